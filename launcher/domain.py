@@ -1,0 +1,387 @@
+"""The words of the house: frozen values that every room passes on. Standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import NewType
+
+RunId = NewType("RunId", str)
+
+TAG_RUN = "gpurun:run"
+TAG_NAME = "gpurun:name"
+TAG_DEADLINE = "gpurun:deadline"
+TAG_IMAGE = "gpurun:image"
+
+
+class RunStatus(StrEnum):
+    """Where a run stands; the last three are final."""
+
+    PLANNED = "planned"
+    PROVISIONING = "provisioning"
+    BOOTING = "booting"
+    SYNCING = "syncing"
+    RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    FETCHING = "fetching"
+    TERMINATING = "terminating"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing follows: no machine is left and nothing is billed."""
+        return self in {RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED}
+
+
+TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
+    RunStatus.PLANNED: frozenset({RunStatus.PROVISIONING, RunStatus.FAILED, RunStatus.CANCELLED}),
+    RunStatus.PROVISIONING: frozenset({RunStatus.BOOTING, RunStatus.TERMINATING}),
+    RunStatus.BOOTING: frozenset({RunStatus.SYNCING, RunStatus.INTERRUPTED, RunStatus.TERMINATING}),
+    RunStatus.SYNCING: frozenset({RunStatus.RUNNING, RunStatus.INTERRUPTED, RunStatus.TERMINATING}),
+    RunStatus.RUNNING: frozenset({RunStatus.FETCHING, RunStatus.INTERRUPTED, RunStatus.TERMINATING}),
+    RunStatus.INTERRUPTED: frozenset({RunStatus.PROVISIONING, RunStatus.TERMINATING}),
+    RunStatus.FETCHING: frozenset({RunStatus.TERMINATING, RunStatus.INTERRUPTED}),
+    RunStatus.TERMINATING: frozenset({RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED}),
+    RunStatus.SUCCEEDED: frozenset(),
+    RunStatus.FAILED: frozenset(),
+    RunStatus.CANCELLED: frozenset(),
+}
+"""What may follow what. A resumed run may also stay where it is: `a -> a` is always allowed."""
+
+
+class Device(StrEnum):
+    """What the job computes on."""
+
+    CPU = "cpu"
+    GPU = "gpu"
+
+
+class FloatX(StrEnum):
+    """The job's floating-point type, as Theano named the setting."""
+
+    FLOAT16 = "float16"
+    BFLOAT16 = "bfloat16"
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+
+
+class Market(StrEnum):
+    """How a machine is bought."""
+
+    SPOT = "spot"
+    ON_DEMAND = "on-demand"
+
+
+class SpotPolicy(StrEnum):
+    """Which markets a spec allows: spot alone, on-demand alone, or spot with on-demand behind it."""
+
+    SPOT = "spot"
+    ON_DEMAND = "on-demand"
+    PREFER_SPOT = "prefer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Which cloud to speak to, and how: data alone, so that AWS, moto and the sandbox differ in nothing else.
+
+    `None` means what boto3 and OpenSSH would do by themselves.
+    """
+
+    profile: str | None = None
+    region: str | None = None
+    config_file: Path | None = None
+    credentials_file: Path | None = None
+    ssh_config_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requirements:
+    """What the job needs of a machine; zero or empty means "any"."""
+
+    gpu_kind: str | None = None
+    gpu_count: int = 0
+    gpu_memory_bytes: int = 0
+    vcpus: int = 0
+    memory_bytes: int = 0
+    instance_types: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+    zones: tuple[str, ...] = ()
+    spot: SpotPolicy = SpotPolicy.PREFER_SPOT
+    disk_gib: int = 50
+    image: str = ""
+    """An AMI id, `name:PATTERN`, `tag:gpurun:image=VALUE` or `ssm:/PARAMETER`; empty: the Deep Learning AMI."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a run may cost at most, in hours and US dollars, over all its machines."""
+
+    max_hours: float = 4.0
+    max_cost_usd: float | None = None
+    max_price_usd_per_hour: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshOptions:
+    """How to reach the machine where the defaults do not do."""
+
+    user: str = "ubuntu"
+    key: Path | None = None
+    """The user's own private key; `None`: one is made for the run and deleted with it."""
+    config_file: Path | None = None
+    proxy: str | None = None
+    """A ProxyJump host, as ssh -J takes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec:
+    """One job, checked: what to run, on what, with which limits."""
+
+    name: str
+    argv: tuple[str, ...] = ()
+    script: str = ""
+    """A shell script; exactly one of `argv` and `script` is given."""
+    workdir: Path
+    data: Path | str | None = None
+    """A local file or folder, or an `s3://bucket/prefix`; it lands in GPURUN_DATA_DIR."""
+    env: dict[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    """Names of environment variables of the caller; their values travel over SSH's standard input alone."""
+    device: Device = Device.GPU
+    floatx: FloatX = FloatX.FLOAT32
+    resources: Requirements = field(default_factory=Requirements)
+    limits: Limits = field(default_factory=Limits)
+    outputs: Path | None = None
+    """Where results go at home; `None`: `runs/<id>/` below the current folder."""
+    checkpoint: bool = True
+    """Whether GPURUN_CHECKPOINT_DIR comes home too."""
+    keep_on_failure_s: float = 0.0
+    ssh: SshOptions = field(default_factory=SshOptions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gpu:
+    """The accelerators of one machine."""
+
+    kind: str
+    count: int
+    memory_bytes: int
+    """Of one of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """One pool with its price: an instance type in a zone, spot or on-demand."""
+
+    instance_type: str
+    region: str
+    zone: str
+    market: Market
+    price_usd_per_hour: float
+    on_demand_usd_per_hour: float | None
+    vcpus: int
+    memory_bytes: int
+    architecture: str
+    gpu: Gpu | None
+    priced_at: datetime
+    source: str
+    """`live`, `cache` or `snapshot`: where the price comes from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostEstimate:
+    """What an hour costs, part by part, in US dollars."""
+
+    instance_usd_per_hour: float
+    disk_usd_per_hour: float
+    address_usd_per_hour: float
+
+    @property
+    def total_usd_per_hour(self) -> float:
+        """All parts together."""
+        return self.instance_usd_per_hour + self.disk_usd_per_hour + self.address_usd_per_hour
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A machine image as EC2 knows it."""
+
+    image_id: str
+    name: str
+    region: str
+    architecture: str
+    root_device: str
+    root_size_gib: int
+    created_at: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The offers to try, best first, and what the run will cost at most."""
+
+    offers: tuple[Offer, ...]
+    image: Image
+    cost: CostEstimate
+    """Of the best offer."""
+    hours: float
+    """How long the run may last: the earlier of max_hours and what max_cost buys."""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def max_cost_usd(self) -> float:
+        """The most that the run can cost."""
+        return self.cost.total_usd_per_hour * self.hours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """A machine as EC2 describes it."""
+
+    instance_id: str
+    instance_type: str
+    region: str
+    zone: str
+    market: Market
+    state: str
+    """pending, running, shutting-down, terminated, stopping or stopped."""
+    public_address: str | None
+    private_address: str | None
+    launched_at: datetime | None
+    state_reason: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def gone(self) -> bool:
+        """Whether EC2 bills nothing for it any more."""
+        return self.state == "terminated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostKey:
+    """A public host key: its algorithm (`ssh-ed25519`) and the base64 text."""
+
+    algorithm: str
+    base64: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where a run's machine answers SSH, and which host key it must show."""
+
+    address: str
+    user: str
+    host_keys: tuple[HostKey, ...]
+    port: int = 22
+    key_file: Path | None = None
+    config_file: Path | None = None
+    proxy: str | None = None
+
+
+class FileKind(StrEnum):
+    """What a manifest's line stands for."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    SYMLINK = "symlink"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileEntry:
+    """One line of a manifest; `name` is relative, with `/` between its parts, surrogate-escaped where not UTF-8."""
+
+    name: str
+    kind: FileKind
+    size_bytes: int
+    mode: int
+    mtime_ns: int
+    sha256: str = ""
+    link_target: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a tree holds, sorted by name."""
+
+    entries: tuple[FileEntry, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all its files."""
+        return sum(entry.size_bytes for entry in self.entries)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferProgress:
+    """How far a transfer is."""
+
+    label: str
+    done_bytes: int
+    total_bytes: int
+    done_files: int
+    total_files: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobUsage:
+    """What the job used, as `time` prints it."""
+
+    user_s: float
+    system_s: float
+    elapsed_s: float
+    max_rss_kib: int
+    major_faults: int
+    minor_faults: int
+    inputs: int
+    outputs: int
+
+    @property
+    def cpu_percent(self) -> int:
+        """Processor time over elapsed time."""
+        return round(100 * (self.user_s + self.system_s) / self.elapsed_s) if self.elapsed_s else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobReport:
+    """What the agent says of the job."""
+
+    state: str
+    """absent, starting, running, done."""
+    exit_status: int | None = None
+    """As a shell gives it: 128 + N for signal N."""
+    killed_by_memory: bool = False
+    usage: JobUsage | None = None
+    log_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseTime:
+    """One row of the receipt's phase table."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What a finished run cost and brought home."""
+
+    run_id: RunId
+    status: RunStatus
+    exit_status: int | None
+    instance_type: str
+    zone: str
+    market: str
+    price_usd_per_hour: float
+    billed_s: float
+    cost_usd: float
+    phases: tuple[PhaseTime, ...]
+    results_dir: str
+    files: int
+    size_bytes: int
+    usage: JobUsage | None = None
+
+

@@ -1,0 +1,131 @@
+"""Every error that gpurun raises on purpose; `cli.main` maps each to its exit code.
+
+    GpurunError                1   anything of ours that fits nowhere below
+      SpecError                2   the spec, the command line or a local file is wrong
+      CredentialsError         3   no, wrong or expired AWS credentials
+      ProvisionError           4   no machine could be had
+        NoCapacity                   the pool is empty at present
+        QuotaExceeded                the account may not have that many
+        PriceTooHigh                 nothing under the price cap
+        NotPermitted                 IAM says no
+        BrokenRequest                AWS does not understand what we asked for
+      RemoteError              5   the machine or the way to it
+        HostUnreachable
+        HostKeyMismatch
+        CommandFailed
+        TransferError
+      WeightsError             6   weights that cannot be trusted or opened
+      LedgerError              7   the local state folder
+      BudgetExceeded           8   a limit of money or time
+    Cancelled                130   Ctrl-C, answered with "stop"
+"""
+
+from __future__ import annotations
+
+
+class GpurunError(Exception):
+    """A mistake or misfortune that a user can act on: what happened, and `hint`, the next thing to do."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class SpecError(GpurunError):
+    """The spec, the command line or a local file is wrong; `problems` holds one line for each mistake."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, hint: str = "", problems: tuple[str, ...] = ()) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = problems
+
+
+class CredentialsError(GpurunError):
+    """AWS credentials are missing, wrong or expired."""
+
+    exit_code = 3
+
+
+class ProvisionError(GpurunError):
+    """No machine could be had; `code` is the AWS error code where there was one."""
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class NoCapacity(ProvisionError):
+    """AWS has no machine of that kind in that zone at present."""
+
+
+class QuotaExceeded(ProvisionError):
+    """The account's quota does not allow it, whatever the zone."""
+
+
+class PriceTooHigh(ProvisionError):
+    """No offer lies under the price cap."""
+
+
+class NotPermitted(ProvisionError):
+    """The identity lacks a permission."""
+
+
+class BrokenRequest(ProvisionError):
+    """AWS refuses the request as it stands: an unknown image, type, zone or region."""
+
+
+class RemoteError(GpurunError):
+    """The machine, or the way to it, failed."""
+
+    exit_code = 5
+
+
+class HostUnreachable(RemoteError):
+    """No SSH connection could be made in time."""
+
+
+class HostKeyMismatch(RemoteError):
+    """Another host answers than the one whose key is pinned; refused before authentication."""
+
+
+class CommandFailed(RemoteError):
+    """A command on the machine ended with a status other than 0."""
+
+    def __init__(self, message: str, *, hint: str = "", status: int = 1, stderr: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.stderr = stderr
+
+
+class TransferError(RemoteError):
+    """Files did not arrive whole, or must not be accepted."""
+
+
+class WeightsError(GpurunError):
+    """Weights that are corrupt, or that carry more than names and arrays."""
+
+    exit_code = 6
+
+
+class LedgerError(GpurunError):
+    """The local state folder cannot be read or written."""
+
+    exit_code = 7
+
+
+class BudgetExceeded(GpurunError):
+    """A limit of money or time does not allow it."""
+
+    exit_code = 8
+
+
+class Cancelled(GpurunError):
+    """The user asked for the end of it."""
+
+    exit_code = 130

@@ -1,0 +1,76 @@
+"""Where things lie on the laptop, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+
+def state_home() -> Path:
+    """`$XDG_STATE_HOME/gpurun`, or `~/.local/state/gpurun` (XDG Base Directory Specification)."""
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "gpurun"
+
+
+@dataclass(frozen=True, slots=True)
+class StatePaths:
+    """The state folder's layout."""
+
+    home: Path
+
+    @property
+    def ledger(self) -> Path:
+        """The SQLite journal of all runs."""
+        return self.home / "ledger.db"
+
+    @property
+    def ssh_config(self) -> Path:
+        """One ssh_config that includes every live run's."""
+        return self.home / "ssh_config"
+
+    @property
+    def runs(self) -> Path:
+        """One folder a run."""
+        return self.home / "runs"
+
+    @property
+    def sandbox(self) -> Path:
+        """All of the sandbox cloud."""
+        return self.home / "sandbox"
+
+    def run(self, run_id: str) -> RunPaths:
+        """One run's folder."""
+        return RunPaths(self.runs / run_id)
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaths:
+    """One run's private folder (mode 0700)."""
+
+    home: Path
+
+    @property
+    def key(self) -> Path:
+        """The private key made for the run."""
+        return self.home / "key"
+
+    @property
+    def host_key(self) -> Path:
+        """The private host key until the machine has it."""
+        return self.home / "host_key"
+
+    @property
+    def known_hosts(self) -> Path:
+        """The machine's pinned host key."""
+        return self.home / "known_hosts"
+
+    @property
+    def ssh_config(self) -> Path:
+        """How ssh, scp and rsync reach the machine by the run's name."""
+        return self.home / "ssh_config"
+
+    @property
+    def log(self) -> Path:
+        """The job's log as far as it has come home; its size is the offset to go on from."""
+        return self.home / "log"

@@ -1,0 +1,89 @@
+"""What the control plane and the host drivers say to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+
+class Ending(StrEnum):
+    """Why a host's first process ended."""
+
+    POWER_OFF = "power-off"
+    """The guest shut itself down."""
+    REBOOT = "reboot"
+    DIED = "died"
+    """Killed from outside, or crashed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataAnswer:
+    """What the instance metadata service answers."""
+
+    status: int
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """All that a driver must know to boot one instance."""
+
+    instance_id: str
+    hostname: str
+    private_address: str
+    public_address: str
+    user_data: bytes
+    """As the caller sent it, decoded."""
+    authorized_key: str | None
+    """The EC2 key pair's public line, which cloud-init gives to the default user."""
+    boot_delay_s: float
+    folder: Path
+    """The instance's own, made by the driver, gone after `release`."""
+    cloud_port: int
+    """127.0.0.1:cloud_port is the control plane, inside the host as outside."""
+    metadata: Callable[[str, str, dict[str, str]], MetadataAnswer]
+    """(method, path, lower-case headers) -> what 169.254.169.254 answers."""
+    admits: Callable[[str, int], bool]
+    """(peer address, port) -> whether the instance's security groups let it in; asked at each connection."""
+    ended: Callable[[Ending], None]
+    """Called once, from any thread, when the host is no longer up without `release` or `kill` having been called."""
+
+
+class Host(Protocol):
+    """One booted machine."""
+
+    @property
+    def ssh_port(self) -> int:
+        """The port on the laptop's 127.0.0.1 behind which the host's port 22 lies."""
+
+    def kill(self) -> None:
+        """Sudden death: every process of it is gone when this returns; the folder stays."""
+
+    def release(self) -> None:
+        """Wholly gone: processes, mounts, sockets and the folder."""
+
+    def partition(self, *, cut: bool) -> None:
+        """Cut or heal its network: while cut, bytes stall both ways and nothing is reset."""
+
+    def console(self) -> bytes:
+        """What its console printed so far."""
+
+
+class Driver(Protocol):
+    """A way to make hosts on this machine."""
+
+    @property
+    def kind(self) -> str:
+        """`namespaces` or `loopback`."""
+
+    def boot(self, machine: Machine) -> Host:
+        """Start a host; returns when its ssh_port is known, which may be before sshd listens.
+
+        Raises `GpurunError` when it cannot.
+        """
+
+    def close(self) -> None:
+        """Release every host and all that the driver holds."""
