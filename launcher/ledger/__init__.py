@@ -1,0 +1,31 @@
+"""The journal of all runs on this laptop: SQLite, standard library alone, quick to open."""
+
+from launcher.ledger.cache import OfferCache
+from launcher.ledger.journal import Ledger
+from launcher.ledger.naming import new_run_id
+from launcher.ledger.records import (
+    CostRow,
+    EventRecord,
+    ResourceRecord,
+    RunChanges,
+    RunRecord,
+    account_from_text,
+    account_to_text,
+    receipt_from_text,
+    receipt_to_text,
+)
+
+__all__ = [
+    "CostRow",
+    "EventRecord",
+    "Ledger",
+    "OfferCache",
+    "ResourceRecord",
+    "RunChanges",
+    "RunRecord",
+    "account_from_text",
+    "account_to_text",
+    "new_run_id",
+    "receipt_from_text",
+    "receipt_to_text",
+]

@@ -1,0 +1,70 @@
+"""The ledger's tables, as the steps that lead from an empty file to the present version.
+
+A step is never edited once released: a new one is added. `PRAGMA user_version` counts the steps a file has seen.
+"""
+
+from __future__ import annotations
+
+_RUNS_EVENTS_RESOURCES = """
+CREATE TABLE runs (
+    run_id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    status TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    ended_at TEXT,
+    deadline_at TEXT,
+    account TEXT NOT NULL,
+    region TEXT NOT NULL,
+    spec TEXT NOT NULL,
+    plan TEXT,
+    results_dir TEXT NOT NULL,
+    token TEXT NOT NULL,
+    instance_id TEXT,
+    instance_type TEXT,
+    zone TEXT,
+    market TEXT,
+    price_usd_per_hour REAL,
+    address TEXT,
+    exit_status INTEGER,
+    reason TEXT NOT NULL,
+    launcher_pid INTEGER,
+    launcher_started TEXT,
+    detached INTEGER NOT NULL,
+    host_key_line TEXT,
+    receipt TEXT
+) STRICT;
+CREATE INDEX runs_by_age ON runs (created_at);
+CREATE INDEX runs_by_name ON runs (name, created_at);
+CREATE TABLE events (
+    event_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id TEXT NOT NULL REFERENCES runs (run_id) ON DELETE CASCADE,
+    at TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    data TEXT NOT NULL
+) STRICT;
+CREATE INDEX events_by_run ON events (run_id, event_id);
+CREATE TABLE resources (
+    resource_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id TEXT NOT NULL REFERENCES runs (run_id) ON DELETE CASCADE,
+    kind TEXT NOT NULL,
+    token TEXT NOT NULL,
+    region TEXT NOT NULL,
+    aws_id TEXT,
+    intended_at TEXT NOT NULL,
+    confirmed_at TEXT,
+    released_at TEXT,
+    UNIQUE (run_id, kind, token, region)
+) STRICT;
+"""
+
+_OFFER_CACHE = """
+CREATE TABLE offer_cache (
+    key TEXT PRIMARY KEY,
+    text TEXT NOT NULL,
+    fetched_at TEXT NOT NULL
+) STRICT;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_RUNS_EVENTS_RESOURCES, _OFFER_CACHE)
+"""Step n, counted from 1, leads from version n - 1 to version n."""
