@@ -15,6 +15,7 @@ class OfferCache:
     """A key to its latest text; the reader judges the age."""
 
     def __init__(self, database: Database) -> None:
+        """Over a ledger's own table."""
         self._database = database
 
     def get(self, key: str) -> tuple[str, datetime] | None:

@@ -24,6 +24,7 @@ class Database:
     """One connection, usable from every thread of the process; raises `LedgerError` alone."""
 
     def __init__(self, path: Path) -> None:
+        """Open or make the file, and bring its tables up to date."""
         self._path = path
         self._lock = RLock()
         with explained(path):
@@ -70,8 +71,8 @@ class Database:
         version = self._version()
         if version > len(MIGRATIONS):
             raise LedgerError(
-                f"{self._path} was written by a newer gpurun (its version {version}, known here {len(MIGRATIONS)})",
-                hint="upgrade with `pip install --upgrade gpurun-launcher`, or set XDG_STATE_HOME to another folder",
+                f"{self._path} is of a newer gpurun: version {version}, known here {len(MIGRATIONS)}",
+                hint="upgrade with `pip install --upgrade gpurun-launcher`, or set another XDG_STATE_HOME",
             )
         if version < len(MIGRATIONS):
             self._migrate()
@@ -136,7 +137,7 @@ def _error(path: Path, fault: sqlite3.Error) -> LedgerError:
 
 
 def _folder_hint(path: Path) -> str:
-    return f"make it yours with `chmod u+rwx {path.parent}`, or set XDG_STATE_HOME to a folder that you may write"
+    return f"make it yours with `chmod u+rwx {path.parent}`, or set XDG_STATE_HOME to one that is"
 
 
 def _private_folder(folder: Path) -> None:

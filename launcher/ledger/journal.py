@@ -11,7 +11,7 @@ from launcher.domain import TRANSITIONS, RunId, RunStatus
 from launcher.errors import LedgerError
 from launcher.ledger.cache import OfferCache
 from launcher.ledger.database import Database
-from launcher.ledger.naming import choose
+from launcher.ledger.naming import choose, unknown_run
 from launcher.ledger.records import (
     RUN_CHANGES,
     RUN_COLUMNS,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+_INSERT_RUN = f"INSERT INTO runs ({', '.join(RUN_COLUMNS)}) VALUES ({', '.join('?' * len(RUN_COLUMNS))})"  # noqa: S608 - our own columns
 _FINAL = tuple(status.value for status in RunStatus if status.final)
 
 
@@ -42,6 +43,7 @@ class Ledger:
     """
 
     def __init__(self, database: Database) -> None:
+        """Over an open file; `Ledger.open` is the way in."""
         self._database = database
         self.cache = OfferCache(database)
 
@@ -55,18 +57,19 @@ class Ledger:
         self._database.close()
 
     def __enter__(self) -> Self:
+        """For `with Ledger.open(path) as ledger`."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close the file."""
         self.close()
 
     def create(self, run: RunRecord) -> None:
         """Enter a new run; an id that is there already raises `LedgerError`."""
         row = [to_column(getattr(run, column)) for column in RUN_COLUMNS]
-        marks = ", ".join("?" * len(row))
         with self._database.write() as connection:
             try:
-                connection.execute(f"INSERT INTO runs ({', '.join(RUN_COLUMNS)}) VALUES ({marks})", row)  # noqa: S608 - our own column names
+                connection.execute(_INSERT_RUN, row)
             except sqlite3.IntegrityError as fault:
                 raise LedgerError(
                     f"run {run.run_id} is in the ledger already", hint="launch again"
@@ -75,18 +78,18 @@ class Ledger:
     def get(self, run_id: str) -> RunRecord:
         """The run with exactly this id; raises `SpecError` where there is none."""
         rows = self._database.read("SELECT * FROM runs WHERE run_id = ?", run_id)
-        return run_from_row(rows[0]) if rows else self.resolve(run_id)
+        if not rows:
+            raise unknown_run(run_id, self._names())
+        return run_from_row(rows[0])
 
     def resolve(self, text: str | None = None) -> RunRecord:
         """The run that a user means: an id, its unique beginning, a name (the newest), or `last`.
 
         Raises `SpecError` with the nearest names.
         """
-        rows = self._database.read("SELECT run_id, name FROM runs ORDER BY created_at DESC, rowid DESC")
-        chosen = choose(text, [(row["run_id"], row["name"]) for row in rows])
-        return run_from_row(self._database.read("SELECT * FROM runs WHERE run_id = ?", chosen)[0])
+        return self.get(choose(text, self._names()))
 
-    def list(self, *, active_only: bool = False, limit: int | None = None) -> tuple[RunRecord, ...]:
+    def list(self, active_only: bool = False, limit: int | None = None) -> tuple[RunRecord, ...]:
         """Runs, newest first."""
         rows = self._database.read(
             "SELECT * FROM runs WHERE NOT ? OR status NOT IN (?, ?, ?)"
@@ -106,7 +109,7 @@ class Ledger:
     def advance(self, run_id: str, status: RunStatus, **changes: Unpack[RunChanges]) -> None:
         """Move a run on, columns with it, and enter the event `status` where it moved.
 
-        What `TRANSITIONS` does not allow raises `LedgerError`; to stay is allowed. A final status sets `ended_at`.
+        A final status sets `ended_at`. To stay is allowed; what `TRANSITIONS` forbids raises `LedgerError`.
         """
         now = datetime.now(UTC)
         with self._database.write() as connection:
@@ -162,11 +165,16 @@ class Ledger:
     def open_resources(self, run_id: str | None = None) -> tuple[ResourceRecord, ...]:
         """What may still exist in the cloud, oldest first, of one run or of all."""
         rows = self._database.read(
-            "SELECT * FROM resources WHERE released_at IS NULL AND (? IS NULL OR run_id = ?) ORDER BY resource_id",
+            "SELECT * FROM resources WHERE released_at IS NULL AND (? IS NULL OR run_id = ?)"
+            " ORDER BY resource_id",
             run_id,
             run_id,
         )
         return tuple(resource_from_row(row) for row in rows)
+
+    def _names(self) -> tuple[tuple[RunId, str], ...]:
+        rows = self._database.read("SELECT run_id, name FROM runs ORDER BY created_at DESC, rowid DESC")
+        return tuple((row["run_id"], row["name"]) for row in rows)
 
     def costs(self, since: datetime) -> tuple[CostRow, ...]:
         """What the runs created since then cost, oldest first."""
@@ -190,7 +198,7 @@ def _check_transition(run_id: str, before: RunStatus, after: RunStatus) -> None:
         allowed = ", ".join(sorted(TRANSITIONS[before])) or "nothing, it has ended"
         raise LedgerError(
             f"run {run_id} is {before} and cannot become {after}; what may follow: {allowed}",
-            hint=f"see where it stands with `gpurun status {RunId(run_id)}`",
+            hint=f"see where it stands with `gpurun status {run_id}`",
         )
 
 
@@ -207,7 +215,7 @@ def _set(
     columns = {"updated_at": datetime.now(UTC), **changes, **({"status": status} if status else {})}
     assignments = ", ".join(f"{column} = ?" for column in columns)
     values = [to_column(value) for value in columns.values()]
-    connection.execute(f"UPDATE runs SET {assignments} WHERE run_id = ?", (*values, run_id))  # noqa: S608 - checked column names
+    connection.execute(f"UPDATE runs SET {assignments} WHERE run_id = ?", (*values, run_id))  # noqa: S608 - checked columns
 
 
 def _add_event(

@@ -17,7 +17,7 @@ _TAIL_LENGTH = 5
 
 
 def new_run_id(name: str) -> RunId:
-    """`digits-20261120-201530-x7f3a`: the name, the time in UTC, and 36**5 chances against a namesake in that second.
+    """`digits-20261120-201530-x7f3a`: the name, the time in UTC, and five random characters.
 
     Runs of one name sort by age. A name of up to 41 characters gives at most 63, which DNS allows in a label.
     """
@@ -53,9 +53,14 @@ def _by_prefix(wanted: str, known: Sequence[tuple[RunId, str]]) -> RunId:
         raise SpecError(
             f"{len(beginning)} runs begin with {wanted!r}: {_listed(beginning)}", hint="give more of the id"
         )
+    raise unknown_run(wanted, known)
+
+
+def unknown_run(wanted: str, known: Sequence[tuple[RunId, str]]) -> SpecError:
+    """The error for a run that is not there, with the nearest ids and names."""
     near = _near(wanted, known)
     meant = f"; did you mean {_listed(near)}?" if near else ""
-    raise SpecError(f"there is no run {wanted!r}{meant}", hint="list them with `gpurun status --all`")
+    return SpecError(f"there is no run {wanted!r}{meant}", hint="list them with `gpurun status --all`")
 
 
 def _near(wanted: str, known: Sequence[tuple[RunId, str]]) -> list[str]:

@@ -88,7 +88,7 @@ class EventRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceRecord:
-    """Something in the cloud that was asked for and must be released; without `aws_id` it may or may not exist."""
+    """Something in the cloud to be released in the end; without `aws_id` it may or may not exist."""
 
     resource_id: int
     run_id: RunId

@@ -1,6 +1,6 @@
 """The ledger's tables, as the steps that lead from an empty file to the present version.
 
-A step is never edited once released: a new one is added. `PRAGMA user_version` counts the steps a file has seen.
+A step is never edited once released: a new one is added. `PRAGMA user_version` counts those a file has seen.
 """
 
 from __future__ import annotations
