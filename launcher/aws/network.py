@@ -1,0 +1,251 @@
+"""The way in: one security group for each run, open to one address, in the default network.
+
+A group of the run's own, and not one shared by all: EC2 refuses a second rule for the same address in one group,
+so runs that share a group would have to count who still needs it. A group that belongs to one run goes with it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from launcher.aws import tags as tagging
+from launcher.aws.faults import code_of
+from launcher.aws.polling import until
+from launcher.errors import BrokenRequest, HostUnreachable, ProvisionError, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from types_boto3_ec2.type_defs import IpPermissionTypeDef, SecurityGroupRuleTypeDef
+
+    from launcher.aws.client import Aws
+
+ADDRESS_SERVICE = "https://checkip.amazonaws.com"
+SSH_PORT = 22
+GROUP_RELEASE_TIMEOUT_S = 120.0
+"""A terminated instance holds its group until its network interface is gone, some seconds later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingress:
+    """A door for SSH: the group, its rule, and the network both are in."""
+
+    group_id: str
+    rule_id: str
+    vpc_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """A region's default network: its id and the default subnet of each zone."""
+
+    vpc_id: str
+    subnets: dict[str, str]
+
+
+def caller_address(aws: Aws, *, service: str = ADDRESS_SERVICE) -> str:
+    """The address from which machines see us.
+
+    Where EC2's endpoint is itself in a private network we are inside it, and our address towards it counts;
+    else `service` is asked. Raises `HostUnreachable` when that gives no address.
+    """
+    host = aws.endpoint_host
+    endpoint = _private_address(host)
+    return _source_towards(endpoint) if endpoint else _public_address(service)
+
+
+def default_network(aws: Aws) -> Network:
+    """The region's default network; raises `BrokenRequest` where there is none."""
+    with aws.errors("look up the default network"):
+        pages = aws.ec2.get_paginator("describe_subnets").paginate(
+            Filters=[{"Name": "default-for-az", "Values": ["true"]}]
+        )
+        found = [subnet for page in pages for subnet in page["Subnets"]]
+    if not found:
+        raise BrokenRequest(
+            f"region {aws.region} has no default VPC with default subnets",
+            hint=f"aws ec2 create-default-vpc --region {aws.region}",
+        )
+    subnets = {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in found}
+    return Network(vpc_id=found[0]["VpcId"], subnets=subnets)
+
+
+def default_subnets(aws: Aws, zones: Sequence[str]) -> dict[str, str]:
+    """Zone -> default subnet, for those of `zones` that have one; raises `BrokenRequest` where none has."""
+    network = default_network(aws)
+    chosen = {zone: network.subnets[zone] for zone in zones if zone in network.subnets}
+    if zones and not chosen:
+        raise BrokenRequest(
+            f"none of the zones {', '.join(zones)} has a default subnet; "
+            f"those that have one: {', '.join(sorted(network.subnets))}",
+            hint=f"aws ec2 create-default-subnet --availability-zone {zones[0]} --region {aws.region}",
+        )
+    return chosen
+
+
+def open_ingress(
+    aws: Aws, *, run_id: str, cidr: str, tags: Mapping[str, str], vpc_id: str | None = None
+) -> Ingress:
+    """Let `cidr`, and nobody else, reach the run's machine by SSH; harmless when done twice, or at once.
+
+    Called again with another address it moves the door there.
+    """
+    permission = _permission(cidr)
+    vpc_id = vpc_id or default_network(aws).vpc_id
+    with aws.errors("open the way in"):
+        group_id, made = _group(aws, run_id, vpc_id, tags)
+        rule_id = _rule(aws, group_id, permission, run_id, tags)
+        if not made:
+            _revoke(aws, group_id, [rule for rule in _rules(aws, group_id) if rule != rule_id])
+    return Ingress(group_id=group_id, rule_id=rule_id, vpc_id=vpc_id)
+
+
+def close_ingress(aws: Aws, *, run_id: str, timeout_s: float = GROUP_RELEASE_TIMEOUT_S) -> None:
+    """Close the run's door at once, then delete its groups, found by tag, as soon as no machine holds them.
+
+    Raises `ProvisionError` when a group is still held after `timeout_s`.
+    """
+    with aws.errors("look up the run's security group"):
+        answer = aws.ec2.describe_security_groups(Filters=[tagging.of_run(run_id)])
+    for group in answer["SecurityGroups"]:
+        delete_group(aws, group["GroupId"], timeout_s=timeout_s)
+
+
+def delete_group(aws: Aws, group_id: str, *, timeout_s: float = GROUP_RELEASE_TIMEOUT_S) -> None:
+    """Close and delete one security group; raises `ProvisionError` when still held after `timeout_s`."""
+    with aws.errors("delete the security group"):
+        _revoke(aws, group_id, _rules(aws, group_id))
+        if until(lambda: _deleted(aws, group_id), timeout_s) is None:
+            raise ProvisionError(
+                f"security group {group_id} is closed but still held by a machine after {timeout_s:.0f} s",
+                hint="gpurun gc",
+                code="DependencyViolation",
+            )
+
+
+def _private_address(host: str) -> str | None:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return None
+    address = str(found[0][4][0])
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    return address if parsed.is_loopback or parsed.is_private else None
+
+
+def _source_towards(address: str) -> str:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((address, 9))  # UDP: nothing is sent, the kernel only picks a source address
+        return str(probe.getsockname()[0])
+
+
+def _public_address(service: str) -> str:
+    hint = "name it yourself: --ingress CIDR"
+    try:
+        with urllib.request.urlopen(service, timeout=5) as answer:  # noqa: S310 - a constant https address
+            text = answer.read(64).decode("ascii", "replace").strip()
+    except (urllib.error.URLError, OSError) as error:
+        raise HostUnreachable(
+            f"cannot learn our public address from {service}: {error}", hint=hint
+        ) from error
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise HostUnreachable(f"{service} answered {text!r}, which is no IP address", hint=hint) from error
+
+
+def _permission(cidr: str) -> IpPermissionTypeDef:
+    try:
+        network = ipaddress.ip_network(cidr)
+    except ValueError as error:
+        raise SpecError(
+            f"{cidr!r} is no address range: {error}", hint="for example: --ingress 203.0.113.7/32"
+        ) from error
+    permission: IpPermissionTypeDef = {"IpProtocol": "tcp", "FromPort": SSH_PORT, "ToPort": SSH_PORT}
+    if network.version == 4:
+        permission["IpRanges"] = [{"CidrIp": str(network), "Description": "gpurun"}]
+    else:
+        permission["Ipv6Ranges"] = [{"CidrIpv6": str(network), "Description": "gpurun"}]
+    return permission
+
+
+def _group(aws: Aws, run_id: str, vpc_id: str, tags: Mapping[str, str]) -> tuple[str, bool]:
+    name = f"gpurun-{run_id}"
+    try:
+        answer = aws.ec2.create_security_group(
+            GroupName=name,
+            Description=f"SSH for gpurun run {run_id}",
+            VpcId=vpc_id,
+            TagSpecifications=[tagging.at_birth("security-group", run_id, tags)],
+        )
+    except ClientError as error:
+        if code_of(error) != "InvalidGroup.Duplicate":
+            raise
+        there = aws.ec2.describe_security_groups(
+            Filters=[{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": [vpc_id]}]
+        )
+        return there["SecurityGroups"][0]["GroupId"], False
+    return answer["GroupId"], True
+
+
+def _rule(
+    aws: Aws, group_id: str, permission: IpPermissionTypeDef, run_id: str, tags: Mapping[str, str]
+) -> str:
+    try:
+        answer = aws.ec2.authorize_security_group_ingress(
+            GroupId=group_id,
+            IpPermissions=[permission],
+            TagSpecifications=[tagging.at_birth("security-group-rule", run_id, tags)],
+        )
+    except ClientError as error:
+        if code_of(error) != "InvalidPermission.Duplicate":
+            raise
+        return next(rule for rule, cidr in _rules(aws, group_id).items() if cidr == _cidr(permission))
+    return answer["SecurityGroupRules"][0]["SecurityGroupRuleId"]
+
+
+def _cidr(permission: IpPermissionTypeDef) -> str:
+    narrow = [each.get("CidrIp", "") for each in permission.get("IpRanges", [])]
+    wide = [each.get("CidrIpv6", "") for each in permission.get("Ipv6Ranges", [])]
+    return (narrow + wide)[0]
+
+
+def _rules(aws: Aws, group_id: str) -> dict[str, str]:
+    """Rule id -> address range, of the group's ways in."""
+    answer = aws.ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [group_id]}])
+    rules: list[SecurityGroupRuleTypeDef] = answer["SecurityGroupRules"]
+    return {
+        rule["SecurityGroupRuleId"]: rule.get("CidrIpv4") or rule.get("CidrIpv6", "")
+        for rule in rules
+        if not rule["IsEgress"]
+    }
+
+
+def _revoke(aws: Aws, group_id: str, rule_ids: Sequence[str] | Mapping[str, str]) -> None:
+    if not rule_ids:
+        return
+    try:
+        aws.ec2.revoke_security_group_ingress(GroupId=group_id, SecurityGroupRuleIds=list(rule_ids))
+    except ClientError as error:
+        if not code_of(error).endswith(".NotFound"):
+            raise
+
+
+def _deleted(aws: Aws, group_id: str) -> bool | None:
+    try:
+        aws.ec2.delete_security_group(GroupId=group_id)
+    except ClientError as error:
+        if code_of(error) == "InvalidGroup.NotFound":
+            return True
+        if code_of(error) in {"DependencyViolation", "InvalidGroup.InUse"}:
+            return None
+        raise
+    return True
