@@ -1,0 +1,155 @@
+"""`gpurun launch`."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from launcher.commands import options, session
+from launcher.errors import SpecError
+
+if TYPE_CHECKING:
+    from launcher.aws.client import Aws
+    from launcher.domain import Account, JobSpec, Plan
+    from launcher.ledger import Ledger
+    from launcher.ports import Reporter
+
+_SPEC_SUFFIXES = {".yaml", ".yml"}
+
+
+def command(
+    target: Annotated[str, typer.Argument(help="A spec, or a bare script.", metavar="SPEC|SCRIPT")] = "gpurun.yaml",
+    arguments: Annotated[list[str] | None, typer.Argument(help="After --: arguments of the script.")] = None,
+    *,
+    sandbox: options.Sandbox = False,
+    yes: options.Yes = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and price, launch nothing.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Leave once the job runs.")] = False,
+    as_json: options.Json = False,
+    name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
+    data: Annotated[str | None, typer.Option(help="File, folder or s3:// URI for the job.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or gpu.")] = None,
+    floatx: Annotated[str | None, typer.Option(help="float16, bfloat16, float32 or float64.")] = None,
+    env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the job; repeatable.")] = None,
+    instance_type: Annotated[list[str] | None, typer.Option(help="Allowed type; repeatable.")] = None,
+    gpu: Annotated[str | None, typer.Option(help="Kind and count, such as t4 or a10g:2.")] = None,
+    region: Annotated[list[str] | None, typer.Option(help="Allowed region; repeatable.")] = None,
+    spot: Annotated[str | None, typer.Option(help="true, false or prefer.")] = None,
+    image: Annotated[str | None, typer.Option(help="ami-..., name:PATTERN, tag:KEY=VALUE or ssm:/PATH.")] = None,
+    disk: Annotated[str | None, typer.Option(help="Root disk, such as 100 GiB.")] = None,
+    max_hours: Annotated[float | None, typer.Option(help="The machine ends after so many hours.")] = None,
+    max_cost: Annotated[float | None, typer.Option(help="US dollars for the whole run.")] = None,
+    max_price: Annotated[float | None, typer.Option(help="US dollars per hour for a machine.")] = None,
+    outputs: Annotated[Path | None, typer.Option(help="Where results go; default runs/<id>/.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Your own private key; default: one per run.")] = None,
+    profile: options.Profile = None,
+) -> int:
+    """Run a spec or a script on the cheapest machine that fits, and bring its results home.
+
+    gpurun launch                          the spec gpurun.yaml
+    gpurun launch train.py -- --epochs 20  a bare script with its arguments
+    """
+    began = datetime.now(UTC)
+    changes = {
+        "name": name,
+        "data": data,
+        "device": device,
+        "floatx": floatx,
+        "env": env,
+        "instance_types": instance_type,
+        "gpu": gpu,
+        "regions": region,
+        "spot": spot,
+        "image": image,
+        "disk": disk,
+        "max_hours": max_hours,
+        "max_cost": max_cost,
+        "max_price": max_price,
+        "outputs": outputs,
+        "key": key,
+    }
+    spec = read_spec(target, arguments or [], changes)
+    account = session.account(sandbox=sandbox, profile=profile, region=region[0] if region else None)
+    from launcher import render  # noqa: PLC0415
+
+    reporter = render.reporter(as_json=as_json)
+    with session.ledger() as book:
+        aws, plan = _plan(spec, account, book, reporter)
+        _show(spec, plan, as_json=as_json, dry_run=dry_run)
+        if dry_run or not _confirmed(skip=yes or sandbox):
+            return 0
+        return _launch(spec, plan, account, aws, book, reporter, began=began, detach=detach, as_json=as_json)
+
+
+def read_spec(target: str, arguments: list[str], changes: dict[str, Any]) -> JobSpec:
+    """The spec that the command line means: a YAML file or a bare script, with its overrides."""
+    from launcher import spec as specs  # noqa: PLC0415
+
+    path = Path(target)
+    if path.suffix in _SPEC_SUFFIXES:
+        if arguments:
+            message = "arguments after -- go to a bare script; a spec has its own in `run`"
+            raise SpecError(message, hint=f"edit run: in {target}")
+        loaded = specs.load(path)
+    else:
+        loaded = specs.for_script(path, arguments, cwd=Path.cwd())
+    return specs.override(loaded, specs.Overrides(**{key: value for key, value in changes.items() if value is not None}))
+
+
+def _plan(spec: JobSpec, account: Account, book: Ledger, reporter: Reporter) -> tuple[Aws, Plan]:
+    from launcher import plan as planning  # noqa: PLC0415
+    from launcher.aws.client import Aws  # noqa: PLC0415
+
+    reporter.phase("plan", spec.name)
+    aws = Aws(account)
+    return aws, planning.make(spec, aws, book.cache)
+
+
+def _show(spec: JobSpec, plan: Plan, *, as_json: bool, dry_run: bool) -> None:
+    from launcher.commands import planview  # noqa: PLC0415
+
+    if as_json:
+        planview.print_json(plan)
+    else:
+        sys.stderr.write(planview.text(spec, plan, rows=12 if dry_run else 3) + "\n")
+
+
+def _confirmed(*, skip: bool) -> bool:
+    if skip:
+        return True
+    if not sys.stdin.isatty():
+        raise SpecError("nobody is there to confirm the cost", hint="add --yes, or --dry-run to see the plan alone")
+    return typer.confirm("Launch?", default=True, err=True)
+
+
+def _launch(
+    spec: JobSpec,
+    plan: Plan,
+    account: Account,
+    aws: Aws,
+    book: Ledger,
+    reporter: Reporter,
+    *,
+    began: datetime,
+    detach: bool,
+    as_json: bool,
+) -> int:
+    from launcher import runs  # noqa: PLC0415
+    from launcher.commands import attending  # noqa: PLC0415
+
+    live = runs.create(
+        spec,
+        plan,
+        account,
+        aws.at(plan.offers[0].region),
+        ledger=book,
+        state=session.state(),
+        reporter=reporter,
+        planning_began=began,
+    )
+    reporter.note(f"run {live.run_id}; it ends by {live.deadline:%H:%M:%S} UTC, whatever happens")
+    return attending.attend(live, detach=detach, as_json=as_json)

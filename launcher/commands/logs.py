@@ -1,0 +1,60 @@
+"""`gpurun logs`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from launcher.commands import options, session
+
+if TYPE_CHECKING:
+    from launcher.live import LiveRun
+
+
+def command(
+    run: options.Run = "last",
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
+) -> None:
+    """Print a run's log, byte for byte; -f follows it to the job's end, from any terminal."""
+    from launcher import render  # noqa: PLC0415
+
+    with session.ledger() as book:
+        record = book.resolve(run)
+        offset = _print_kept(session.state().run(record.run_id).log)
+        if record.status.final or not record.address:
+            return
+        live = session.live_run(record, book, render.reporter(as_json=False))
+        try:
+            _print_rest(live, offset, follow=follow)
+        finally:
+            live.hang_up()
+
+
+def _print_kept(path: Path) -> int:
+    """What came home already: it needs no network."""
+    if not path.exists():
+        return 0
+    data = path.read_bytes()
+    _write(data)
+    return len(data)
+
+
+def _print_rest(live: LiveRun, offset: int, *, follow: bool) -> None:
+    from launcher.attach import reach  # noqa: PLC0415
+    from launcher.sync import stream  # noqa: PLC0415
+
+    line = reach(live)
+    if not follow:
+        _write(stream.read(line.current(), live.layout, offset=offset))
+        return
+    for data in stream.follow(lambda: line.fresh(600.0), live.layout, offset=offset):
+        _write(data)
+
+
+def _write(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()

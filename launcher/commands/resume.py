@@ -1,0 +1,31 @@
+"""`gpurun resume`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from launcher.commands import options, session
+
+
+def command(
+    run: options.Run = "last",
+    *,
+    detach: Annotated[bool, typer.Option("--detach", help="Leave once the job runs.")] = False,
+    as_json: options.Json = False,
+) -> int:
+    """Go on with a run that lost its launcher, or was detached: to its log, its results and its end."""
+    from launcher import render  # noqa: PLC0415
+    from launcher.commands import attending  # noqa: PLC0415
+    from launcher.unattended import claim  # noqa: PLC0415
+
+    with session.ledger() as book:
+        record = book.resolve(run)
+        if record.status.final:
+            sys.stderr.write(f"run {record.run_id} is over: {record.status}; results in {record.results_dir}\n")
+            return record.exit_status or 0
+        live = session.live_run(record, book, render.reporter(as_json=as_json))
+        claim(live)
+        return attending.attend(live, detach=detach, as_json=as_json)

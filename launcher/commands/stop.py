@@ -1,0 +1,38 @@
+"""`gpurun stop`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from launcher.commands import options, session
+
+if TYPE_CHECKING:
+    from launcher.live import LiveRun
+
+
+def command(run: options.Run = "last") -> int:
+    """Stop a run's job gently: SIGTERM, 90 s for a checkpoint, results home, machine ended."""
+    from launcher import render, unattended  # noqa: PLC0415
+
+    with session.ledger() as book:
+        record = book.resolve(run)
+        if record.status.final:
+            sys.stderr.write(f"run {record.run_id} is over: {record.status}\n")
+            return 0
+        live = session.live_run(record, book, render.reporter(as_json=False))
+        if unattended.attended(live) and record.launcher_pid is not None:
+            os.kill(record.launcher_pid, signal.SIGTERM)
+            sys.stderr.write(f"told process {record.launcher_pid}, which attends the run, to stop it\n")
+            return 0
+        return _stop(live)
+
+
+def _stop(live: LiveRun) -> int:
+    from launcher import runs  # noqa: PLC0415
+
+    receipt = runs.stop(live)
+    sys.stderr.write(f"run {live.run_id} stopped; {receipt.files} files in {receipt.results_dir}\n")
+    return 0

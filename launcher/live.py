@@ -1,0 +1,146 @@
+"""A run being worked on: its ledger row, its spec and plan, and the tools to drive it with."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Unpack
+
+from pydantic import TypeAdapter
+
+from launcher import spec as specs
+from launcher.aws.client import Aws
+from launcher.domain import Account, Endpoint, HostKey, Instance, JobSpec, Plan, RunId, RunStatus
+from launcher.errors import LedgerError
+from launcher.ledger import Ledger, RunChanges, RunRecord, account_from_text
+from launcher.paths import RunPaths, StatePaths
+from launcher.phases import Phases
+from launcher.ports import Reporter
+from launcher.sync import keys, known_hosts
+from launcher.sync.connection import Line
+from launcher.sync.layout import RemoteLayout
+
+
+@functools.cache
+def _plans() -> TypeAdapter[Plan]:
+    return TypeAdapter(Plan)
+
+
+def dump_plan(plan: Plan) -> str:
+    """A plan as the ledger keeps it."""
+    return _plans().dump_json(plan).decode()
+
+
+@dataclass(slots=True, kw_only=True)
+class LiveRun:
+    """Everything that a step of a run needs."""
+
+    record: RunRecord
+    spec: JobSpec
+    plan: Plan
+    aws: Aws
+    ledger: Ledger
+    state: StatePaths
+    reporter: Reporter
+    phases: Phases
+    line: Line | None = None
+
+    @property
+    def run_id(self) -> RunId:
+        """The run's id."""
+        return self.record.run_id
+
+    @property
+    def paths(self) -> RunPaths:
+        """The run's private folder."""
+        return self.state.run(self.run_id)
+
+    @property
+    def layout(self) -> RemoteLayout:
+        """Where things lie on the machine."""
+        return RemoteLayout(self.run_id)
+
+    @property
+    def deadline(self) -> datetime:
+        """When the machine ends, whatever happens."""
+        if self.record.deadline_at is None:
+            message = f"run {self.run_id} has no deadline"
+            raise LedgerError(message, hint=f"gpurun down {self.run_id}")
+        return self.record.deadline_at
+
+    def update(self, **columns: Unpack[RunChanges]) -> None:
+        """Write columns of the run's row and read it anew."""
+        self.ledger.update(self.run_id, **columns)
+        self.record = self.ledger.get(self.run_id)
+
+    def advance(self, status: RunStatus) -> None:
+        """Move the run on."""
+        self.ledger.advance(self.run_id, status)
+        self.record = self.ledger.get(self.run_id)
+
+    def event(self, kind: str, **data: Any) -> None:
+        """Write down what is about to happen, or what did."""
+        self.ledger.event(self.run_id, kind, data)
+
+    def has_event(self, kind: str) -> bool:
+        """Whether such an event was ever written for this run."""
+        return any(event.kind == kind for event in self.ledger.events(self.run_id))
+
+    def endpoint(self, instance: Instance) -> Endpoint:
+        """Where the machine answers, and with which host key."""
+        account = account_from_text(self.record.account)
+        return Endpoint(
+            address=instance.public_address or instance.private_address or "",
+            user=self.spec.ssh.user,
+            host_keys=self.pinned(),
+            key_file=self.spec.ssh.key or self.paths.key,
+            config_file=self.spec.ssh.config_file or account.ssh_config_file,
+            proxy=self.spec.ssh.proxy,
+        )
+
+    def pinned(self) -> tuple[HostKey, ...]:
+        """The host keys that the machine may show."""
+        return (keys.host_key_of(self.record.host_key_line or ""),)
+
+    def open_line(self, instance: Instance) -> Line:
+        """A line to the machine, kept for the rest of the run; nothing is dialled yet."""
+        if self.line is None:
+            endpoint = self.endpoint(instance)
+            self.line = Line(endpoint)
+            known_hosts.write_run_config(
+                self.paths, run_id=self.run_id, name=self.record.name, endpoint=endpoint
+            )
+            known_hosts.write_index(self.state)
+        return self.line
+
+    def hang_up(self) -> None:
+        """Close the line, if one is open."""
+        if self.line is not None:
+            self.line.close()
+            self.line = None
+
+
+def restore(record: RunRecord, *, ledger: Ledger, state: StatePaths, reporter: Reporter) -> LiveRun:
+    """A run from its ledger row, to be resumed, fetched from or ended.
+
+    Raises `LedgerError` when the row holds no plan: the launcher died before it had one.
+    """
+    if record.plan is None:
+        raise LedgerError(f"run {record.run_id} was never planned", hint=f"gpurun down {record.run_id}")
+    account: Account = account_from_text(record.account)
+    return LiveRun(
+        record=record,
+        spec=specs.restore(record.spec),
+        plan=_plans().validate_json(record.plan),
+        aws=Aws(account, record.region),
+        ledger=ledger,
+        state=state,
+        reporter=reporter,
+        phases=Phases(ledger, record.run_id, reporter),
+    )
+
+
+def now() -> datetime:
+    """The present, in UTC."""
+    return datetime.now(UTC)

@@ -1,0 +1,43 @@
+"""What goes up, looked at before a machine is asked for: a file that cannot be read should cost nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.aws import storage
+from launcher.aws.client import Aws
+from launcher.domain import JobSpec
+from launcher.sync import ignore, manifest
+
+URL_LIFETIME_S = 6 * 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Luggage:
+    """Code and data, scanned."""
+
+    code: manifest.Scan
+    data: manifest.Scan | None
+    objects: tuple[storage.RemoteObject, ...]
+
+    @property
+    def text(self) -> str:
+        """How much it is, for people."""
+        scans = [scan for scan in (self.code, self.data) if scan is not None]
+        files = sum(len(scan.manifest.entries) for scan in scans)
+        size_bytes = sum(scan.manifest.size_bytes for scan in scans)
+        return f"{files} files, {size_bytes / 1e6:.1f} MB"
+
+
+def pack(spec: JobSpec, aws: Aws) -> Luggage:
+    """Scan code and data.
+
+    Raises `SpecError` for what cannot be read and for an S3 prefix that holds nothing.
+    """
+    code = manifest.scan(spec.workdir, ignore=ignore.rules(spec.workdir))
+    if isinstance(spec.data, Path):
+        data = manifest.scan(spec.data, ignore=ignore.nothing())
+        return Luggage(code=code, data=data, objects=())
+    objects = tuple(storage.presign(aws, spec.data, URL_LIFETIME_S)) if spec.data else ()
+    return Luggage(code=code, data=None, objects=objects)

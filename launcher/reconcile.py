@@ -1,0 +1,63 @@
+"""What is true of a run whose launcher is gone: the EC2 tag says, the ledger only remembers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from launcher import process
+from launcher.aws import fleet
+from launcher.aws.client import Aws
+from launcher.domain import Instance, RunStatus
+from launcher.ledger import Ledger, RunRecord, account_from_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truth:
+    """A run as the ledger has it, and as EC2 has it."""
+
+    record: RunRecord
+    attended: bool
+    """Whether a launcher process of this laptop is working on it now."""
+    instances: tuple[Instance, ...] = ()
+    asked: bool = False
+    note: str = ""
+    next_command: str = ""
+
+
+def observe(record: RunRecord) -> Truth:
+    """Look a run up in EC2 where its launcher is gone; reads only.
+
+    Raises what AWS answers when it cannot be asked.
+    """
+    if record.status.final:
+        return Truth(record=record, attended=False)
+    if process.alive(record.launcher_pid, record.launcher_started):
+        return Truth(record=record, attended=True)
+    aws = Aws(account_from_text(record.account), record.region)
+    instances = tuple(each for each in fleet.find(aws, run_id=record.run_id) if not each.gone)
+    note, next_command = _judge(record, instances)
+    return Truth(
+        record=record, attended=False, instances=instances, asked=True, note=note, next_command=next_command
+    )
+
+
+def _judge(record: RunRecord, instances: tuple[Instance, ...]) -> tuple[str, str]:
+    resume, down = f"gpurun resume {record.run_id}", f"gpurun down {record.run_id}"
+    until = f"until {record.deadline_at:%Y-%m-%d %H:%M:%S} UTC" if record.deadline_at else "with no deadline"
+    if instances:
+        who = instances[0]
+        how = "detached" if record.detached else "its launcher is gone"
+        return f"{how}; {who.instance_id} ({who.instance_type}) is {who.state}, {until} at most", resume
+    if record.status in {RunStatus.PLANNED, RunStatus.PROVISIONING}:
+        return "its launcher is gone and no machine carries its tag", resume
+    return "its machine is gone", down
+
+
+def settle(record: RunRecord, ledger: Ledger, truth: Truth) -> RunRecord:
+    """Write down what EC2 said, where that ends the machine's part: a run without a machine is not `running`."""
+    ended = truth.asked and not truth.instances
+    if not ended or record.status in {RunStatus.PLANNED, RunStatus.PROVISIONING, RunStatus.TERMINATING}:
+        return record
+    ledger.event(record.run_id, "machine.gone", {})
+    ledger.advance(record.run_id, RunStatus.TERMINATING)
+    return ledger.get(record.run_id)

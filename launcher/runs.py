@@ -1,0 +1,346 @@
+"""The life of a run, top to bottom: provision, connect, sync, start, follow, fetch, end.
+
+Every step finds what an earlier attempt left and goes on from there, so one function serves `launch`, `resume` and
+"keep going" after Ctrl-C. What is already done costs a look, not a second machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from launcher import interrupts, lifeline, process, provision, teardown
+from launcher import spec as specs
+from launcher.attach import reach
+from launcher.aws.client import Aws
+from launcher.domain import Account, JobReport, JobSpec, Plan, Receipt, RunStatus
+from launcher.errors import Cancelled, GpurunError, HostUnreachable, RemoteError, TransferError
+from launcher.fetch import bring_home
+from launcher.ledger import Ledger, RunRecord, account_to_text, new_run_id
+from launcher.live import LiveRun, dump_plan, now
+from launcher.paths import StatePaths
+from launcher.phases import Phases
+from launcher.ports import Connection, Reporter
+from launcher.prepare import Luggage, pack
+from launcher.sync import keys, remote_agent, stream, upload
+
+CONNECT_TIMEOUT_S = 240.0
+RECONNECT_TIMEOUT_S = 600.0
+"""How long a lost line is dialled again before the launcher leaves the machine to its deadline."""
+
+
+class Choice(StrEnum):
+    """What Ctrl-C can mean."""
+
+    STOP = "stop"
+    DETACH = "detach"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How an attended run ended for this launcher."""
+
+    exit_status: int
+    receipt: Receipt | None
+    """`None` when the run goes on without this launcher."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attendance:
+    """How this launcher attends the run."""
+
+    detach: bool = False
+    ask: Callable[[LiveRun, bool], Choice]
+    """Asks what Ctrl-C meant; the flag says whether the job runs, so that detaching makes sense."""
+
+
+def create(
+    spec: JobSpec,
+    plan: Plan,
+    account: Account,
+    aws: Aws,
+    *,
+    ledger: Ledger,
+    state: StatePaths,
+    reporter: Reporter,
+    planning_began: datetime,
+) -> LiveRun:
+    """Write a new run down, keys and all, before anything is asked of the cloud."""
+    run_id = new_run_id(spec.name)
+    paths = state.run(run_id)
+    paths.home.mkdir(mode=0o700, parents=True)
+    host_key = keys.generate(f"gpurun host {run_id}")
+    keys.write_private(paths.host_key, host_key.private_pem)
+    if spec.ssh.key is None:
+        own = keys.generate(f"gpurun {run_id}")
+        keys.write_private(paths.key, own.private_pem)
+    best = plan.offers[0]
+    created = now()
+    record = RunRecord(
+        run_id=run_id,
+        name=spec.name,
+        status=RunStatus.PLANNED,
+        created_at=created,
+        updated_at=created,
+        deadline_at=created + timedelta(hours=plan.hours),
+        account=account_to_text(account),
+        region=best.region,
+        spec=specs.dump(spec),
+        plan=dump_plan(plan),
+        results_dir=str(spec.outputs or Path.cwd() / "runs" / run_id),
+        token=run_id,
+        host_key_line=host_key.public_line,
+    )
+    ledger.create(record)
+    live = LiveRun(
+        record=ledger.get(run_id),
+        spec=spec,
+        plan=plan,
+        aws=aws,
+        ledger=ledger,
+        state=state,
+        reporter=reporter,
+        phases=Phases(ledger, run_id, reporter),
+    )
+    live.phases.enter("plan", at=planning_began)
+    return live
+
+
+def attend(live: LiveRun, attendance: Attendance) -> Outcome:
+    """Drive a run to its end, or to where the user lets go of it.
+
+    Raises `Cancelled` when it was stopped, and any `GpurunError` after having ended what must be ended.
+    """
+    live.update(launcher_pid=os.getpid(), launcher_started=process.started(os.getpid()), detached=False)
+    while True:
+        try:
+            with interrupts.as_exceptions():
+                return _drive(live, attendance)
+        except KeyboardInterrupt:
+            choice = _ask(live, attendance)
+        except interrupts.StopAsked:
+            choice = Choice.STOP
+        except interrupts.HangUp:
+            choice = Choice.DETACH
+        except Exception as error:
+            # A bug of ours must not leave a machine behind either; it is raised again and told as one.
+            _after_failure(live, error)
+            raise
+        if choice is Choice.DETACH and _job_started(live):
+            return _let_go(live)
+        if choice is not Choice.KEEP:
+            stop(live)
+            raise Cancelled(f"run {live.run_id} was stopped; nothing is left running")
+
+
+def _ask(live: LiveRun, attendance: Attendance) -> Choice:
+    try:
+        return attendance.ask(live, _job_started(live))
+    except (KeyboardInterrupt, EOFError):  # a second Ctrl-C, or nobody there to answer
+        return Choice.STOP
+
+
+def _drive(live: LiveRun, attendance: Attendance) -> Outcome:
+    connection = _started(live)
+    if attendance.detach:
+        return _let_go(live)
+    report = _follow(live, connection)
+    return _finish(live, report)
+
+
+def _started(live: LiveRun) -> Connection:
+    """The machine, reached, with the job running on it."""
+    luggage = None if _job_started(live) else pack(live.spec, live.aws)
+    if live.record.status in {RunStatus.PLANNED, RunStatus.INTERRUPTED}:
+        live.phases.enter("provision", _pool_text(live))
+        live.advance(RunStatus.PROVISIONING)
+    instance = provision.machine(live)
+    live.phases.enter("boot", f"{instance.instance_type} {instance.market} in {instance.zone}")
+    instance = provision.boot(live, instance)
+    live.phases.enter("connect", instance.public_address or instance.private_address or "")
+    connection = live.open_line(instance).fresh(CONNECT_TIMEOUT_S)
+    if luggage is not None:
+        _sync(live, connection, luggage)
+        _start(live, connection)
+    return connection
+
+
+def _pool_text(live: LiveRun) -> str:
+    best = live.plan.offers[0]
+    return f"{len(live.plan.offers)} pools, best {best.instance_type} {best.market} in {best.zone}"
+
+
+def _job_started(live: LiveRun) -> bool:
+    return live.has_event("job.started")
+
+
+def _sync(live: LiveRun, connection: Connection, luggage: Luggage) -> None:
+    live.phases.enter("sync", luggage.text)
+    if live.record.status is RunStatus.BOOTING:
+        live.advance(RunStatus.SYNCING)
+    remote_agent.install(connection, live.layout)
+    report = live.reporter.transfer
+    upload.push(connection, luggage.code, live.layout.code, report, label="code")
+    if luggage.data is not None:
+        upload.push(connection, luggage.data, live.layout.data, report, label="data")
+    if luggage.objects:
+        remote_agent.fetch_urls(connection, live.layout, luggage.objects)
+
+
+def _start(live: LiveRun, connection: Connection) -> None:
+    live.phases.enter("start")
+    live.event("job.intent")
+    remote_agent.start(connection, live.layout, _agent_job(live))
+    live.event("job.started")
+    live.advance(RunStatus.RUNNING)
+    live.phases.enter("first log")
+
+
+def _agent_job(live: LiveRun) -> remote_agent.AgentJob:
+    spec = live.spec
+    return remote_agent.AgentJob(
+        argv=spec.argv,
+        script=spec.script,
+        env=spec.env,
+        secrets={name: os.environ[name] for name in spec.secrets if name in os.environ},
+        device=spec.device,
+        floatx=spec.floatx,
+        grace_s=lifeline.STOP_GRACE_S,
+        deadline_epoch_s=live.deadline.timestamp(),
+        results_grace_s=lifeline.RESULTS_GRACE_S,
+        lease_s=lifeline.LEASE_S,
+        keep_on_failure_s=spec.keep_on_failure_s,
+    )
+
+
+def _follow(live: LiveRun, connection: Connection) -> JobReport:
+    """Stream the log to the reporter and to the run's own copy; the copy's size is where to go on."""
+    if live.has_event("job.done"):
+        return remote_agent.report(connection, live.layout)
+    line = live.line
+    if line is None:
+        raise HostUnreachable("no line to the machine", hint=f"gpurun resume {live.run_id}")
+    path = live.paths.log
+    offset = path.stat().st_size if path.exists() else 0
+    follower = stream.follow(
+        lambda: line.fresh(RECONNECT_TIMEOUT_S), live.layout, offset=offset, on_lost=_lost(live)
+    )
+    with path.open("ab") as copy:
+        for data in follower:
+            if offset == 0:
+                live.phases.enter("run")
+            offset += len(data)
+            copy.write(data)
+            copy.flush()
+            live.reporter.log(data)
+    return follower.report
+
+
+def _lost(live: LiveRun) -> Callable[[RemoteError], None]:
+    def told(_error: RemoteError) -> None:
+        live.reporter.warn("the line to the machine is gone; the job goes on there, dialling again")
+
+    return told
+
+
+def _finish(live: LiveRun, report: JobReport, status: RunStatus | None = None) -> Outcome:
+    """Results home and verified first, then the machine ended."""
+    usage = asdict(report.usage) if report.usage else None
+    live.event("job.done", exit_status=report.exit_status, usage=usage, killed_by_memory=report.killed_by_memory)
+    exit_status = report.exit_status if report.exit_status is not None else 1
+    live.update(exit_status=exit_status, reason=_reason(report))
+    if live.record.status is RunStatus.RUNNING:
+        live.advance(RunStatus.FETCHING)
+    live.phases.enter("fetch")
+    bring_home(live)
+    if exit_status and live.spec.keep_on_failure_s and status is None:
+        return _kept(live, exit_status)
+    ended = teardown.end(live, status or (RunStatus.FAILED if exit_status else RunStatus.SUCCEEDED))
+    return Outcome(exit_status=exit_status, receipt=ended)
+
+
+def _reason(report: JobReport) -> str:
+    if report.killed_by_memory:
+        return "the job was killed for memory: ask for a machine with more, resources.memory in the spec"
+    if report.state == "lost":
+        return "the machine lost the job: it rebooted, or its supervisor was killed"
+    return f"the job exited with status {report.exit_status}" if report.exit_status else ""
+
+
+def _kept(live: LiveRun, exit_status: int) -> Outcome:
+    minutes = live.spec.keep_on_failure_s / 60
+    live.reporter.warn(
+        f"the job failed and its results are home; the machine stays {minutes:.0f} minutes more for you to look: "
+        f"gpurun ssh {live.run_id}, then gpurun down {live.run_id}"
+    )
+    live.hang_up()
+    return Outcome(exit_status=exit_status, receipt=None)
+
+
+def _let_go(live: LiveRun) -> Outcome:
+    live.update(detached=True, launcher_pid=None, launcher_started=None)
+    live.hang_up()
+    live.reporter.note(
+        f"detached: the job goes on; the machine ends itself {lifeline.RESULTS_GRACE_S / 60:.0f} minutes after the job "
+        f"and at {live.deadline:%H:%M:%S} UTC at the latest. Its results come home with: gpurun resume {live.run_id}"
+    )
+    return Outcome(exit_status=0, receipt=None)
+
+
+def stop(live: LiveRun) -> Receipt:
+    """Stop the job with its grace, bring home what there is, end the machine; another Ctrl-C skips to the end."""
+    try:
+        with interrupts.as_exceptions():
+            _stop_gently(live)
+    except (KeyboardInterrupt, interrupts.StopAsked, interrupts.HangUp):
+        live.reporter.warn("ending the machine at once")
+    except GpurunError as error:
+        live.reporter.warn(f"could not bring the results home: {error.message}")
+    return teardown.end(live, RunStatus.CANCELLED, reason="stopped by the user")
+
+
+def _stop_gently(live: LiveRun) -> None:
+    if not _job_started(live):
+        return
+    connection = reach(live).fresh(CONNECT_TIMEOUT_S)
+    live.reporter.note("stopping the job; it has 90 s to save a checkpoint")
+    remote_agent.signal(connection, live.layout, "TERM")
+    report = _follow(live, connection)
+    live.event("job.done", exit_status=report.exit_status, usage=None, killed_by_memory=False)
+    live.update(exit_status=report.exit_status)
+    if live.record.status is RunStatus.RUNNING:
+        live.advance(RunStatus.FETCHING)
+    live.phases.enter("fetch")
+    bring_home(live)
+
+
+def _after_failure(live: LiveRun, error: Exception) -> None:
+    """End the machine, unless it still holds work that only it has."""
+    live.event("failed", error=str(error), type=type(error).__name__)
+    if not _job_started(live):
+        teardown.end(live, RunStatus.FAILED, reason=str(error))
+        return
+    if isinstance(error, TransferError):
+        hold_until_deadline(live)
+    live.update(launcher_pid=None, launcher_started=None, reason=str(error))
+    live.hang_up()
+    live.reporter.warn(
+        f"the machine is left as it is and ends itself at {live.deadline:%H:%M:%S} UTC; "
+        f"gpurun resume {live.run_id} goes on, gpurun down {live.run_id} ends it now"
+    )
+
+
+def hold_until_deadline(live: LiveRun) -> None:
+    """Keep a finished job's machine for its results until the deadline, lease or no lease."""
+    if live.line is None:
+        return
+    try:
+        connection = live.line.fresh(CONNECT_TIMEOUT_S)
+        remote_agent.renew(connection, live.layout, lifeline.seconds_left(live.deadline))
+    except RemoteError as error:
+        live.reporter.warn(f"could not ask the machine to wait for you: {error.message}")
