@@ -1,0 +1,37 @@
+"""Being asked to stop: by SIGTERM (a spot interruption, `gpurun stop`) or by Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from dataclasses import dataclass, field
+from types import FrameType
+
+
+@dataclass(slots=True)
+class StopRequest:
+    """Remembers the signal until the training comes to a point where it can stop and go on later."""
+
+    signal_number: int = 0
+    training: bool = field(default=False)
+    """Before and after the training there is nothing to save: the process ends at once."""
+
+    def install(self) -> None:
+        """Take the place of the default handlers."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._receive)
+
+    @property
+    def exit_code(self) -> int:
+        """As a shell gives it: 128 + the signal's number."""
+        return 128 + self.signal_number
+
+    @property
+    def name(self) -> str:
+        """SIGTERM or SIGINT."""
+        return signal.Signals(self.signal_number).name
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        self.signal_number = number
+        if not self.training:
+            sys.exit(self.exit_code)
