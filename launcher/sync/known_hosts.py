@@ -1,0 +1,123 @@
+"""The files with which ssh, scp and rsync reach a run's machine by its name, host key pinned."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from launcher.domain import Endpoint, HostKey
+from launcher.errors import SpecError
+from launcher.paths import RunPaths, StatePaths
+from launcher.sync.keys import host_key_of, write_private
+from launcher.sync.ssh_config import Hop, require_plain, resolve
+
+_UNSAFE_IN_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def write_known_hosts(path: Path, alias: str, keys: Sequence[HostKey]) -> None:
+    """Pin a machine's host keys under `alias`, which stands for its address (ssh_config(5), HostKeyAlias)."""
+    write_private(path, "".join(f"{alias} {key.algorithm} {key.base64}\n" for key in keys))
+
+
+def read_known_hosts(path: Path) -> tuple[HostKey, ...]:
+    """The pinned host keys; none where there is no file; raises `SpecError` where a line is no key."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return ()
+    return tuple(host_key_of(line.partition(" ")[2]) for line in lines if line.strip())
+
+
+def write_run_config(paths: RunPaths, *, run_id: str, name: str, endpoint: Endpoint) -> None:
+    """Write the run's known_hosts and ssh_config: `ssh -F FILE RUN_ID`, or by the run's name.
+
+    The endpoint's own ssh_config is resolved now, so that the file stands alone.
+    Raises `SpecError` for a path that ssh_config cannot express.
+    """
+    write_known_hosts(paths.known_hosts, run_id, endpoint.host_keys)
+    route = resolve(endpoint)
+    jump_names = [f"{run_id}-jump-{number}" for number in range(1, len(route.jumps) + 1)]
+    target = [
+        f"Host {' '.join(dict.fromkeys([run_id, host_alias(name)]))}",
+        *_address(route.target),
+        f"HostKeyAlias {run_id}",
+        f"UserKnownHostsFile {_quoted(paths.known_hosts)}",
+        *_identities(route.target),
+        *_proxy(route.target, jump_names),
+        *_COMMON,
+    ]
+    blocks = [target]
+    for hop_name, hop in zip(jump_names, route.jumps, strict=True):
+        blocks.append([f"Host {hop_name}", *_address(hop), *_trust(hop), *_identities(hop), *_COMMON])
+    write_private(paths.ssh_config, "\n\n".join("\n    ".join(block) for block in blocks) + "\n")
+
+
+_COMMON = (
+    "GlobalKnownHostsFile /dev/null",
+    "StrictHostKeyChecking yes",
+    "UpdateHostKeys no",
+    "CheckHostIP no",
+    "ServerAliveInterval 5",
+    "ServerAliveCountMax 3",
+)
+
+
+def write_index(state: StatePaths) -> None:
+    """Gather every run's ssh_config in one file, the newest first, since a run's name may have been used before."""
+    configs = sorted(state.runs.glob("*/ssh_config"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    header = "# Written by gpurun, and written over; `ssh -F` with this file reaches every live run.\n"
+    write_private(state.ssh_config, "\n".join([header, *(path.read_text(encoding="utf-8") for path in configs)]))
+
+
+def remove(state: StatePaths, run_id: str) -> None:
+    """The machine is gone: so are the ways to it."""
+    paths = state.run(run_id)
+    paths.ssh_config.unlink(missing_ok=True)
+    paths.known_hosts.unlink(missing_ok=True)
+    write_index(state)
+
+
+def host_alias(name: str) -> str:
+    """A run's name as ssh takes it for a host: letters, digits, `.`, `_` and `-`, the rest made `-`."""
+    return _UNSAFE_IN_NAME.sub("-", name).strip("-.") or "run"
+
+
+def _address(hop: Hop) -> list[str]:
+    require_plain(hop)
+    return [f"HostName {hop.host}", f"Port {hop.port}", f"User {hop.user}"]
+
+
+def _trust(hop: Hop) -> list[str]:
+    files = " ".join(_quoted(path) for path in hop.known_hosts) or "/dev/null"
+    alias = [f"HostKeyAlias {hop.host_key_alias}"] if hop.host_key_alias else []
+    return [*alias, f"UserKnownHostsFile {files}"]
+
+
+def _identities(hop: Hop) -> list[str]:
+    lines = [f"IdentityFile {_quoted(path)}" for path in hop.identity_files]
+    if hop.identities_only:
+        lines.append("IdentitiesOnly yes")
+    if hop.identity_agent:
+        lines.append(f"IdentityAgent {_quoted(Path(hop.identity_agent))}")
+    return lines
+
+
+def _proxy(hop: Hop, jump_names: Sequence[str]) -> list[str]:
+    if jump_names:
+        return [f"ProxyJump {','.join(jump_names)}"]
+    if hop.proxy_command:
+        return [f"ProxyCommand {hop.proxy_command.replace('%', '%%')}"]
+    return []
+
+
+def _quoted(path: Path) -> str:
+    """A path as ssh_config takes it: quotes around, `%` doubled; raises `SpecError` for what cannot be written."""
+    text = str(path)
+    if any(ord(c) < 32 for c in text) or "${" in text:
+        raise SpecError(
+            f"ssh_config cannot express the path {text!r}",
+            hint="set XDG_STATE_HOME to a folder with a plain name",
+        )
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{escaped}"'
