@@ -1,0 +1,46 @@
+"""What a machine costs: the instance, its disk and its public address."""
+
+from __future__ import annotations
+
+import math
+
+from launcher.domain import CostEstimate
+
+GP3_USD_PER_GIB_MONTH = 0.08
+"""us-east-1 in 2026-11 (aws.amazon.com/ebs/pricing)."""
+GP3_USD_PER_GIB_MONTH_ELSEWHERE = 0.152
+"""The dearest of the other regions, sa-east-1: what a limit is held by must not be guessed too low."""
+GP3_BASE_PRICE_REGIONS = frozenset({"us-east-1", "us-east-2", "us-west-2"})
+IPV4_USD_PER_HOUR = 0.005
+"""A public IPv4 address, in every region, in 2026-11 (aws.amazon.com/vpc/pricing)."""
+EBS_HOURS_PER_MONTH = 720
+"""AWS counts 30 days (the examples on aws.amazon.com/ebs/pricing)."""
+MINIMUM_BILLED_S = 60
+"""Linux instances and gp3 volumes are billed by the second, a minute at least (aws.amazon.com/ec2/pricing)."""
+
+
+def estimate(instance_usd_per_hour: float, disk_gib: int, region: str) -> CostEstimate:
+    """What an hour costs with this instance price and a gp3 root volume of this size."""
+    base = region in GP3_BASE_PRICE_REGIONS
+    gib_month = GP3_USD_PER_GIB_MONTH if base else GP3_USD_PER_GIB_MONTH_ELSEWHERE
+    return CostEstimate(
+        instance_usd_per_hour=instance_usd_per_hour,
+        disk_usd_per_hour=disk_gib * gib_month / EBS_HOURS_PER_MONTH,
+        address_usd_per_hour=IPV4_USD_PER_HOUR,
+    )
+
+
+def hours_for(cost_usd: float, cost: CostEstimate) -> float:
+    """How many hours this much money buys; 0 where it does not buy the minute that is billed at least."""
+    hours = cost_usd / cost.total_usd_per_hour
+    return hours if hours * 3600 >= MINIMUM_BILLED_S else 0.0
+
+
+def billed_seconds(elapsed_s: float) -> int:
+    """What AWS bills for a machine that lived so long; 0 for one that never was."""
+    return max(MINIMUM_BILLED_S, math.ceil(elapsed_s)) if elapsed_s > 0 else 0
+
+
+def actual(cost: CostEstimate, elapsed_s: float) -> float:
+    """What a machine that lived so long cost, in US dollars."""
+    return cost.total_usd_per_hour * billed_seconds(elapsed_s) / 3600

@@ -1,0 +1,61 @@
+"""The commented spec that `gpurun init` writes."""
+
+from __future__ import annotations
+
+from launcher.spec import values
+
+_TEMPLATE = """\
+# What gpurun is to run, and on what. `gpurun launch` reads this file; all but `run` may be left out.
+name: {name}
+
+# A shell script, or a list such as [python, train.py, --epochs, 20].
+# What the job writes to $GPURUN_OUTPUT_DIR comes home, checked, before the machine is gone.
+run: |
+  echo "running on $GPURUN_DEVICE with $GPURUN_FLOATX"
+  echo done > "$GPURUN_OUTPUT_DIR/result.txt"
+
+# workdir: .                # the folder that goes up; .gpurunignore, else .gitignore, says what stays
+# data: data                # a file, a folder or s3://bucket/prefix; the job finds it in $GPURUN_DATA_DIR
+# env:
+#   EPOCHS: 20
+# secrets: [WANDB_API_KEY]  # names alone; the values come from your environment
+
+device: gpu                 # gpu or cpu
+floatx: float32             # float16, bfloat16, float32 or float64
+
+resources:
+  # gpu: t4                 # or a10g:2, or kind, count and memory; left out: any one GPU
+  # vcpus: 4
+  # memory: 16 GiB
+  # instance_types: [g4dn.xlarge, g5.xlarge]
+  # regions: [us-east-1]
+  # zones: [us-east-1a]
+  spot: prefer              # true: spot alone; false: on-demand alone; prefer: spot, else on-demand
+  disk: 50 GiB
+  # image: ami-0abcd1234abcd1234   # or name:PATTERN, tag:gpurun:image=latest, ssm:/PARAMETER
+
+limits:
+  max_hours: 4              # then the machine ends itself, whatever happens
+  # max_cost: 2.50          # US dollars, all in all
+  # max_price: 0.60         # US dollars an hour
+
+# outputs: results          # where the results go; left out: runs/<id>/
+# checkpoint: true          # whether checkpoints come home too
+# keep_on_failure: 30m      # keep the machine of a failed job for a look
+
+# ssh:
+#   user: ubuntu
+#   key: ~/.ssh/id_ed25519  # left out: a key is made for the run and deleted with it
+#   config_file: ~/.ssh/config
+#   proxy: me@bastion
+"""
+
+
+def template(name: str) -> str:
+    """A spec that loads as it stands, with every field shown; `name` may be any text."""
+    return _TEMPLATE.format(name=_quoted(values.slug(name)))
+
+
+def _quoted(name: str) -> str:
+    # A name of digits alone is text here, but an editor's YAML takes it for a number.
+    return f'"{name}"' if name.replace("-", "").isdigit() else name
