@@ -80,7 +80,7 @@ class Aws:
 
     @cached_property
     def launcher_ec2(self) -> EC2Client:
-        """EC2 for the launch call alone, without retries: botocore takes lack of capacity (500) for a hiccup."""
+        """EC2 for the launch call, without retries: botocore takes lack of capacity (500) for a hiccup."""
         return cast("EC2Client", self._client("ec2", _config(attempts=1, read_timeout_s=60)))
 
     @cached_property

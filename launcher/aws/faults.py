@@ -72,13 +72,9 @@ TABLE: dict[str, Fault] = {
     "UnfulfillableCapacity": Fault(NoCapacity, Scope.POOL, _WAIT),
     "CapacityNotAvailable": Fault(NoCapacity, Scope.POOL, _WAIT),
     "SpotInstanceTermination": Fault(NoCapacity, Scope.POOL, _WAIT),
-    "Unsupported": Fault(
-        NoCapacity, Scope.POOL, "the zone does not offer that type: allow more zones or types"
-    ),
+    "Unsupported": Fault(NoCapacity, Scope.POOL, "the zone does not offer that type: allow more zones or types"),
     "UnsupportedOperation": Fault(BrokenRequest, Scope.TYPE, "choose another instance type or image"),
-    "SpotMaxPriceTooLow": Fault(
-        PriceTooHigh, Scope.POOL, "raise limits.max_price; `gpurun offers` shows prices"
-    ),
+    "SpotMaxPriceTooLow": Fault(PriceTooHigh, Scope.POOL, "raise limits.max_price; `gpurun offers` shows prices"),
     "MaxSpotInstanceCountExceeded": Fault(QuotaExceeded, Scope.REGION, QUOTA_ADVICE),
     "MaxSpotFleetRequestCountExceeded": Fault(QuotaExceeded, Scope.REGION, QUOTA_ADVICE),
     "VcpuLimitExceeded": Fault(QuotaExceeded, Scope.REGION, QUOTA_ADVICE),
@@ -86,13 +82,9 @@ TABLE: dict[str, Fault] = {
     "FleetLimitExceeded": Fault(QuotaExceeded, Scope.REGION, QUOTA_ADVICE),
     "VolumeLimitExceeded": Fault(QuotaExceeded, Scope.REGION, "delete volumes that nothing uses: gpurun gc"),
     "AddressLimitExceeded": Fault(QuotaExceeded, Scope.REGION, "release addresses that nothing uses"),
-    "SecurityGroupLimitExceeded": Fault(
-        QuotaExceeded, Scope.REGION, "delete groups that nothing uses: gpurun gc"
-    ),
+    "SecurityGroupLimitExceeded": Fault(QuotaExceeded, Scope.REGION, "delete groups that nothing uses: gpurun gc"),
     "RulesPerSecurityGroupLimitExceeded": Fault(QuotaExceeded, Scope.REGION, "gpurun gc"),
-    "KeyPairLimitExceeded": Fault(
-        QuotaExceeded, Scope.REGION, "delete key pairs that nothing uses: gpurun gc"
-    ),
+    "KeyPairLimitExceeded": Fault(QuotaExceeded, Scope.REGION, "delete key pairs that nothing uses: gpurun gc"),
     "UnauthorizedOperation": Fault(NotPermitted, Scope.ACCOUNT, _POLICY),
     "AccessDenied": Fault(NotPermitted, Scope.ACCOUNT, _POLICY),
     "AccessDeniedException": Fault(NotPermitted, Scope.ACCOUNT, _POLICY),
@@ -100,9 +92,7 @@ TABLE: dict[str, Fault] = {
     "UnauthorizedOperation.ServiceLinkedRole": Fault(NotPermitted, Scope.ACCOUNT, _SPOT_ROLE),
     "InvalidFleetConfiguration.ServiceLinkedRole": Fault(NotPermitted, Scope.ACCOUNT, _SPOT_ROLE),
     "OptInRequired": Fault(NotPermitted, Scope.REGION, "aws account enable-region --region-name {region}"),
-    "PendingVerification": Fault(
-        NotPermitted, Scope.ACCOUNT, "AWS still verifies the account: wait for its e-mail"
-    ),
+    "PendingVerification": Fault(NotPermitted, Scope.ACCOUNT, "AWS still verifies the account: wait for its e-mail"),
     "Blocked": Fault(NotPermitted, Scope.ACCOUNT, "the account is blocked: https://aws.amazon.com/support"),
     "AuthFailure": Fault(CredentialsError, Scope.ACCOUNT, _LOGIN),
     "InvalidClientTokenId": Fault(CredentialsError, Scope.ACCOUNT, _LOGIN),
@@ -117,20 +107,14 @@ TABLE: dict[str, Fault] = {
     "InvalidAMIID.Malformed": Fault(BrokenRequest, Scope.ACCOUNT, _IMAGE),
     "InvalidAMIID.Unavailable": Fault(BrokenRequest, Scope.REGION, _IMAGE),
     "InvalidInstanceType": Fault(BrokenRequest, Scope.TYPE, "gpurun offers"),
-    "InvalidBlockDeviceMapping": Fault(
-        BrokenRequest, Scope.TYPE, "give resources.disk at least the image's size"
-    ),
+    "InvalidBlockDeviceMapping": Fault(BrokenRequest, Scope.TYPE, "give resources.disk at least the image's size"),
     "VPCIdNotSpecified": Fault(BrokenRequest, Scope.REGION, _DEFAULT_VPC),
     "MissingInput": Fault(BrokenRequest, Scope.REGION, _DEFAULT_VPC),
-    "InvalidKey.Format": Fault(
-        BrokenRequest, Scope.ACCOUNT, "EC2 takes RSA and ed25519 keys: ssh-keygen -t ed25519"
-    ),
+    "InvalidKey.Format": Fault(BrokenRequest, Scope.ACCOUNT, "EC2 takes RSA and ed25519 keys: ssh-keygen -t ed25519"),
     "InvalidKeyPair.Format": Fault(
         BrokenRequest, Scope.ACCOUNT, "EC2 takes RSA and ed25519 keys: ssh-keygen -t ed25519"
     ),
-    "IdempotentParameterMismatch": Fault(
-        BrokenRequest, Scope.ACCOUNT, "gpurun down the run, then launch it anew"
-    ),
+    "IdempotentParameterMismatch": Fault(BrokenRequest, Scope.ACCOUNT, "gpurun down the run, then launch it anew"),
     "RequestLimitExceeded": Fault(ProvisionError, Scope.REGION, _LATER),
     "Throttling": Fault(ProvisionError, Scope.REGION, _LATER),
     "ThrottlingException": Fault(ProvisionError, Scope.REGION, _LATER),
@@ -166,9 +150,7 @@ _ENCODED = re.compile(r"Encoded authorization failure message: (\S+)")
 def fault_of(code: str, message: str = "") -> Fault:
     """The table's row for a code; codes that the table lacks fall to their nearest kin."""
     bare = code.removeprefix("Server.").removeprefix("Client.")
-    if "service-linked role" in message.lower() and (
-        "permi" in message.lower() or "creat" in message.lower()
-    ):
+    if "service-linked role" in message.lower() and ("permi" in message.lower() or "creat" in message.lower()):
         return TABLE["AuthFailure.ServiceLinkedRoleCreationNotPermitted"]
     if bare in TABLE:
         return TABLE[bare]
@@ -255,9 +237,7 @@ def _without_code(
     return (
         (
             (boto.NoCredentialsError, boto.PartialCredentialsError, boto.CredentialRetrievalError),
-            lambda text: CredentialsError(
-                text, hint=f"aws configure (or, with IAM Identity Center: {login})"
-            ),
+            lambda text: CredentialsError(text, hint=f"aws configure (or, with IAM Identity Center: {login})"),
         ),
         (
             (boto.ProfileNotFound, boto.ConfigNotFound, boto.InvalidConfigError, boto.ConfigParseError),

@@ -1,8 +1,8 @@
 """The launch: one CreateFleet over every pool of a region, and what became of it.
 
-`instant` fleets with the `price-capacity-optimized` strategy are what AWS recommends for spot (EC2 User Guide,
-"Allocation strategies for EC2 Fleet"). Spot and on-demand never share a call, so that each refusal can be told
-apart.
+`instant` fleets with the `price-capacity-optimized` strategy are what AWS recommends for spot (EC2 User
+Guide, "Allocation strategies for EC2 Fleet"). Spot and on-demand never share a call, so that each refusal can
+be told apart.
 """
 
 from __future__ import annotations
@@ -122,9 +122,7 @@ def _create(
         return aws.launcher_ec2.create_fleet(**call)
 
 
-def _call(
-    request: FleetRequest, template: str, market: Market, offers: Sequence[Offer]
-) -> CreateFleetRequestTypeDef:
+def _call(request: FleetRequest, template: str, market: Market, offers: Sequence[Offer]) -> CreateFleetRequestTypeDef:
     call: CreateFleetRequestTypeDef = {
         "Type": "instant",
         "ClientToken": f"{request.token}-{'s' if market is Market.SPOT else 'd'}",
@@ -157,9 +155,7 @@ def _override(request: FleetRequest, offer: Offer) -> FleetLaunchTemplateOverrid
     return override
 
 
-def _pending(
-    aws: Aws, request: FleetRequest, made: CreateFleetInstanceTypeDef, offers: Sequence[Offer]
-) -> Instance:
+def _pending(aws: Aws, request: FleetRequest, made: CreateFleetInstanceTypeDef, offers: Sequence[Offer]) -> Instance:
     override = made.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
     zones = {subnet: zone for zone, subnet in request.subnets.items()}
     zone = override.get("AvailabilityZone") or zones.get(override.get("SubnetId", ""), offers[0].zone)
@@ -177,9 +173,7 @@ def _pending(
     )
 
 
-def _refusal(
-    errors: Sequence[CreateFleetErrorTypeDef], market: Market, request: FleetRequest
-) -> ProvisionError:
+def _refusal(errors: Sequence[CreateFleetErrorTypeDef], market: Market, request: FleetRequest) -> ProvisionError:
     """One error for all that a fleet answered: a line for each distinct code and place."""
     zones = {subnet: zone for zone, subnet in request.subnets.items()}
     lines: dict[str, Fault] = {}
@@ -190,9 +184,7 @@ def _refusal(
         code, message = each.get("ErrorCode", "unknown"), each.get("ErrorMessage", "")
         lines[f"{market.value} {where}: {message} ({code})"] = fault_of(code, message)
     if not lines:
-        return NoCapacity(
-            f"{market.value}: EC2 made no machine and gives no reason", hint="try again in some minutes"
-        )
+        return NoCapacity(f"{market.value}: EC2 made no machine and gives no reason", hint="try again in some minutes")
     fault = min(lines.values(), key=_gravity)
     codes = [each.get("ErrorCode", "") for each in errors if fault_of(each.get("ErrorCode", "")) == fault]
     return _as_provision(fault)("\n".join(lines), hint=fault.advice, code=codes[0] if codes else "")
@@ -212,8 +204,6 @@ def _gravity(fault: Fault) -> int:
 
 def _worst(refusals: Sequence[ProvisionError]) -> ProvisionError:
     """The refusal to act on, speaking for all."""
-    worst = min(
-        refusals, key=lambda each: GRAVITY.index(type(each)) if type(each) in GRAVITY else len(GRAVITY)
-    )
+    worst = min(refusals, key=lambda each: GRAVITY.index(type(each)) if type(each) in GRAVITY else len(GRAVITY))
     message = "no machine could be had:\n" + "\n".join(each.message for each in refusals)
     return type(worst)(message, hint=worst.hint, code=worst.code)

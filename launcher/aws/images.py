@@ -17,13 +17,11 @@ if TYPE_CHECKING:
 
     from launcher.aws.client import Aws
 
-DEFAULT_IMAGE = (
-    "ssm:/aws/service/deeplearning/ami/{architecture}/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id"
-)
+DEFAULT_IMAGE = "ssm:/aws/service/deeplearning/ami/{architecture}/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id"
 """The base Deep Learning AMI: NVIDIA driver and CUDA on Ubuntu 24.04, user `ubuntu`.
 
-Source: AWS Deep Learning AMIs Developer Guide, "Finding the ID of a DLAMI". AWS patches none with TensorFlow any more
-(DLAMI support policy): `pip install tensorflow[and-cuda]` brings it.
+Source: AWS Deep Learning AMIs Developer Guide, "Finding the ID of a DLAMI". AWS patches none with TensorFlow any
+more (DLAMI support policy): `pip install tensorflow[and-cuda]` brings it.
 """
 
 FORMS = "ami-ID, name:PATTERN, tag:KEY=VALUE or ssm:/PARAMETER"
@@ -45,9 +43,7 @@ def resolve(aws: Aws, selector: str, *, architecture: str = "x86_64") -> Image:
     elif selector.startswith("ssm:/"):
         found = _by_id(aws, _parameter(aws, selector.removeprefix("ssm:")))
     else:
-        raise SpecError(
-            f"image {selector!r}: expected {FORMS}", hint="leave it empty for the Deep Learning AMI"
-        )
+        raise SpecError(f"image {selector!r}: expected {FORMS}", hint="leave it empty for the Deep Learning AMI")
     return _usable(found, selector, aws.region, architecture)
 
 
@@ -86,9 +82,7 @@ def _by_tag(aws: Aws, tag: str, architecture: str) -> ImageTypeDef:
     return found
 
 
-def _newest(
-    aws: Aws, wanted: list[FilterTypeDef], architecture: str, owners: Sequence[str]
-) -> ImageTypeDef | None:
+def _newest(aws: Aws, wanted: list[FilterTypeDef], architecture: str, owners: Sequence[str]) -> ImageTypeDef | None:
     filters: list[FilterTypeDef] = [*wanted, {"Name": "architecture", "Values": [architecture]}]
     with aws.errors("look for images"):
         pages = aws.ec2.get_paginator("describe_images").paginate(Filters=filters, Owners=list(owners))

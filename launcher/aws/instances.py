@@ -35,7 +35,7 @@ def describe(aws: Aws, instance_id: str) -> Instance | None:
 
 
 def by_filter(aws: Aws, filters: list[FilterTypeDef]) -> list[Instance]:
-    """The machines in this region that pass all filters; unlike an unknown id, an empty answer is no error."""
+    """The machines in this region that pass all filters; unlike an unknown id, none at all is no error."""
     with aws.errors("look up instances"):
         pages = aws.ec2.get_paginator("describe_instances").paginate(Filters=filters)
         return [
@@ -114,9 +114,7 @@ def console_output(aws: Aws, instance_id: str) -> str:
         except ClientError as error:
             if code_of(error) not in {"UnsupportedOperation", "InvalidParameterCombination"}:
                 raise
-            answer = aws.ec2.get_console_output(
-                InstanceId=instance_id
-            )  # types before Nitro keep no latest page
+            answer = aws.ec2.get_console_output(InstanceId=instance_id)  # types before Nitro keep no latest page
     return answer.get("Output") or ""
 
 

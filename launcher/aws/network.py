@@ -1,7 +1,7 @@
 """The way in: one security group for each run, open to one address, in the default network.
 
-A group of the run's own, and not one shared by all: EC2 refuses a second rule for the same address in one group,
-so runs that share a group would have to count who still needs it. A group that belongs to one run goes with it.
+A group of the run's own, and not one shared by all: EC2 refuses a second rule for the same address in one
+group, so runs that share a group would have to count who still needs it. A run's own group goes with it.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Network:
 def caller_address(aws: Aws, *, service: str = ADDRESS_SERVICE) -> str:
     """The address from which machines see us.
 
-    Where EC2's endpoint is itself in a private network we are inside it, and our address towards it counts;
-    else `service` is asked. Raises `HostUnreachable` when that gives no address.
+    Where EC2's endpoint lies in a private network we are inside it, and our address towards it counts; else
+    `service` is asked. Raises `HostUnreachable` when that gives no address.
     """
     host = aws.endpoint_host
     endpoint = _private_address(host)
@@ -78,10 +78,10 @@ def default_network(aws: Aws) -> Network:
 
 
 def default_subnets(aws: Aws, zones: Sequence[str]) -> dict[str, str]:
-    """Zone -> default subnet, for those of `zones` that have one; raises `BrokenRequest` where none has."""
+    """Zone -> default subnet, for those of `zones` (empty: all) that have one; `BrokenRequest` where none has."""
     network = default_network(aws)
-    chosen = {zone: network.subnets[zone] for zone in zones if zone in network.subnets}
-    if zones and not chosen:
+    chosen = {zone: subnet for zone, subnet in network.subnets.items() if zone in zones or not zones}
+    if not chosen:
         raise BrokenRequest(
             f"none of the zones {', '.join(zones)} has a default subnet; "
             f"those that have one: {', '.join(sorted(network.subnets))}",
@@ -90,9 +90,7 @@ def default_subnets(aws: Aws, zones: Sequence[str]) -> dict[str, str]:
     return chosen
 
 
-def open_ingress(
-    aws: Aws, *, run_id: str, cidr: str, tags: Mapping[str, str], vpc_id: str | None = None
-) -> Ingress:
+def open_ingress(aws: Aws, *, run_id: str, cidr: str, tags: Mapping[str, str], vpc_id: str | None = None) -> Ingress:
     """Let `cidr`, and nobody else, reach the run's machine by SSH; harmless when done twice, or at once.
 
     Called again with another address it moves the door there.
@@ -153,9 +151,7 @@ def _public_address(service: str) -> str:
         with urllib.request.urlopen(service, timeout=5) as answer:  # noqa: S310 - a constant https address
             text = answer.read(64).decode("ascii", "replace").strip()
     except (urllib.error.URLError, OSError) as error:
-        raise HostUnreachable(
-            f"cannot learn our public address from {service}: {error}", hint=hint
-        ) from error
+        raise HostUnreachable(f"cannot learn our public address from {service}: {error}", hint=hint) from error
     try:
         return str(ipaddress.ip_address(text))
     except ValueError as error:
@@ -196,9 +192,7 @@ def _group(aws: Aws, run_id: str, vpc_id: str, tags: Mapping[str, str]) -> tuple
     return answer["GroupId"], True
 
 
-def _rule(
-    aws: Aws, group_id: str, permission: IpPermissionTypeDef, run_id: str, tags: Mapping[str, str]
-) -> str:
+def _rule(aws: Aws, group_id: str, permission: IpPermissionTypeDef, run_id: str, tags: Mapping[str, str]) -> str:
     try:
         answer = aws.ec2.authorize_security_group_ingress(
             GroupId=group_id,

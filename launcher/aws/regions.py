@@ -42,6 +42,4 @@ def check(aws: Aws, wanted: Sequence[str]) -> None:
 def _all(aws: Aws) -> dict[str, str]:
     with aws.errors("list the regions"):
         answer = aws.ec2.describe_regions(AllRegions=True)
-    return {
-        region["RegionName"]: region.get("OptInStatus", "opt-in-not-required") for region in answer["Regions"]
-    }
+    return {region["RegionName"]: region.get("OptInStatus", "opt-in-not-required") for region in answer["Regions"]}

@@ -1,0 +1,117 @@
+"""The least that gpurun must be permitted: one list, from which the policy file and the dry runs both come.
+
+Source for which resources and condition keys each action knows: Service Authorization Reference, "Actions, resources,
+and condition keys for Amazon EC2".
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from launcher.domain import TAG_RUN
+
+READ = (
+    "ec2:DescribeImages",
+    "ec2:DescribeInstanceTypeOfferings",
+    "ec2:DescribeInstanceTypes",
+    "ec2:DescribeInstances",
+    "ec2:DescribeKeyPairs",
+    "ec2:DescribeLaunchTemplates",
+    "ec2:DescribeRegions",
+    "ec2:DescribeSecurityGroupRules",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSpotPriceHistory",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVolumes",
+    "pricing:GetProducts",
+    "servicequotas:GetServiceQuota",
+    "sts:GetCallerIdentity",
+)
+"""Reading what the account has; none of these can be narrowed to a resource."""
+
+MAKE: dict[str, tuple[str, ...]] = {
+    "ec2:CreateFleet": ("fleet", "instance", "volume"),
+    "ec2:CreateLaunchTemplate": ("launch-template",),
+    "ec2:CreateSecurityGroup": ("security-group",),
+    "ec2:ImportKeyPair": ("key-pair",),
+    "ec2:RunInstances": ("instance", "volume"),
+}
+"""What each action makes: permitted only with the tag of a run on it."""
+
+USE: dict[str, tuple[str, ...]] = {
+    "ec2:CreateFleet": ("launch-template", "network-interface", "subnet", "security-group", "key-pair", "image"),
+    "ec2:CreateSecurityGroup": ("vpc",),
+    "ec2:RunInstances": ("launch-template", "network-interface", "subnet", "security-group", "key-pair", "image"),
+}
+"""What each of them only uses, or makes without tags."""
+
+END = (
+    "ec2:DeleteKeyPair",
+    "ec2:DeleteLaunchTemplate",
+    "ec2:DeleteSecurityGroup",
+    "ec2:DeleteVolume",
+    "ec2:GetConsoleOutput",
+    "ec2:RevokeSecurityGroupIngress",
+    "ec2:TerminateInstances",
+)
+"""What touches or ends something: permitted only where the tag of a run is on it."""
+
+SPOT_ROLES = ("spot.amazonaws.com", "ec2fleet.amazonaws.com")
+
+
+def document() -> dict[str, Any]:
+    """The IAM policy."""
+    asked = {"Null": {f"aws:RequestTag/{TAG_RUN}": "false"}}
+    there = {"Null": {f"aws:ResourceTag/{TAG_RUN}": "false"}}
+    made = sorted({kind for kinds in MAKE.values() for kind in kinds})
+    statements = [
+        {"Sid": "Look", "Effect": "Allow", "Action": sorted(READ), "Resource": "*"},
+        {
+            "Sid": "PublicParameters",
+            "Effect": "Allow",
+            "Action": "ssm:GetParameter",
+            "Resource": "arn:aws:ssm:*::parameter/aws/service/*",
+        },
+        *(_statement(f"Make{_bare(action)}", action, kinds, asked) for action, kinds in MAKE.items()),
+        *(_statement(f"Use{_bare(action)}", action, kinds) for action, kinds in USE.items()),
+        _statement("OpenDoor", "ec2:AuthorizeSecurityGroupIngress", ("security-group",), there),
+        _statement("TagDoor", "ec2:AuthorizeSecurityGroupIngress", ("security-group-rule",), asked),
+        _statement(
+            "TagAtBirth",
+            "ec2:CreateTags",
+            (*made, "security-group-rule"),
+            {"StringEquals": {"ec2:CreateAction": [*map(_bare, MAKE), "AuthorizeSecurityGroupIngress"]}},
+        ),
+        {"Sid": "EndOurs", "Effect": "Allow", "Action": list(END), "Resource": "*", "Condition": there},
+        {
+            "Sid": "SpotRoles",
+            "Effect": "Allow",
+            "Action": "iam:CreateServiceLinkedRole",
+            "Resource": [f"arn:aws:iam::*:role/aws-service-role/{service}/*" for service in SPOT_ROLES],
+            "Condition": {"StringEquals": {"iam:AWSServiceName": list(SPOT_ROLES)}},
+        },
+    ]
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def text() -> str:
+    """The policy as the file holds it."""
+    return json.dumps(document(), indent=2) + "\n"
+
+
+def _statement(
+    sid: str, action: str, kinds: tuple[str, ...], condition: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    # Images are public: their ARN has no account, which `*` matches too.
+    statement: dict[str, Any] = {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Action": action,
+        "Resource": [f"arn:aws:ec2:*:*:{kind}/*" for kind in kinds],
+    }
+    return statement | ({"Condition": condition} if condition else {})
+
+
+def _bare(action: str) -> str:
+    return action.partition(":")[2]
