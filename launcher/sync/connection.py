@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import Self
 
 from launcher.domain import Endpoint, HostKey
 from launcher.errors import HostUnreachable, RemoteError
@@ -53,9 +54,17 @@ class SshConnection:
 
     def open(self, command: str) -> SshStream:
         """Start a shell command; raises `HostUnreachable`, or `RemoteError` where sshd allows no more sessions."""
+        channel = self.session()
         try:
-            channel = self._secured.transport.open_session(timeout=OPEN_TIMEOUT_S)
             channel.exec_command(command.encode("utf-8", errors="surrogateescape"))
+        except (paramiko.SSHException, EOFError, OSError):
+            raise self._lost() from None
+        return SshStream(channel, command, self._lost)
+
+    def session(self) -> paramiko.Channel:
+        """An empty session, for a terminal; raises as `open` does."""
+        try:
+            return self._secured.transport.open_session(timeout=OPEN_TIMEOUT_S)
         except paramiko.ChannelException as error:
             raise RemoteError(
                 f"{self._name} opens no further session on this connection: {error.text}",
@@ -63,7 +72,6 @@ class SshConnection:
             ) from None
         except (paramiko.SSHException, EOFError, OSError):
             raise self._lost() from None
-        return SshStream(channel, command, self._lost)
 
     def alive(self) -> bool:
         """Whether the line answers, as far as is known without asking."""
@@ -73,6 +81,14 @@ class SshConnection:
         """Hang up; every stream on the connection ends with `HostUnreachable`."""
         self._secured.close()
         self._below.close()
+
+    def __enter__(self) -> Self:
+        """The connection itself."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Hang up."""
+        self.close()
 
     def _lost(self) -> HostUnreachable:
         reason = "stopped answering" if self._secured.watch.silent else "hung up, or the network did"
