@@ -1,0 +1,96 @@
+"""The sandbox's own API, below /_sandbox: what a test or `gpurun sandbox` asks for and AWS has no call for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from launcher.sandbox.cloud.wire import Answer, Environ, json_answer
+from launcher.sandbox.cloud.world import World
+
+_JSON = "application/json"
+Body = dict[str, Any]
+
+
+class _Refused(Exception):
+    def __init__(self, status: HTTPStatus, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def administer(world: World, environ: Environ, path: str) -> Answer:
+    """One request to the sandbox itself."""
+    try:
+        value = _route(world, environ["REQUEST_METHOD"], path.strip("/").split("/"), environ)
+    except _Refused as no:
+        return json_answer({"error": str(no)}, status=no.status, content_type=_JSON)
+    except (ValueError, TypeError, KeyError) as error:
+        return json_answer({"error": str(error)}, status=HTTPStatus.BAD_REQUEST, content_type=_JSON)
+    return json_answer(value, content_type=_JSON)
+
+
+def _route(world: World, method: str, parts: list[str], environ: Environ) -> object:
+    if len(parts) == 3 and parts[0] == "instances" and method == "POST":
+        return _act(world, parts[1], parts[2], _body(environ))
+    routes: dict[tuple[str, str], Callable[[], object]] = {
+        ("GET", "status"): lambda: _status(world),
+        ("GET", "instances"): lambda: _instances(world),
+        ("GET", "faults"): world.faults.listed,
+        ("POST", "faults"): lambda: world.faults.add(_body(environ)),
+        ("DELETE", "faults"): world.faults.clear,
+        ("GET", "journal"): world.journal.listed,
+        ("DELETE", "journal"): world.journal.clear,
+        ("GET", "settings"): lambda: world.settings.as_dict(),
+        ("POST", "settings"): lambda: _change(world, _body(environ)),
+        ("GET", "checkip"): lambda: environ.get("REMOTE_ADDR", ""),
+    }
+    handler = routes.get((method, "/".join(parts)))
+    if handler is None:
+        raise _Refused(HTTPStatus.NOT_FOUND, f"the sandbox has no {method} /{'/'.join(parts)}")
+    return handler()
+
+
+def _body(environ: Environ) -> Body:
+    size = int(environ.get("CONTENT_LENGTH") or 0)
+    value = json.loads(environ["wsgi.input"].read(size) or b"{}")
+    if not isinstance(value, dict):
+        raise TypeError("expected a JSON object")
+    return value
+
+
+def _status(world: World) -> Body:
+    states = [guest.instance.state for guest in world.machines.listed()]
+    return {"hosts": world.hosts, "instances": {state: states.count(state) for state in sorted(set(states))}}
+
+
+def _instances(world: World) -> list[Body]:
+    with world.lock:
+        return [guest.summary() for guest in world.machines.listed()]
+
+
+def _change(world: World, data: Body) -> Body:
+    world.settings = world.settings.changed(data)
+    return world.settings.as_dict()
+
+
+def _act(world: World, instance_id: str, verb: str, body: Body) -> Body:
+    machines = world.machines
+    try:
+        guest = machines.get(instance_id)
+    except KeyError:
+        raise _Refused(HTTPStatus.NOT_FOUND, f"no instance {instance_id} in this sandbox") from None
+    if verb not in {"interrupt", "rebalance", "kill", "partition"}:
+        raise _Refused(HTTPStatus.NOT_FOUND, f"an instance cannot be asked to {verb}")
+    if not guest.wanted:
+        raise _Refused(HTTPStatus.CONFLICT, f"{instance_id} is {guest.instance.state}")
+    if verb == "interrupt":
+        machines.interrupt(guest, float(body.get("in_s", 120.0)))
+    elif verb == "rebalance":
+        machines.recommend_rebalance(guest)
+    elif verb == "kill":
+        machines.kill(guest)
+    else:
+        machines.partition(guest, cut=bool(body.get("cut", True)))
+    return guest.summary()

@@ -1,0 +1,138 @@
+"""EC2's answers where moto lacks them, or is kinder or slower than EC2."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moto.core.responses import ActionResult
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.responses import EC2Response
+
+from launcher.sandbox.cloud import catalogue, fleet, images, network, offers, security_groups
+from launcher.sandbox.cloud.launch import launch, objection, place, refuse, with_template
+from launcher.sandbox.cloud.settings import OPT_IN_REGIONS
+from launcher.sandbox.cloud.wire import Answer
+from launcher.sandbox.cloud.world import ENVIRON_KEY, World
+
+_HIGH_CAPACITY_SCORE = 9
+
+
+class SandboxEc2(EC2Response):  # type: ignore[misc] # moto comes without types
+    """moto's EC2 with the sandbox's own operations over it; one object a request."""
+
+    region: str
+    params: dict[str, Any]
+
+    @property
+    def world(self) -> World:
+        """The sandbox that this request came to."""
+        world: World = self.normalized_request.environ[ENVIRON_KEY]
+        return world
+
+    @property
+    def ec2_backend(self) -> Any:
+        """The region's state, its default VPC open to the internet."""
+        backend = super().ec2_backend
+        if self.region not in self.world.opened:
+            self.world.opened.add(self.region)
+            network.open_default_vpc(backend)
+            images.name_owners(backend)
+        return backend
+
+    def run_instances(self) -> ActionResult:
+        """Launch with the template's data under the request's; MaxCount is what is there is to have."""
+        request = place(self, with_template(self, dict(self.params)))
+        count = int(self.params.get("MaxCount", 1))
+        no = objection(self, request, count)
+        if no is not None:
+            raise refuse(no)
+        self.error_on_dryrun()
+        return ActionResult(launch(self, request, count, self.params.get("ClientToken", "")))
+
+    def create_fleet(self) -> ActionResult:
+        """Rewritten over RunInstances; see `fleet`."""
+        return ActionResult(fleet.create(self))
+
+    def terminate_instances(self) -> ActionResult:
+        """Answers with the states as they are: a terminated instance stays so."""
+        self.error_on_dryrun()
+        pairs = self.ec2_backend.terminate_instances(self.params.get("InstanceIds", []))
+        rows = [
+            {
+                "InstanceId": instance.id,
+                "CurrentState": {"Code": instance.state_code, "Name": instance.state},
+                "PreviousState": {"Code": before.code, "Name": before.name},
+            }
+            for instance, before in pairs
+        ]
+        return ActionResult({"TerminatingInstances": rows})
+
+    def delete_security_group(self) -> ActionResult:
+        """Refused while anything still uses the group."""
+        name = self.params.get("GroupId") or self.params.get("GroupName")
+        group = self.ec2_backend.get_security_group_by_name_or_id(name) if name else None
+        user = security_groups.user_of(self.ec2_backend, group.id) if group is not None else None
+        if user is not None:
+            raise EC2ClientError("DependencyViolation", f"resource {group.id} has a dependent object")
+        return super().delete_security_group()
+
+    def get_console_output(self) -> ActionResult:
+        """What the host's console printed."""
+        from base64 import b64encode
+        from datetime import UTC, datetime
+
+        instance = self.ec2_backend.get_instance(self.params["InstanceId"])
+        host = self.world.machines.get(instance.id).host
+        text = host.console()[-65536:] if host is not None else b""
+        result = {
+            "InstanceId": instance.id,
+            "Output": b64encode(text).decode(),
+            "Timestamp": datetime.now(UTC),
+        }
+        return ActionResult(result)
+
+    def describe_regions(self) -> ActionResult:
+        """Opt-in regions show as such, and only on request."""
+        self.error_on_dryrun()
+        regions = self.ec2_backend.describe_regions(self.params.get("RegionNames", []))
+        enabled = self.world.settings.enabled_regions
+        rows = [
+            {"RegionName": each.name, "Endpoint": each.endpoint, "OptInStatus": _opt_in(each.name, enabled)}
+            for each in regions
+        ]
+        if not self.params.get("AllRegions"):
+            rows = [row for row in rows if row["OptInStatus"] != "not-opted-in"]
+        return ActionResult({"Regions": rows})
+
+    def describe_instance_types(self) -> Any:
+        """From the catalogue, a page of a hundred at a time, as EC2 gives them."""
+        names = self.params.get("InstanceTypes", [])
+        return _sent(offers.instance_types(self.region, names, self._filters_from_querystring(), self.params))
+
+    def describe_instance_type_offerings(self) -> Any:
+        """With wildcards in the filter's values."""
+        location = self.params.get("LocationType", "region")
+        return _sent(offers.offerings(self.region, location, self._filters_from_querystring(), self.params))
+
+    def describe_spot_price_history(self) -> Any:
+        """Prices that a market could have."""
+        return _sent(offers.spot_prices(self.region, self._filters_from_querystring(), self.params))
+
+    def get_spot_placement_scores(self) -> ActionResult:
+        """High everywhere: the sandbox's capacity is boundless until a fault says otherwise."""
+        wanted = self.params.get("RegionNames") or [self.region]
+        kinds = self.params.get("InstanceTypes", [])
+        good = [name for name in wanted if all(kind in catalogue.offered(name) for kind in kinds)]
+        rows = [{"Region": name, "Score": _HIGH_CAPACITY_SCORE} for name in good]
+        return ActionResult({"SpotPlacementScores": rows})
+
+
+def _opt_in(region: str, enabled: tuple[str, ...]) -> str:
+    if region not in OPT_IN_REGIONS:
+        return "opt-in-not-required"
+    return "opted-in" if region in enabled else "not-opted-in"
+
+
+def _sent(answer: Answer) -> tuple[int, dict[str, str], str]:
+    """A written answer in the form in which moto passes it on."""
+    return answer.status, {"Content-Type": answer.content_type}, answer.body.decode()

@@ -1,0 +1,137 @@
+"""One launch, as RunInstances and CreateFleet both make it: a whole request, checked, then done by moto."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.responses.instances import InstanceResponse
+
+from launcher.sandbox.cloud import catalogue, images, quotas
+from launcher.sandbox.cloud.errors import Refusal, refusal
+from launcher.sandbox.cloud.instances import default_subnet
+
+if TYPE_CHECKING:
+    from launcher.sandbox.cloud.ec2 import SandboxEc2
+
+Request = dict[str, Any]
+
+
+def refuse(no: Refusal) -> EC2ClientError:
+    """The exception that moto turns into an answer."""
+    return EC2ClientError(no.code, no.message)
+
+
+def with_template(ec2: SandboxEc2, request: Request) -> Request:
+    """The request with its launch template's data under it, and the tags that EC2 adds."""
+    spec = request.get("LaunchTemplate")
+    if not spec:
+        return request
+    version = template_version(ec2, spec)
+    data = {key: value for key, value in version.data.items() if value is not None}
+    merged = copy.deepcopy({**data, **{k: v for k, v in request.items() if k != "LaunchTemplate"}})
+    mark = [
+        {"Key": "aws:ec2launchtemplate:id", "Value": version.template.id},
+        {"Key": "aws:ec2launchtemplate:version", "Value": str(version.number)},
+    ]
+    merged["TagSpecifications"] = [
+        *merged.get("TagSpecifications", []),
+        {"ResourceType": "instance", "Tags": mark},
+    ]
+    return merged
+
+
+def template_version(ec2: SandboxEc2, spec: Request) -> Any:
+    """The version of a launch template that a request names; raises EC2's error where there is none."""
+    backend = ec2.ec2_backend
+    if spec.get("LaunchTemplateId"):
+        template = backend.get_launch_template(spec["LaunchTemplateId"])
+    else:
+        template = backend.get_launch_template_by_name(spec.get("LaunchTemplateName"))
+    return template.get_version(spec.get("Version") or "$Default")
+
+
+def is_spot(request: Request) -> bool:
+    """Whether it asks for a spot instance."""
+    return bool(request.get("InstanceMarketOptions", {}).get("MarketType") == "spot")
+
+
+def place(ec2: SandboxEc2, request: Request) -> Request:
+    """The request with the subnet that it will use named, in the interface if it has one, else beside it."""
+    nics = copy.deepcopy(request.get("NetworkInterfaces", []))
+    subnet = request.get("SubnetId") or next((nic["SubnetId"] for nic in nics if nic.get("SubnetId")), None)
+    zone = request.get("Placement", {}).get("AvailabilityZone")
+    if subnet is None:
+        subnet = default_subnet(ec2.ec2_backend, request.get("InstanceType", "m1.small"), zone).id
+    if not nics:
+        return {**request, "SubnetId": subnet}
+    nics[0]["SubnetId"] = subnet
+    groups = nics[0].pop("Groups", None) or request.get("SecurityGroupIds", [])
+    rest = {key: value for key, value in request.items() if key != "SubnetId"}
+    return {**rest, "NetworkInterfaces": nics, "SecurityGroupIds": groups}
+
+
+def zone_of(ec2: SandboxEc2, request: Request) -> str:
+    """The zone of a placed request."""
+    subnet = request.get("SubnetId") or request["NetworkInterfaces"][0]["SubnetId"]
+    return str(ec2.ec2_backend.get_subnet(subnet).availability_zone)
+
+
+def objection(ec2: SandboxEc2, request: Request, count: int) -> Refusal | None:
+    """Why EC2 would not launch a placed request: the type, the zone, the price or the quota."""
+    kind, zone = request.get("InstanceType", "m1.small"), zone_of(ec2, request)
+    if not catalogue.known(kind):
+        return refusal("InvalidParameterValue", message=f"Invalid value '{kind}' for InstanceType.")
+    if zone not in catalogue.zones_of(ec2.region).get(kind, ()):
+        return refusal("Unsupported", instance_type=kind, zone=zone)
+    too_low = _price_objection(request, kind, ec2.region, zone) if is_spot(request) else None
+    world = ec2.world
+    return too_low or quotas.exceeded(world.settings, ec2.ec2_backend, kind, count, spot=is_spot(request))
+
+
+def _price_objection(request: Request, kind: str, region: str, zone: str) -> Refusal | None:
+    asked = request["InstanceMarketOptions"].get("SpotOptions", {}).get("MaxPrice")
+    price = catalogue.spot_usd_per_hour(kind, region, zone)
+    if asked is None or float(asked) >= price:
+        return None
+    return refusal("SpotMaxPriceTooLow", max_price=asked, spot_price=f"{price:.6f}")
+
+
+def launch(ec2: SandboxEc2, request: Request, count: int, client_token: str) -> Any:
+    """Launch a placed request `count` times; moto's reservation."""
+    twin = copy.copy(ec2)
+    twin.params = {
+        **_completed(ec2, request),
+        "MinCount": count,
+        "MaxCount": count,
+        "ClientToken": client_token,
+        "DryRun": False,
+    }
+    return InstanceResponse.run_instances(twin).result
+
+
+def _completed(ec2: SandboxEc2, request: Request) -> Request:
+    """With what EC2 fills in: the image's root volume, and tags of the kinds that a launch makes."""
+    found = ec2.ec2_backend.describe_images(ami_ids=[request["ImageId"]]) if request.get("ImageId") else []
+    if not found:
+        raise EC2ClientError("MissingParameter", "The request must contain the parameter ImageId")
+    done = {**request, "BlockDeviceMappings": _devices(request.get("BlockDeviceMappings", []), found[0])}
+    if "UserData" in done:
+        done["UserData"] = str(done["UserData"])
+    tags = [each for each in request.get("TagSpecifications", []) if each["ResourceType"] != "launch-template"]
+    done["TagSpecifications"] = tags
+    return done
+
+
+def _devices(asked: list[Request], image: Any) -> list[Request]:
+    devices = copy.deepcopy(asked)
+    root = next((each for each in devices if each.get("DeviceName") == image.root_device_name), None)
+    if root is None:
+        root = {"DeviceName": image.root_device_name, "Ebs": {}}
+        devices.insert(0, root)
+    ebs = root.setdefault("Ebs", {})
+    ebs.setdefault("VolumeSize", images.root_size_gib(image.id))
+    ebs.setdefault("DeleteOnTermination", True)
+    ebs.setdefault("VolumeType", "gp3")
+    return devices
