@@ -53,6 +53,7 @@ class Aws:
         self.account = account
         with aws_errors("read the AWS configuration"):
             self._session = _session(account)
+            self._boto3 = boto3.Session(botocore_session=self._session)
             self._endpoint_url = _configured_endpoint(account, self._session)
             found = region or _configured_region(account, self._session)
         if not found:
@@ -134,8 +135,7 @@ class Aws:
                     "no AWS credentials were found",
                     hint="aws configure (or, with IAM Identity Center: aws configure sso)",
                 )
-            session = boto3.Session(botocore_session=self._session)
-            return session.client(
+            return self._boto3.client(
                 service, region_name=region or self.region, endpoint_url=self._endpoint_url, config=config
             )
 
@@ -148,7 +148,7 @@ def _sibling(aws: Aws, region: str) -> Aws:
     return other
 
 
-_SHARED = ("account", "_session", "_endpoint_url", "_lock", "_siblings")
+_SHARED = ("account", "_session", "_boto3", "_endpoint_url", "_lock", "_siblings")
 
 
 def _session(account: Account) -> botocore.session.Session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
     from launcher.aws.client import Aws
 
-LOST = frozenset({"shutting-down", "terminated", "stopping", "stopped"})
+PUBLIC_ADDRESS_GRACE_S = 3.0
+"""A network that gives out no public addresses is reached by its private ones; else they come within a second."""
 
 
 def find(aws: Aws, *, run_id: str) -> list[Instance]:
@@ -47,24 +49,31 @@ def by_filter(aws: Aws, filters: list[FilterTypeDef]) -> list[Instance]:
 
 
 def wait_running(aws: Aws, instance_id: str, timeout_s: float) -> Instance:
-    """Wait until a machine runs and has a public address.
+    """Wait until a machine runs and has a public address, or has gone without one for `PUBLIC_ADDRESS_GRACE_S`.
 
     Raises `HostUnreachable` after `timeout_s` seconds, and what its state reason means when it dies instead.
     """
-    last: list[Instance] = []
+    last: Instance | None = None
+    running_since: float | None = None
 
     def ready() -> Instance | None:
-        seen = describe(aws, instance_id)
-        last[:] = [seen] if seen else []
-        if seen is not None and seen.state in LOST:
-            raise _died(seen)
-        return seen if seen is not None and seen.state == "running" and seen.public_address else None
+        nonlocal last, running_since
+        last = describe(aws, instance_id)
+        if last is None or last.state == "pending":
+            return None
+        if last.state != "running":
+            raise _died(last)
+        running_since = running_since or time.monotonic()
+        waited_s = time.monotonic() - running_since
+        reachable = last.public_address or (last.private_address and waited_s > PUBLIC_ADDRESS_GRACE_S)
+        return last if reachable else None
 
     instance = until(ready, timeout_s)
     if instance is None:
-        state = f"still {last[0].state}, address {last[0].public_address}" if last else "unknown to EC2"
+        state = last.state if last else "unknown to EC2"
         raise HostUnreachable(
-            f"instance {instance_id} is {state} after {timeout_s:.0f} s", hint="gpurun status --refresh"
+            f"instance {instance_id} is {state} and has no address after {timeout_s:.0f} s",
+            hint="gpurun status --refresh",
         )
     return instance
 

@@ -199,7 +199,8 @@ def _nothing_fits(
     """Name the wishes that no machine grants, or the machine that comes nearest to granting all."""
     obstacles = {each.name: _obstacles(each, requirements) for each in types}
     hopeless = [words for words in _checks(requirements) if all(words in each for each in obstacles.values())]
-    near = min(types, key=lambda each: (len(obstacles[each.name]), _size(each)))
+    fewest = min(len(each) for each in obstacles.values())
+    near = max((each for each in types if len(obstacles[each.name]) == fewest), key=_size)
     kinds = sorted({each.gpu.kind for each in types if each.gpu})
     reason = (
         f"no machine has {' or '.join(hopeless)}"
@@ -210,7 +211,12 @@ def _nothing_fits(
     if requirements.zones and any(words.startswith("zones ") for words in hopeless):
         zones = sorted({zone for each in types for zone in each.zones})
         return SpecError(f"in {region} {reason}", hint=f"its zones are {', '.join(zones)}")
-    hint = f"gpu kinds there: {', '.join(kinds)}" if any("gpu kind" in each for each in hopeless) else nearest
+    unknown_kind = any(words.startswith("gpu kind") for words in hopeless)
+    hint = (
+        f"gpu kinds there: {', '.join(kinds)}"
+        if unknown_kind
+        else "ask for less in `resources`, or see `gpurun offers`"
+    )
     return NoCapacity(f"in {region} {reason}; {nearest}", hint=hint)
 
 

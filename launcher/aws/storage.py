@@ -75,7 +75,7 @@ def _region_of(aws: Aws, bucket: str) -> str:
             if status == 404 or code_of(error) in {"NoSuchBucket", "404"}:
                 raise SpecError(f"data: there is no bucket {bucket}", hint="aws s3 ls") from error
             headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-            region = headers.get("x-amz-bucket-region")
+            region = str(headers.get("x-amz-bucket-region", ""))
             if region and status in {301, 400}:
                 return region
             raise
