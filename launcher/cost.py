@@ -30,8 +30,10 @@ def estimate(instance_usd_per_hour: float, disk_gib: int, region: str) -> CostEs
     )
 
 
-def hours_for(cost_usd: float, cost: CostEstimate) -> float:
-    """How many hours this much money buys; 0 where it does not buy the minute that is billed at least."""
+def hours_for(cost_usd: float | None, cost: CostEstimate) -> float | None:
+    """How many hours a budget buys, 0 where not even the minute billed at least; `None` without a budget."""
+    if cost_usd is None:
+        return None
     hours = cost_usd / cost.total_usd_per_hour
     return hours if hours * 3600 >= MINIMUM_BILLED_S else 0.0
 

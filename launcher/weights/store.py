@@ -1,0 +1,125 @@
+"""Weights as files: which there are, opened, written and converted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, BinaryIO
+
+from launcher.errors import WeightsError
+from launcher.weights import arrays, pickled, tensors, zipped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from launcher.weights.arrays import Array
+
+
+class WeightsFormat(StrEnum):
+    """How weights lie in a file; the value is the file's suffix."""
+
+    PKL = "pkl"
+    NPZ = "npz"
+    SAFETENSORS = "safetensors"
+
+
+_SUFFIXES = {
+    ".pkl": WeightsFormat.PKL,
+    ".pickle": WeightsFormat.PKL,
+    ".npz": WeightsFormat.NPZ,
+    ".safetensors": WeightsFormat.SAFETENSORS,
+}
+_DUMP = {
+    WeightsFormat.PKL: pickled.dump,
+    WeightsFormat.NPZ: zipped.dump,
+    WeightsFormat.SAFETENSORS: tensors.dump,
+}
+
+
+def load(path: Path) -> dict[str, Array]:
+    """The arrays in a .pkl, .npz or .safetensors file.
+
+    Nothing in the file is run. Raises `WeightsError`, with the file's name, for anything but names and arrays.
+    """
+    known = _SUFFIXES.get(path.suffix.lower())
+    if known is None:
+        raise WeightsError(f"{path} is no weights file, expected .pkl, .npz or .safetensors", hint=arrays.HINT)
+    try:
+        return _read(path, known)
+    except WeightsError as fault:
+        raise WeightsError(f"{path}: {fault.message}", hint=fault.hint) from fault
+    except OSError as fault:
+        message = f"cannot read {path}: {fault.strerror or fault}"
+        raise WeightsError(message, hint=f"see `ls -l {path}`") from fault
+    except MemoryError as fault:
+        raise WeightsError(f"{path} does not fit into memory", hint="open it on a larger machine") from fault
+
+
+def save(values: Mapping[str, object], path: Path, format: str = WeightsFormat.NPZ) -> None:  # noqa: A002 - the word of the trade
+    """Write arrays to a file, whole or not at all, in the place of an older one; raises `WeightsError`.
+
+    .pkl and .npz keep each array's byte order; .safetensors is little-endian by definition.
+    """
+    kind = _format(format)
+    checked = arrays.check(values)
+    with _replacing(path) as file:
+        _DUMP[kind](checked, file)
+
+
+def convert(source: Path, dest: Path, format: str) -> None:  # noqa: A002 - the word of the trade
+    """Read weights and write them in another format; raises `WeightsError` and leaves `dest` as it was."""
+    save(load(source), dest, format)
+
+
+def copy(source: Path, dest: Path) -> None:
+    """Copy a file as it is, whole or not at all; raises `WeightsError`."""
+    with _replacing(dest) as file, source.open("rb") as original:
+        shutil.copyfileobj(original, file)
+
+
+def find(folder: Path) -> list[Path]:
+    """The weights files below a folder, the newest first; links and hidden names are passed over."""
+    found = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in _SUFFIXES and not _hidden(path, folder) and path.is_file() and not path.is_symlink()
+    ]
+    return sorted(found, key=lambda path: (-path.stat().st_mtime_ns, str(path)))
+
+
+def _read(path: Path, known: WeightsFormat) -> dict[str, Array]:
+    if known is WeightsFormat.PKL:
+        return pickled.loads(path.read_bytes())
+    return zipped.load(path) if known is WeightsFormat.NPZ else tensors.load(path)
+
+
+def _format(word: str) -> WeightsFormat:
+    try:
+        return WeightsFormat(word)
+    except ValueError as fault:
+        expected = ", ".join(WeightsFormat)
+        raise WeightsError(f"{word!r} is no format for weights", hint=f"choose one of {expected}") from fault
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file beside `path` that takes its place once it is whole and on the disk."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as fault:
+        message = f"cannot write {path}: {fault.strerror or fault}"
+        raise WeightsError(message, hint=f"see `df -h {path.parent}` and `ls -ld {path.parent}`") from fault
+    finally:
+        part.unlink(missing_ok=True)
