@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -67,7 +66,10 @@ def _outcome(name: str, future: Future[list[Finding]], began: float) -> list[Fin
     except FutureTimeoutError:
         return [
             Finding(
-                name=name, verdict="bad", text=f"no answer within {BUDGET_S:.0f} s", fix="check the network and try again"
+                name=name,
+                verdict="bad",
+                text=f"no answer within {BUDGET_S:.0f} s",
+                fix="check the network and try again",
             )
         ]
     except GpurunError as error:
@@ -157,6 +159,6 @@ def _state(state: StatePaths) -> list[Finding]:
         runs = len(book.list(active_only=True))
     free = shutil.disk_usage(state.home).free
     text = f"{state.home}: {runs} runs under way, {free / 1e9:.0f} GB free"
-    if os.stat(state.home).st_mode & 0o077:
+    if state.home.stat().st_mode & 0o077:
         return [Finding(name="state", verdict="bad", text=text, fix=f"chmod 700 {state.home}")]
     return [Finding(name="state", verdict="ok", text=text)]

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import click
+    from typer.exceptions import TyperException
 
     from launcher.errors import GpurunError
 
@@ -21,7 +21,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stop": ("launcher.commands.stop", "Stop a run's job gently, fetch its results, end its machine."),
     "down": ("launcher.commands.down", "End a run's machine now."),
     "resume": ("launcher.commands.resume", "Go on with a run that lost its launcher, or was detached."),
-    "fetch-weights": ("launcher.commands.fetch_weights", "Bring weights home: during a run, after it, or again."),
+    "fetch-weights": (
+        "launcher.commands.fetch_weights",
+        "Bring weights home: during a run, after it, or again.",
+    ),
     "offers": ("launcher.commands.offers", "List machines that fit, with live prices."),
     "cost": ("launcher.commands.cost", "Sum up what runs have cost."),
     "gc": ("launcher.commands.gc", "Find and remove what no run owns, from tags alone."),
@@ -59,7 +62,7 @@ def root_help() -> str:
 
 def run(arguments: list[str]) -> int:
     """Run a command line; errors become one clear message and the exit code of their kind."""
-    from launcher.errors import GpurunError  # noqa: PLC0415 - the table's help needs none of it
+    from launcher.errors import GpurunError
 
     try:
         return _dispatch(arguments)
@@ -74,7 +77,7 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:  # noqa: BLE001 - a bug of ours: a user gets a file to send, not a traceback
-        from launcher.crash import report  # noqa: PLC0415
+        from launcher.crash import report
 
         sys.stderr.write(report(error, arguments))
         return 1
@@ -82,36 +85,37 @@ def run(arguments: list[str]) -> int:
 
 def _dispatch(arguments: list[str]) -> int:
     if arguments == ["--version"]:
-        from launcher import __version__  # noqa: PLC0415
+        from launcher import __version__
 
         sys.stdout.write(f"gpurun {__version__}\n")
         return 0
     if arguments[0] == "status" and set(arguments[1:]) <= {"--json", "--all"}:
         # The one command that scripts and prompts call all day: typer alone costs it 80 ms.
-        from launcher.commands import standing  # noqa: PLC0415
+        from launcher.commands import standing
 
         return standing.show(None, as_json="--json" in arguments, everything="--all" in arguments)
     return _click(arguments)
 
 
 def _click(arguments: list[str]) -> int:
-    import click  # noqa: PLC0415
+    import typer
+    from typer.exceptions import TyperException
 
-    from launcher.commandline import root  # noqa: PLC0415
+    from launcher.commandline import root
 
     try:
         result = root(COMMANDS, GROUPS, _HEAD)(arguments, prog_name="gpurun", standalone_mode=False)
-    except click.exceptions.Exit as leave:
+    except typer.Exit as leave:
         return leave.exit_code
-    except click.Abort:
+    except typer.Abort:
         sys.stderr.write("aborted: nothing was done\n")
         return 130
-    except click.ClickException as error:
+    except TyperException as error:
         return _usage(error)
     return result if isinstance(result, int) else 0
 
 
-def _usage(error: click.ClickException) -> int:
+def _usage(error: TyperException) -> int:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "gpurun"
     sys.stderr.write(f"error: {error.format_message()}\n  next: {path} --help\n")
@@ -120,10 +124,15 @@ def _usage(error: click.ClickException) -> int:
 
 def _tell(error: GpurunError, arguments: list[str]) -> None:
     if "--json" in arguments:
-        import json  # noqa: PLC0415
+        import json
 
         problems = list(getattr(error, "problems", ()))
-        told = {"type": type(error).__name__, "message": error.message, "hint": error.hint, "problems": problems}
+        told = {
+            "type": type(error).__name__,
+            "message": error.message,
+            "hint": error.hint,
+            "problems": problems,
+        }
         sys.stdout.write(json.dumps({"event": "error", "exit_code": error.exit_code, **told}) + "\n")
         return
     for problem in getattr(error, "problems", ()):

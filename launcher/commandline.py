@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
-import click
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
 
-def root(table: dict[str, tuple[str, str]], groups: set[str], head: str) -> click.Command:
+def root(table: dict[str, tuple[str, str]], groups: set[str], head: str) -> Callable[..., Any]:
     """The root command over `{name: (module, help)}`; names in `groups` are sub-apps of their own."""
 
     class LazyGroup(TyperGroup):
-        def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click's signature
             return list(table)
 
-        def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
             if cmd_name not in table:
                 return None
             module, help_text = table[cmd_name]
@@ -28,7 +29,7 @@ def root(table: dict[str, tuple[str, str]], groups: set[str], head: str) -> clic
     return get_command(app)
 
 
-def _load(module: str, name: str, help_text: str, *, group: bool) -> click.Command:
+def _load(module: str, name: str, help_text: str, *, group: bool) -> Any:
     loaded = import_module(module)
     if group:
         command = get_command(loaded.app)

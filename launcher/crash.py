@@ -21,4 +21,6 @@ def report(error: Exception, arguments: list[str]) -> str:
     except OSError:
         where = f"the traceback could not be saved:\n{text}"
     kind = type(error).__name__
-    return f"error: a bug in gpurun: {kind}: {error}\n  {where}\n  next: gpurun status, which tells what is left running\n"
+    return (
+        f"error: a bug in gpurun: {kind}: {error}\n  {where}\n  next: gpurun status, which tells what is left running\n"
+    )

@@ -383,5 +383,3 @@ class Receipt:
     files: int
     size_bytes: int
     usage: JobUsage | None = None
-
-

@@ -1,23 +1,23 @@
 """Every error that gpurun raises on purpose; `cli.main` maps each to its exit code.
 
-    GpurunError                1   anything of ours that fits nowhere below
-      SpecError                2   the spec, the command line or a local file is wrong
-      CredentialsError         3   no, wrong or expired AWS credentials
-      ProvisionError           4   no machine could be had
-        NoCapacity                   the pool is empty at present
-        QuotaExceeded                the account may not have that many
-        PriceTooHigh                 nothing under the price cap
-        NotPermitted                 IAM says no
-        BrokenRequest                AWS does not understand what we asked for
-      RemoteError              5   the machine or the way to it
-        HostUnreachable
-        HostKeyMismatch
-        CommandFailed
-        TransferError
-      WeightsError             6   weights that cannot be trusted or opened
-      LedgerError              7   the local state folder
-      BudgetExceeded           8   a limit of money or time
-    Cancelled                130   Ctrl-C, answered with "stop"
+GpurunError                1   anything of ours that fits nowhere below
+  SpecError                2   the spec, the command line or a local file is wrong
+  CredentialsError         3   no, wrong or expired AWS credentials
+  ProvisionError           4   no machine could be had
+    NoCapacity                   the pool is empty at present
+    QuotaExceeded                the account may not have that many
+    PriceTooHigh                 nothing under the price cap
+    NotPermitted                 IAM says no
+    BrokenRequest                AWS does not understand what we asked for
+  RemoteError              5   the machine or the way to it
+    HostUnreachable
+    HostKeyMismatch
+    CommandFailed
+    TransferError
+  WeightsError             6   weights that cannot be trusted or opened
+  LedgerError              7   the local state folder
+  BudgetExceeded           8   a limit of money or time
+Cancelled                130   Ctrl-C, answered with "stop"
 """
 
 from __future__ import annotations
@@ -92,6 +92,10 @@ class HostUnreachable(RemoteError):
 
 class HostKeyMismatch(RemoteError):
     """Another host answers than the one whose key is pinned; refused before authentication."""
+
+
+class MachineGone(RemoteError):
+    """The run's machine ended before its work was home: interrupted, dead, or past its deadline."""
 
 
 class CommandFailed(RemoteError):

@@ -50,9 +50,7 @@ def pull(live: LiveRun, remote_dir: str, destination: Path, *, label: str) -> Ma
         raise HostUnreachable("no line to the machine", hint=f"gpurun resume {live.run_id}")
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return download.pull(
-                line.fresh(60.0), remote_dir, destination, live.reporter.transfer, label=label
-            )
+            return download.pull(line.fresh(60.0), remote_dir, destination, live.reporter.transfer, label=label)
         except HostUnreachable:
             if attempt == ATTEMPTS:
                 raise

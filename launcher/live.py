@@ -108,9 +108,7 @@ class LiveRun:
         if self.line is None:
             endpoint = self.endpoint(instance)
             self.line = Line(endpoint)
-            known_hosts.write_run_config(
-                self.paths, run_id=self.run_id, name=self.record.name, endpoint=endpoint
-            )
+            known_hosts.write_run_config(self.paths, run_id=self.run_id, name=self.record.name, endpoint=endpoint)
             known_hosts.write_index(self.state)
         return self.line
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 
 from launcher.domain import PhaseTime, RunId
 from launcher.ledger import EventRecord, Ledger
@@ -38,6 +39,6 @@ def durations(events: Sequence[EventRecord]) -> tuple[PhaseTime, ...]:
         (event.data["name"], datetime.fromisoformat(event.data["at"])) for event in events if event.kind == "phase"
     ]
     spent: dict[str, float] = {}
-    for (name, begun), (_, ended) in zip(marks, marks[1:], strict=False):
+    for (name, begun), (_, ended) in pairwise(marks):
         spent[name] = spent.get(name, 0.0) + (ended - begun).total_seconds()
     return tuple(PhaseTime(name=name, seconds=spent[name]) for name in ORDER if name in spent)

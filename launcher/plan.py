@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import replace
 
 from launcher import cost
 from launcher.aws import images, offers
 from launcher.aws.client import Aws
+from launcher.aws.offercache import OfferCache
 from launcher.domain import Device, JobSpec, Limits, Market, Offer, Plan, Requirements, SpotPolicy
-from launcher.errors import BudgetExceeded, PriceTooHigh
+from launcher.errors import BudgetExceeded, NoCapacity
 
 MAX_POOLS = 60
 """CreateFleet takes 300 overrides; more than this adds API time and no capacity worth having."""
 MIN_CPU_VCPUS = 2
 MIN_CPU_MEMORY_BYTES = 4 << 30
 MIN_USEFUL_HOURS = 0.1
-
-
-class OfferCache(Protocol):
-    """What keeps fetched prices; the ledger does."""
-
-    def get(self, key: str) -> tuple[str, object] | None:
-        """The text kept under `key` and when it was fetched."""
-
-    def put(self, key: str, text: str) -> None:
-        """Keep `text` under `key`, fetched now."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ranked:
-    """Offers in the order in which they will be tried."""
-
-    offers: tuple[Offer, ...]
-    dropped_over_price: int
 
 
 def needed(spec: JobSpec) -> Requirements:
@@ -46,48 +29,42 @@ def needed(spec: JobSpec) -> Requirements:
     return replace(asked, vcpus=MIN_CPU_VCPUS, memory_bytes=MIN_CPU_MEMORY_BYTES)
 
 
-def rank(found: list[Offer], policy: SpotPolicy, limits: Limits) -> Ranked:
-    """Order offers by market, as the policy wants, then by price; those over the price cap are left out."""
+def rank(found: Sequence[Offer], policy: SpotPolicy) -> tuple[Offer, ...]:
+    """Offers in the order in which they will be tried: by market, as the policy wants, then by price."""
     markets = {
         SpotPolicy.SPOT: (Market.SPOT,),
         SpotPolicy.ON_DEMAND: (Market.ON_DEMAND,),
         SpotPolicy.PREFER_SPOT: (Market.SPOT, Market.ON_DEMAND),
     }[policy]
     allowed = [offer for offer in found if offer.market in markets]
-    cap = limits.max_price_usd_per_hour
-    under = [offer for offer in allowed if cap is None or offer.price_usd_per_hour <= cap]
-    ordered = sorted(
-        under, key=lambda offer: (markets.index(offer.market), offer.price_usd_per_hour, offer.zone)
-    )
-    return Ranked(offers=tuple(ordered[:MAX_POOLS]), dropped_over_price=len(allowed) - len(under))
+    ordered = sorted(allowed, key=lambda offer: (markets.index(offer.market), offer.price_usd_per_hour, offer.zone))
+    return tuple(ordered[:MAX_POOLS])
 
 
 def make(spec: JobSpec, aws: Aws, cache: OfferCache) -> Plan:
     """Plan a run.
 
-    Raises `PriceTooHigh` when the cap excludes every pool, `BudgetExceeded` when the budget buys no useful time, and
-    what `offers` and `images` raise.
+    Raises `BudgetExceeded` when the budget buys no useful time, and what `offers` and `images` raise.
     """
     requirements = needed(spec)
-    found = offers.find(aws, requirements, cache)
-    ranked = rank(found, requirements.spot, spec.limits)
-    if not ranked.offers:
-        cheapest = min(offer.price_usd_per_hour for offer in found)
-        raise PriceTooHigh(
-            f"no offer under the price cap: {ranked.dropped_over_price} looked at, "
-            f"the cheapest costs {cheapest:.4f} USD an hour",
-            hint=f"raise --max-price to at least {cheapest:.4f}, or see `gpurun offers`",
+    found = offers.find(aws, requirements, cache, max_price_usd_per_hour=spec.limits.max_price_usd_per_hour)
+    ranked = rank(found, requirements.spot)
+    if not ranked:
+        raise NoCapacity(
+            f"no {requirements.spot} offer fits, though {len(found)} others do",
+            hint="--spot prefer allows both markets; gpurun offers lists them",
         )
-    best = ranked.offers[0]
+    best = ranked[0]
     image = images.resolve(aws.at(best.region), requirements.image, architecture=best.architecture)
     disk_gib = max(requirements.disk_gib, image.root_size_gib)
     estimate = cost.estimate(best.price_usd_per_hour, disk_gib, best.region)
-    hours = affordable_hours(spec.limits, cost.hours_for(spec.limits.max_cost_usd, estimate))
+    budget_usd = spec.limits.max_cost_usd
+    bought_hours = None if budget_usd is None else cost.hours_for(budget_usd, estimate)
     return Plan(
-        offers=tuple(offer for offer in ranked.offers if offer.architecture == best.architecture),
+        offers=tuple(offer for offer in ranked if offer.architecture == best.architecture),
         image=image,
         cost=estimate,
-        hours=hours,
+        hours=affordable_hours(spec.limits, bought_hours),
         warnings=_warnings(spec, best),
     )
 

@@ -19,9 +19,7 @@ def started(pid: int) -> str | None:
             return None
         fields = text.rpartition(")")[2].split()
         return None if fields[0] == "Z" else fields[19]
-    found = subprocess.run(
-        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
+    found = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return found.stdout.strip() or None
 
 

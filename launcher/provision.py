@@ -1,4 +1,4 @@
-"""From a plan to a machine that answers: intent first, the same token every time, so that doing it twice is harmless."""
+"""From a plan to a machine that answers: intent first, and one token, so that doing it twice is harmless."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from launcher import lifeline
 from launcher.aws import fleet, images, keypair, network
 from launcher.aws.client import Aws
 from launcher.domain import TAG_DEADLINE, TAG_NAME, TAG_RUN, Image, Instance, Offer, RunStatus
-from launcher.errors import ProvisionError, RemoteError
+from launcher.errors import MachineGone, ProvisionError
 from launcher.live import LiveRun
 from launcher.owner import TAG_OWNER, owner
 from launcher.sync import keys
@@ -21,7 +21,7 @@ BOOT_TIMEOUT_S = 300.0
 def machine(live: LiveRun) -> Instance:
     """The run's machine: the one it has, or a new one.
 
-    Raises a `ProvisionError` that names every pool's refusal, and `RemoteError` when the run's machine is gone.
+    Raises a `ProvisionError` that names every pool's refusal, and `MachineGone` when the run's machine is gone.
     """
     if live.record.instance_id is not None or live.has_event("fleet.intent"):
         found = _existing(live)
@@ -37,7 +37,7 @@ def _existing(live: LiveRun) -> Instance | None:
         return _adopt(live, standing[0])
     if instances or live.record.instance_id is not None:
         reason = instances[0].state_reason if instances else "EC2 does not know it any more"
-        raise RemoteError(
+        raise MachineGone(
             f"the machine of run {live.run_id} is gone: {reason or 'terminated'}",
             hint=f"what came home lies in {live.record.results_dir}; `gpurun down {live.run_id}` closes the run",
         )

@@ -36,9 +36,7 @@ def observe(record: RunRecord) -> Truth:
     aws = Aws(account_from_text(record.account), record.region)
     instances = tuple(each for each in fleet.find(aws, run_id=record.run_id) if not each.gone)
     note, next_command = _judge(record, instances)
-    return Truth(
-        record=record, attended=False, instances=instances, asked=True, note=note, next_command=next_command
-    )
+    return Truth(record=record, attended=False, instances=instances, asked=True, note=note, next_command=next_command)
 
 
 def _judge(record: RunRecord, instances: tuple[Instance, ...]) -> tuple[str, str]:

@@ -210,8 +210,8 @@ def receipt_text(receipt: Receipt, *, log_lines: Sequence[str] = ()) -> str:
         + (f", the job exited with {receipt.exit_status}" if receipt.exit_status else ""),
         f"machine   {receipt.instance_type} {receipt.market} in {receipt.zone}: terminated",
         f"results   {receipt.results_dir}: {receipt.files} files, {size(receipt.size_bytes)}, verified",
-        f"cost      {receipt.cost_usd:.4f} USD for {receipt.billed_s:.0f} s at {receipt.price_usd_per_hour:.4f} USD an hour,"
-        " disk and address included",
+        f"cost      {receipt.cost_usd:.4f} USD for {receipt.billed_s:.0f} s"
+        f" at {receipt.price_usd_per_hour:.4f} USD an hour, disk and address included",
         f"seconds   {phases}  = {took:.1f}",
     ]
     return "\n".join(lines)

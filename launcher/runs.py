@@ -15,10 +15,10 @@ from pathlib import Path
 
 from launcher import interrupts, lifeline, process, provision, teardown
 from launcher import spec as specs
-from launcher.attach import reach
+from launcher.attach import raise_if_gone, reach
 from launcher.aws.client import Aws
 from launcher.domain import Account, JobReport, JobSpec, Plan, Receipt, RunStatus
-from launcher.errors import Cancelled, GpurunError, HostUnreachable, RemoteError, TransferError
+from launcher.errors import Cancelled, GpurunError, HostUnreachable, MachineGone, RemoteError, TransferError
 from launcher.fetch import bring_home
 from launcher.ledger import Ledger, RunRecord, account_to_text, new_run_id
 from launcher.live import LiveRun, dump_plan, now
@@ -29,8 +29,8 @@ from launcher.prepare import Luggage, pack
 from launcher.sync import keys, remote_agent, stream, upload
 
 CONNECT_TIMEOUT_S = 240.0
-RECONNECT_TIMEOUT_S = 600.0
-"""How long a lost line is dialled again before the launcher leaves the machine to its deadline."""
+REDIAL_S = 15.0
+"""How long a lost line is dialled again before EC2 is asked whether the machine still is."""
 
 
 class Choice(StrEnum):
@@ -227,9 +227,7 @@ def _follow(live: LiveRun, connection: Connection) -> JobReport:
         raise HostUnreachable("no line to the machine", hint=f"gpurun resume {live.run_id}")
     path = live.paths.log
     offset = path.stat().st_size if path.exists() else 0
-    follower = stream.follow(
-        lambda: line.fresh(RECONNECT_TIMEOUT_S), live.layout, offset=offset, on_lost=_lost(live)
-    )
+    follower = stream.follow(lambda: line.fresh(REDIAL_S), live.layout, offset=offset, on_lost=_lost(live))
     with path.open("ab") as copy:
         for data in follower:
             if offset == 0:
@@ -242,10 +240,18 @@ def _follow(live: LiveRun, connection: Connection) -> JobReport:
 
 
 def _lost(live: LiveRun) -> Callable[[RemoteError], None]:
-    def told(_error: RemoteError) -> None:
-        live.reporter.warn("the line to the machine is gone; the job goes on there, dialling again")
+    """What to do at each cut: tell it once, and give up only when the machine is gone or its deadline has passed."""
+    told: list[RemoteError] = []
 
-    return told
+    def on_lost(error: RemoteError) -> None:
+        if not told:
+            live.reporter.warn("the line to the machine is gone; the job goes on there, dialling again")
+        told.append(error)
+        if lifeline.seconds_left(live.deadline) == 0:
+            raise MachineGone("the run's deadline has passed", hint=f"gpurun down {live.run_id}")
+        raise_if_gone(live)
+
+    return on_lost
 
 
 def _finish(live: LiveRun, report: JobReport, status: RunStatus | None = None) -> Outcome:
@@ -322,7 +328,7 @@ def _stop_gently(live: LiveRun) -> None:
 def _after_failure(live: LiveRun, error: Exception) -> None:
     """End the machine, unless it still holds work that only it has."""
     live.event("failed", error=str(error), type=type(error).__name__)
-    if not _job_started(live):
+    if not _job_started(live) or isinstance(error, MachineGone):
         teardown.end(live, RunStatus.FAILED, reason=str(error))
         return
     if isinstance(error, TransferError):

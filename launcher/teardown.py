@@ -76,8 +76,7 @@ def _forget(live: LiveRun) -> None:
     """Remove the run's private keys and its place in the ssh_config; the log stays."""
     for secret in (live.paths.key, live.paths.host_key):
         secret.unlink(missing_ok=True)
-    known_hosts.remove_run_config(live.paths)
-    known_hosts.write_index(live.state)
+    known_hosts.remove(live.state, live.run_id)
 
 
 def receipt(live: LiveRun) -> Receipt:

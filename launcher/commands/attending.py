@@ -23,7 +23,7 @@ def attend(live: LiveRun, *, detach: bool = False, as_json: bool) -> int:
     return outcome.exit_status
 
 
-def ask(live: LiveRun, job_runs: bool) -> runs.Choice:  # noqa: FBT001 - the seam's signature
+def ask(live: LiveRun, job_runs: bool) -> runs.Choice:
     """Ask what Ctrl-C meant; where nobody can answer it means stop."""
     if not sys.stdin.isatty():
         return runs.Choice.STOP
@@ -45,7 +45,7 @@ def show(live: LiveRun, receipt: Receipt, *, as_json: bool) -> None:
     if as_json:
         render.print_json({"event": "receipt", **asdict(receipt)})
         return
-    from launcher.sync.usage import time_lines  # noqa: PLC0415
+    from launcher.sync.usage import time_lines
 
     lines = time_lines(receipt.usage) if receipt.usage else []
     sys.stderr.write(render.receipt_text(receipt, log_lines=lines) + "\n")

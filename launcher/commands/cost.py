@@ -21,7 +21,7 @@ def command(
     as_json: options.Json = False,
 ) -> None:
     """Sum up what ended runs have cost, by name."""
-    from launcher import render  # noqa: PLC0415
+    from launcher import render
 
     begin = datetime.now(UTC) - _span(since)
     with session.ledger() as book:
@@ -35,7 +35,7 @@ def command(
     if as_json:
         render.print_json({"since": begin, "names": totals}, indent=1)
         return
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (name, f"{total['runs']:.0f}", f"{total['hours']:.2f}", f"{total['cost_usd']:.4f}")
         for name, total in sorted(totals.items(), key=lambda item: -item[1]["cost_usd"])
     ]

@@ -15,7 +15,7 @@ def command(
     as_json: options.Json = False,
 ) -> int:
     """Check all that a launch will need, in parallel; each finding comes with its exact fix."""
-    from launcher import checkup, render  # noqa: PLC0415
+    from launcher import checkup, render
 
     account = session.account(sandbox=sandbox, profile=profile, region=region)
     findings = checkup.run(account, session.state())

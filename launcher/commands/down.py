@@ -38,8 +38,8 @@ def _sure(record: RunRecord, book: Ledger) -> bool:
 
 
 def _end(record: RunRecord, book: Ledger) -> int:
-    from launcher import process, render, teardown  # noqa: PLC0415
-    from launcher.domain import RunStatus  # noqa: PLC0415
+    from launcher import process, render, teardown
+    from launcher.domain import RunStatus
 
     if record.plan is None:
         book.advance(record.run_id, RunStatus.CANCELLED)

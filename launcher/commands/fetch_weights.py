@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,7 +25,7 @@ def command(
     as_json: options.Json = False,
 ) -> int:
     """Bring weights home: the latest checkpoint during a run, the results after it, or again elsewhere."""
-    from launcher import render, weights  # noqa: PLC0415
+    from launcher import render, weights
 
     if format_ is not None and format_ not in _FORMATS:
         raise SpecError(f"--format {format_}: expected one of {', '.join(_FORMATS)}")
@@ -54,9 +54,9 @@ def _folder(record: RunRecord, book: Ledger, to: Path | None) -> Path:
     results = Path(record.results_dir)
     if record.status.final:
         return _copied(results, to) if to else results
-    from launcher import render  # noqa: PLC0415
-    from launcher.attach import reach  # noqa: PLC0415
-    from launcher.fetch import pull_everything  # noqa: PLC0415
+    from launcher import render
+    from launcher.attach import reach
+    from launcher.fetch import pull_everything
 
     live = session.live_run(record, book, render.reporter(as_json=False))
     try:
@@ -67,7 +67,7 @@ def _folder(record: RunRecord, book: Ledger, to: Path | None) -> Path:
 
 
 def _copied(results: Path, to: Path) -> Path:
-    from launcher import weights  # noqa: PLC0415
+    from launcher import weights
 
     if not results.is_dir():
         raise WeightsError(f"the results folder {results} is not there any more")
@@ -80,7 +80,7 @@ def _copied(results: Path, to: Path) -> Path:
 
 
 def _converted(path: Path, folder: Path, format_: str | None) -> Path:
-    from launcher import weights  # noqa: PLC0415
+    from launcher import weights
 
     if format_ is None or path.suffix == f".{format_}":
         return path
@@ -89,8 +89,8 @@ def _converted(path: Path, folder: Path, format_: str | None) -> Path:
     return target
 
 
-def _row(path: Path) -> dict[str, object]:
-    from launcher import weights  # noqa: PLC0415
+def _row(path: Path) -> dict[str, Any]:
+    from launcher import weights
 
     arrays = weights.load(path)
     return {

@@ -25,9 +25,9 @@ def command(
     as_json: options.Json = False,
 ) -> int:
     """Find what no run owns, from tags alone, in every region; --yes removes it."""
-    from launcher import render  # noqa: PLC0415
-    from launcher.aws import orphans  # noqa: PLC0415
-    from launcher.aws.client import Aws  # noqa: PLC0415
+    from launcher import render
+    from launcher.aws import orphans
+    from launcher.aws.client import Aws
 
     aws = Aws(session.account(sandbox=sandbox, profile=profile, region=region))
     with session.ledger() as book:
@@ -45,10 +45,11 @@ def command(
 
 def _ownerless(orphan: Orphan, book: Ledger, *, everybody: bool) -> bool:
     """Whether nothing speaks for keeping it: a living run of ours, or another laptop's before its deadline."""
-    from launcher.owner import TAG_OWNER, owner  # noqa: PLC0415
+    from launcher.domain import RunId
+    from launcher.owner import TAG_OWNER, owner
 
     records = {record.run_id: record for record in book.list()}
-    record = records.get(orphan.run_id)
+    record = records.get(RunId(orphan.run_id))
     if record is not None:
         return record.status.final or (record.deadline_at is not None and record.deadline_at < datetime.now(UTC))
     if everybody or orphan.tags.get(TAG_OWNER) == owner():
@@ -71,14 +72,20 @@ def _close(removed: list[Orphan], book: Ledger) -> None:
 
 
 def _print(found: list[Orphan], doomed: list[Orphan], *, yes: bool) -> None:
-    from launcher import render  # noqa: PLC0415
+    from launcher import render
 
     if not found:
         sys.stdout.write("nothing carries a tag of gpurun\n")
         return
     verb = "removed" if yes else "would go"
     rows = [
-        (orphan.kind, orphan.id, orphan.region, orphan.run_id, verb if orphan in doomed else "kept: its run lives")
+        (
+            orphan.kind,
+            orphan.id,
+            orphan.region,
+            orphan.run_id,
+            verb if orphan in doomed else "kept: its run lives",
+        )
         for orphan in found
     ]
     sys.stdout.write(render.table(("kind", "id", "region", "run", ""), rows) + "\n")

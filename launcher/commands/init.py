@@ -19,7 +19,7 @@ def command(
     force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
 ) -> None:
     """Write a commented spec to start from."""
-    from launcher import spec  # noqa: PLC0415
+    from launcher import spec
 
     if schema:
         sys.stdout.write(json.dumps(spec.json_schema(), indent=2) + "\n")

@@ -74,7 +74,7 @@ def command(
     }
     spec = read_spec(target, arguments or [], changes)
     account = session.account(sandbox=sandbox, profile=profile, region=region[0] if region else None)
-    from launcher import render  # noqa: PLC0415
+    from launcher import render
 
     reporter = render.reporter(as_json=as_json)
     with session.ledger() as book:
@@ -87,7 +87,7 @@ def command(
 
 def read_spec(target: str, arguments: list[str], changes: dict[str, Any]) -> JobSpec:
     """The spec that the command line means: a YAML file or a bare script, with its overrides."""
-    from launcher import spec as specs  # noqa: PLC0415
+    from launcher import spec as specs
 
     path = Path(target)
     if path.suffix in _SPEC_SUFFIXES:
@@ -97,12 +97,15 @@ def read_spec(target: str, arguments: list[str], changes: dict[str, Any]) -> Job
         loaded = specs.load(path)
     else:
         loaded = specs.for_script(path, arguments, cwd=Path.cwd())
-    return specs.override(loaded, specs.Overrides(**{key: value for key, value in changes.items() if value is not None}))
+    given: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in changes.items() if value is not None
+    }
+    return specs.override(loaded, specs.Overrides(**given))
 
 
 def _plan(spec: JobSpec, account: Account, book: Ledger, reporter: Reporter) -> tuple[Aws, Plan]:
-    from launcher import plan as planning  # noqa: PLC0415
-    from launcher.aws.client import Aws  # noqa: PLC0415
+    from launcher import plan as planning
+    from launcher.aws.client import Aws
 
     reporter.phase("plan", spec.name)
     aws = Aws(account)
@@ -110,7 +113,7 @@ def _plan(spec: JobSpec, account: Account, book: Ledger, reporter: Reporter) -> 
 
 
 def _show(spec: JobSpec, plan: Plan, *, as_json: bool, dry_run: bool) -> None:
-    from launcher.commands import planview  # noqa: PLC0415
+    from launcher.commands import planview
 
     if as_json:
         planview.print_json(plan)
@@ -138,8 +141,8 @@ def _launch(
     detach: bool,
     as_json: bool,
 ) -> int:
-    from launcher import runs  # noqa: PLC0415
-    from launcher.commands import attending  # noqa: PLC0415
+    from launcher import runs
+    from launcher.commands import attending
 
     live = runs.create(
         spec,

@@ -20,7 +20,7 @@ def command(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job ends.")] = False,
 ) -> None:
     """Print a run's log, byte for byte; -f follows it to the job's end, from any terminal."""
-    from launcher import render  # noqa: PLC0415
+    from launcher import render
 
     with session.ledger() as book:
         record = book.resolve(run)
@@ -44,8 +44,8 @@ def _print_kept(path: Path) -> int:
 
 
 def _print_rest(live: LiveRun, offset: int, *, follow: bool) -> None:
-    from launcher.attach import reach  # noqa: PLC0415
-    from launcher.sync import stream  # noqa: PLC0415
+    from launcher.attach import reach
+    from launcher.sync import stream
 
     line = reach(live)
     if not follow:

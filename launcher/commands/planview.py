@@ -19,8 +19,9 @@ def text(spec: JobSpec, plan: Plan, *, rows: int) -> str:
     lines += [
         f"image    {plan.image.name or plan.image.image_id} ({plan.image.image_id})",
         f"job      {spec.name}: {spec.device}, {spec.floatx}",
-        f"cost     {plan.cost.total_usd_per_hour:.4f} USD an hour ({best.instance_type} {plan.cost.instance_usd_per_hour:.4f}"
-        f" + disk {plan.cost.disk_usd_per_hour:.4f} + address {plan.cost.address_usd_per_hour:.4f}),"
+        f"cost     {plan.cost.total_usd_per_hour:.4f} USD an hour"
+        f" ({best.instance_type} {plan.cost.instance_usd_per_hour:.4f} + disk {plan.cost.disk_usd_per_hour:.4f}"
+        f" + address {plan.cost.address_usd_per_hour:.4f}),"
         f" at most {plan.max_cost_usd:.2f} USD in {plan.hours:.2f} h",
     ]
     lines += [f"warning: {warning}" for warning in plan.warnings]

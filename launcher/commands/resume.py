@@ -17,9 +17,9 @@ def command(
     as_json: options.Json = False,
 ) -> int:
     """Go on with a run that lost its launcher, or was detached: to its log, its results and its end."""
-    from launcher import render  # noqa: PLC0415
-    from launcher.commands import attending  # noqa: PLC0415
-    from launcher.unattended import claim  # noqa: PLC0415
+    from launcher import render
+    from launcher.commands import attending
+    from launcher.unattended import claim
 
     with session.ledger() as book:
         record = book.resolve(run)

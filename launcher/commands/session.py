@@ -21,26 +21,26 @@ def state() -> StatePaths:
 
 def ledger() -> Ledger:
     """The ledger, made when it is not there."""
-    from launcher.ledger import Ledger  # noqa: PLC0415
+    from launcher.ledger import Ledger
 
     return Ledger.open(state().ledger)
 
 
 def account(*, sandbox: bool, profile: str | None = None, region: str | None = None) -> Account:
     """The cloud that the command line means; `--sandbox` starts one here when none runs."""
-    from launcher.domain import Account  # noqa: PLC0415
+    from launcher.domain import Account
 
     if not sandbox:
         return Account(profile=profile, region=region)
     if profile is not None:
         raise SpecError("--sandbox and --profile name two clouds", hint="leave one of them out")
-    from launcher.sandbox import control  # noqa: PLC0415
+    from launcher.sandbox import control
 
     return control.start(state().sandbox).account
 
 
 def live_run(record: RunRecord, book: Ledger, reporter: Reporter) -> LiveRun:
     """A run from the ledger, ready to be worked on."""
-    from launcher import live  # noqa: PLC0415
+    from launcher import live
 
     return live.restore(record, ledger=book, state=state(), reporter=reporter)

@@ -14,12 +14,12 @@ def command(
     remote: Annotated[list[str] | None, typer.Argument(help="After --: a command instead of a shell.")] = None,
 ) -> int:
     """Open a shell on a run's machine, host key checked; or run a command there."""
-    from launcher import render  # noqa: PLC0415
-    from launcher.attach import reach  # noqa: PLC0415
-    from launcher.sync import interactive  # noqa: PLC0415
+    from launcher import render
+    from launcher.attach import reach
+    from launcher.sync import interactive
 
     with session.ledger() as book:
         live = session.live_run(book.resolve(run), book, render.reporter(as_json=False))
-    reach(live)
+        endpoint = reach(live).endpoint
     live.hang_up()
-    return interactive.open_shell(live.state, live.run_id, remote or [])
+    return interactive.open_shell(live.paths, run_id=live.run_id, endpoint=endpoint, command=remote or [])

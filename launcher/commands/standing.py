@@ -40,11 +40,11 @@ def _row(record: RunRecord, book: Ledger) -> dict[str, Any]:
 
 
 def _truth(record: RunRecord, book: Ledger) -> tuple[RunRecord, Truth | None, str]:
-    from launcher import process  # noqa: PLC0415
+    from launcher import process
 
     if process.alive(record.launcher_pid, record.launcher_started):
         return record, None, f"attended by process {record.launcher_pid}"
-    from launcher import reconcile  # noqa: PLC0415
+    from launcher import reconcile
 
     try:
         truth = reconcile.observe(record)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def command(run: options.Run = "last") -> int:
     """Stop a run's job gently: SIGTERM, 90 s for a checkpoint, results home, machine ended."""
-    from launcher import render, unattended  # noqa: PLC0415
+    from launcher import render, unattended
 
     with session.ledger() as book:
         record = book.resolve(run)
@@ -31,7 +31,7 @@ def command(run: options.Run = "last") -> int:
 
 
 def _stop(live: LiveRun) -> int:
-    from launcher import runs  # noqa: PLC0415
+    from launcher import runs
 
     receipt = runs.stop(live)
     sys.stderr.write(f"run {live.run_id} stopped; {receipt.files} files in {receipt.results_dir}\n")
