@@ -8,7 +8,6 @@ machine off that nobody holds a lease on any more.
 A frame is one byte of kind, four bytes of length (big-endian) and the payload: `J` JSON, `j` JSON compressed by zlib,
 `D` data, `d` data compressed by zlib. Requests and answers are JSON; a row of files travels as one stream of blocks.
 """
-# ruff: noqa: PTH  (pathlib would cost a fifth of the start-up, and bytes of every file name go through here)
 
 from __future__ import annotations
 
@@ -37,16 +36,18 @@ BLOCK_BYTES = 1 << 18
 FRAME_LIMIT_BYTES = 1 << 26
 HEADER = struct.Struct(">cI")
 POLL_S = 0.015
+HELD_LIMIT = 256
 HEARTBEAT_S = 4.0
 LEFTOVER_GRACE_S = 2.0
 PYTHON_HOMES = ("/opt/gpurun/bin", "/opt/tensorflow/bin", "/opt/pytorch/bin")
-SIGNALS = {"TERM": signal.SIGTERM, "KILL": signal.SIGUSR1}
-"""What the supervisor is sent for each request; it passes SIGTERM and SIGKILL on to the job."""
+SIGNALS = {"TERM": signal.SIGUSR2, "KILL": signal.SIGUSR1}
+"""What the supervisor is sent for each request, to tell it apart from the machine's own shutdown, which is SIGTERM."""
+CAUGHT = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 Json = Any
 
 
-class Refusal(Exception):  # noqa: N818  (a word of the protocol, not an error of the program)
+class Refusal(Exception):
     """A request that cannot be answered, in words for the user."""
 
 
@@ -60,6 +61,8 @@ class Wire:
         self.source = source
         self.sink = sink
         self.buffer = bytearray()
+        self.held: dict[str, int] = {}
+        """Files of the last manifest, open as they were hashed: one that is replaced meanwhile is sent as it was."""
 
     def send(self, kind: bytes, payload: bytes) -> None:
         """Write one frame."""
@@ -221,18 +224,22 @@ def read_json(path: str) -> Json | None:
         return None
 
 
-def digest_of(path: str) -> str:
-    """The file's sha256; raises `OSError`."""
+def open_file(path: str) -> int:
+    """Open a file to read it, and nothing else that may lie there; raises `OSError`."""
+    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def digest_of(descriptor: int, size: int) -> str:
+    """The sha256 of the first `size` bytes; raises `OSError`."""
     digest = hashlib.sha256()
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        while True:
-            block = os.read(descriptor, BLOCK_BYTES)
-            if not block:
-                return digest.hexdigest()
-            digest.update(block)
-    finally:
-        os.close(descriptor)
+    offset = 0
+    while offset < size:
+        block = os.pread(descriptor, min(BLOCK_BYTES, size - offset), offset)
+        if not block:
+            break
+        digest.update(block)
+        offset += len(block)
+    return digest.hexdigest()
 
 
 def in_threads(work: Callable[[Json], None], items: Iterable[Json], count: int) -> None:
@@ -288,7 +295,12 @@ def entry_of(root: str, name: str) -> Json | str:
     """A manifest line without its hash, or why there is none; raises `OSError`."""
     path = f"{root}/{name}"
     found = os.lstat(path)
-    entry = {"name": name, "size_bytes": 0, "mode": stat.S_IMODE(found.st_mode), "mtime_ns": found.st_mtime_ns}
+    entry = {
+        "name": name,
+        "size_bytes": 0,
+        "mode": stat.S_IMODE(found.st_mode),
+        "mtime_ns": found.st_mtime_ns,
+    }
     if stat.S_ISDIR(found.st_mode):
         return dict(entry, kind="directory")
     if stat.S_ISREG(found.st_mode):
@@ -299,19 +311,26 @@ def entry_of(root: str, name: str) -> Json | str:
     return "is a link that leads out" if target is None else dict(entry, kind="symlink", link_target=target)
 
 
-def walk(root: str, prefix: str = "") -> Iterator[str]:
-    """All names below `root`, folders before what they hold."""
-    with os.scandir(f"{root}/{prefix}") as found:
-        items = sorted((item.name, item.is_dir(follow_symlinks=False)) for item in found)
+def walk(root: str, skipped: list[Json], prefix: str = "") -> Iterator[str]:
+    """All names below `root`, folders before what they hold; folders that cannot be read go to `skipped`."""
+    try:
+        with os.scandir(f"{root}/{prefix}") as found:
+            items = sorted((item.name, item.is_dir(follow_symlinks=False)) for item in found)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            skipped.append([prefix.rstrip("/"), error.strerror])
+        return
     for name, folder in items:
         yield prefix + name
         if folder:
-            with contextlib.suppress(FileNotFoundError):
-                yield from walk(root, f"{prefix}{name}/")
+            yield from walk(root, skipped, f"{prefix}{name}/")
 
 
-def manifest_of(root: str, names: Iterable[str]) -> tuple[list[Json], list[Json]]:
-    """The lines of the files that are there, hashed; and `[name, why]` of what is left out."""
+def manifest_of(root: str, names: Iterable[str], held: dict[str, int] | None = None) -> tuple[list[Json], list[Json]]:
+    """The lines of the files that are there, hashed; and `[name, why]` of what is left out.
+
+    Files are left open in `held` where it is given and they are few.
+    """
     entries: list[Json] = []
     skipped: list[Json] = []
     for name in names:
@@ -321,16 +340,33 @@ def manifest_of(root: str, names: Iterable[str]) -> tuple[list[Json], list[Json]
                 skipped.append([name, entry])
             else:
                 entries.append(entry)
+    files = [entry for entry in entries if entry["kind"] == "file"]
+    hold = held if held is not None and len(files) <= HELD_LIMIT else None
 
     def hash_entry(entry: Json) -> None:
         try:
-            entry["sha256"] = digest_of(f"{root}/{entry['name']}")
+            hash_file(f"{root}/{entry['name']}", entry, hold)
+        except FileNotFoundError:
+            entry["gone"] = True
         except OSError as error:
-            skipped.append([entry["name"], error.strerror])
+            skipped.append([entry["name"], f"cannot be read: {error.strerror}"])
+            entry["gone"] = True
 
-    in_threads(hash_entry, [entry for entry in entries if entry["kind"] == "file"], min(8, os.cpu_count() or 1))
-    missing = {name for name, _ in skipped}
-    return [entry for entry in entries if entry["name"] not in missing], skipped
+    in_threads(hash_entry, files, min(8, os.cpu_count() or 1))
+    return [entry for entry in entries if "gone" not in entry], skipped
+
+
+def hash_file(path: str, entry: Json, hold: dict[str, int] | None) -> None:
+    """Add a file's hash to its line, with the size that was hashed; raises `OSError`."""
+    descriptor = open_file(path)
+    try:
+        found = os.fstat(descriptor)
+        entry["sha256"] = digest_of(descriptor, found.st_size)
+        entry.update(size_bytes=found.st_size, mtime_ns=found.st_mtime_ns)
+        if hold is not None:
+            hold[entry["name"]] = os.dup(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def record_of(root: str) -> str:
@@ -393,6 +429,9 @@ def stage_content(reader: BlockReader, stage: str, sha256: str, size: int) -> bo
             size -= len(part)
             digest.update(part)
             write_all(descriptor, part)
+    except OSError:
+        os.unlink(partial)
+        raise
     finally:
         os.close(descriptor)
     if digest.hexdigest() != sha256:
@@ -473,14 +512,21 @@ def copy(source: str, target: str) -> None:
             new.write(block)
 
 
-def manifest(wire: Wire, request: Json) -> Json:  # noqa: ARG001
+def manifest(wire: Wire, request: Json) -> Json:
     """What lies in a folder, hashed; all of it, or the names asked for."""
     root = at_home(request["root"])
+    closed: list[Json] = []
     names = request.get("names")
-    if names is None:
-        names = list(walk(root)) if os.path.isdir(root) else []
-    entries, skipped = manifest_of(root, names)
-    return {"entries": entries, "skipped": skipped}
+    let_go(wire)
+    entries, skipped = manifest_of(root, walk(root, closed) if names is None else names, wire.held)
+    return {"entries": entries, "skipped": closed + skipped}
+
+
+def let_go(wire: Wire) -> None:
+    """Close the files that are held open."""
+    for descriptor in wire.held.values():
+        os.close(descriptor)
+    wire.held.clear()
 
 
 def send(wire: Wire, request: Json) -> Json:
@@ -489,34 +535,35 @@ def send(wire: Wire, request: Json) -> Json:
     writer = BlockWriter(wire)
     trouble = {}
     for index, (name, size) in enumerate(request["files"]):
-        why = send_file(writer, below(root, name), size)
+        why = send_file(writer, below(root, name), size, wire.held.pop(name, -1))
         if why:
             trouble[str(index)] = why
     writer.flush()
     return {"end": True, "trouble": trouble}
 
 
-def send_file(writer: BlockWriter, path: str, size: int) -> str:
-    """Send exactly `size` bytes; says why they are not the file's, if so."""
+def send_file(writer: BlockWriter, path: str, size: int, descriptor: int) -> str:
+    """Send exactly `size` bytes, of the open file if there is one; says why they are not the file's, if so."""
+    offset = 0
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        pad(writer, size)
-        return "gone" if error.errno in {errno.ENOENT, errno.ENOTDIR} else os.strerror(error.errno or 0)
-    try:
-        while size:
-            block = os.read(descriptor, min(size, BLOCK_BYTES))
+        if descriptor < 0:
+            descriptor = open_file(path)
+        while offset < size:
+            block = os.pread(descriptor, min(size - offset, BLOCK_BYTES), offset)
             if not block:
                 break
             writer.write(block)
-            size -= len(block)
+            offset += len(block)
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        pad(writer, size)
+        pad(writer, size - offset)
         return os.strerror(error.errno or 0)
     finally:
-        os.close(descriptor)
-    pad(writer, size)
-    return "shorter than it was" if size else ""
+        if descriptor >= 0:
+            os.close(descriptor)
+    pad(writer, size - offset)
+    return "shorter than it was" if offset < size else ""
 
 
 def pad(writer: BlockWriter, size: int) -> None:
@@ -578,7 +625,18 @@ def download(url: str, path: str, name: str, size_bytes: int) -> None:
 
 def run_paths(run: str) -> dict[str, str]:
     """What lies where in a run's folder; `launcher.sync.layout` knows the same."""
-    names = ("code", "data", "output", "checkpoint", "keras", "log", "state", "lease", "job.sh", "supervisor.log")
+    names = (
+        "code",
+        "data",
+        "output",
+        "checkpoint",
+        "keras",
+        "log",
+        "state",
+        "lease",
+        "job.sh",
+        "supervisor.log",
+    )
     return {name: os.path.join(run, name) for name in names}
 
 
@@ -729,7 +787,7 @@ def follow(wire: Wire, request: Json) -> Json:
         while True:
             if tail.send_new():
                 spoke = time.monotonic()
-            elif tail.ended():
+            elif tail.ended() or request["once"]:
                 return {"done": tail.report}
             elif time.monotonic() - spoke > HEARTBEAT_S:
                 spoke = time.monotonic()
@@ -806,12 +864,16 @@ def supervise(run: str) -> int:
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 0)
         supervisor = Supervisor(run, order)
-        supervisor.start()
+        try:
+            supervisor.start()
+        except OSError as error:
+            os.write(1, f"{error.filename or run}: {error.strerror}".encode("utf-8", "surrogateescape"))
+            raise
         order["secrets"].clear()
         os.write(1, b"running\n")
         os.dup2(nothing, 1)
         supervisor.wait()
-        if order["owned"]:
+        if order["owned"] and not supervisor.leaving:
             supervisor.hold_machine()
     return 0
 
@@ -836,6 +898,7 @@ class Supervisor:
         self.state: Json = {"state": "starting", "supervisor": os.getpid()}
         self.kill_at: float | None = None
         self.job = 0
+        self.leaving = False
         self.wakeup = catch_signals()
 
     def start(self) -> None:
@@ -885,6 +948,9 @@ class Supervisor:
         """Pass on what was asked for, and what the clock asks for."""
         deadline = self.order["deadline_epoch_s"]
         if signals & {signal.SIGTERM, signal.SIGINT}:
+            self.leaving = True
+            self.terminate("shutdown")
+        elif signal.SIGUSR2 in signals:
             self.terminate("signal")
         elif self.kill_at is None and deadline and time.time() >= deadline - self.order["grace_s"]:
             self.terminate("deadline")
@@ -906,13 +972,13 @@ class Supervisor:
         """Wait until nobody holds the machine and its results have had their time, then power it off."""
         ended = self.state["ended_at"]
         kept = ended + (self.order["keep_on_failure_s"] if self.state["exit_status"] else 0.0)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         while True:
             lease = read_json(self.paths["lease"]) or 0.0
             left_s = max(kept, max(ended, lease) + self.order["results_grace_s"]) - time.time()
             if left_s <= 0:
                 power_off()
-                left_s = 60.0
-            select.select([], [], [], min(left_s, 5.0 if left_s < 60.0 else 60.0))
+            time.sleep(min(left_s, 5.0) if left_s > 0 else 60.0)
 
 
 def catch_signals() -> int:
@@ -923,7 +989,7 @@ def catch_signals() -> int:
     def caught(number: int, frame: FrameType | None) -> None:
         """Nothing to do here: the number is on the pipe."""
 
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+    for number in CAUGHT:
         signal.signal(number, caught)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.set_wakeup_fd(into)
@@ -946,7 +1012,7 @@ def start_job(run: str, order: Json) -> int:
     try:
         os.setsid()
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP, signal.SIGPIPE):
+        for number in (*CAUGHT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
             signal.signal(number, signal.SIG_DFL)
         os.dup2(log, 1)
         os.dup2(log, 2)

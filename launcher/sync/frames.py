@@ -1,0 +1,186 @@
+"""Frames between the laptop and `launcher.agent`, which describes them; this side trusts nothing that it reads."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from typing import TYPE_CHECKING, Any
+
+from launcher.errors import HostUnreachable, TransferError
+
+if TYPE_CHECKING:
+    from launcher.ports import Stream
+
+MAGIC = b"gpurun-agent 1\n"
+HEADER = struct.Struct(">cI")
+BLOCK_BYTES = 1 << 18
+FRAME_LIMIT_BYTES = 1 << 26
+JSON_LIMIT_BYTES = 1 << 30
+NOISE_LIMIT_BYTES = 1 << 16
+
+Json = Any
+
+
+class Wire:
+    """Frames over a remote command's input and output."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._buffer = bytearray()
+
+    def close(self) -> None:
+        """Hang up, from whichever thread."""
+        self._stream.close()
+
+    def greet(self) -> bool:
+        """Skip what a login shell may print first; `False` where the agent never answers."""
+        while MAGIC not in self._buffer:
+            data = self._stream.read(BLOCK_BYTES)
+            if not data or len(self._buffer) > NOISE_LIMIT_BYTES:
+                return False
+            self._buffer += data
+        del self._buffer[: self._buffer.index(MAGIC) + len(MAGIC)]
+        return True
+
+    def send(self, kind: bytes, payload: bytes) -> None:
+        """Write one frame; raises `RemoteError` on a dead line."""
+        self._stream.write(HEADER.pack(kind, len(payload)) + payload)
+
+    def send_json(self, value: Json) -> None:
+        """Write one JSON frame, compressed when it is long; raises `RemoteError` on a dead line."""
+        text = json.dumps(value, separators=(",", ":")).encode("ascii")
+        if len(text) > 1024:
+            self.send(b"j", zlib.compress(text, 1))
+        else:
+            self.send(b"J", text)
+
+    def receive(self) -> tuple[bytes, bytes]:
+        """Read one frame; raises `RemoteError` on a dead line or a frame that is none."""
+        self._fill(HEADER.size)
+        kind, size = HEADER.unpack_from(self._buffer)
+        if size > FRAME_LIMIT_BYTES:
+            raise TransferError(f"the machine announced a frame of {size} bytes", hint="gpurun doctor")
+        self._fill(HEADER.size + size)
+        payload = bytes(memoryview(self._buffer)[HEADER.size : HEADER.size + size])
+        del self._buffer[: HEADER.size + size]
+        return kind, payload
+
+    def receive_json(self) -> dict[str, Json]:
+        """Read one JSON object; raises `RemoteError` on a dead line and on what the agent could not do."""
+        kind, payload = self.receive()
+        return parse(kind, payload)
+
+    def _fill(self, size: int) -> None:
+        while len(self._buffer) < size:
+            data = self._stream.read(BLOCK_BYTES)
+            if not data:
+                raise HostUnreachable("the machine broke off in the middle", hint="gpurun status --refresh")
+            self._buffer += data
+
+
+def parse(kind: bytes, payload: bytes) -> dict[str, Json]:
+    """A JSON frame's object; raises `TransferError` on anything else, and on an error that the agent reports."""
+    if kind not in {b"J", b"j"}:
+        raise TransferError(f"the machine sent a frame of kind {kind!r} where an answer was due")
+    text = unpack(payload, JSON_LIMIT_BYTES) if kind == b"j" else payload
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise TransferError(f"the machine sent an answer that is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise TransferError("the machine sent an answer that is not a JSON object")
+    problem = value.get("error")
+    if problem is not None:
+        raise _problem(problem)
+    return value
+
+
+def _problem(problem: Json) -> TransferError:
+    if not isinstance(problem, dict):
+        return TransferError("the machine could not answer, and did not say why")
+    hint = "gpurun ssh RUN df -h" if problem.get("kind") == "disk" else "gpurun ssh RUN   (to look at it there)"
+    return TransferError(f"on the machine: {problem.get('message')}", hint=hint)
+
+
+def unpack(payload: bytes, limit_bytes: int) -> bytes:
+    """Decompress, to `limit_bytes` at most; raises `TransferError` beyond it and on rubbish."""
+    inflate = zlib.decompressobj()
+    try:
+        data = inflate.decompress(payload, limit_bytes)
+    except zlib.error as error:
+        raise TransferError(f"the machine sent data that cannot be decompressed: {error}") from None
+    if inflate.unconsumed_tail or not inflate.eof or inflate.unused_data:
+        raise TransferError(f"the machine sent a block of more than {limit_bytes} bytes")
+    return data
+
+
+def block_of(kind: bytes, payload: bytes) -> bytes:
+    """A data frame's content; raises `TransferError` on another frame or a block too long."""
+    if kind == b"d":
+        return unpack(payload, BLOCK_BYTES)
+    if kind != b"D" or len(payload) > BLOCK_BYTES:
+        raise TransferError(f"the machine sent a frame of kind {kind!r} and {len(payload)} bytes where data was due")
+    return payload
+
+
+class BlockWriter:
+    """A row of bytes as data frames, compressed where that pays."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.sent_bytes = 0
+        self._wire = wire
+        self._pending = bytearray()
+        self._misses = 0
+        self._skip = 0
+
+    def write(self, data: bytes) -> None:
+        """Append `data`; raises `RemoteError` on a dead line."""
+        self._pending += data
+        while len(self._pending) >= BLOCK_BYTES:
+            self._send(bytes(self._pending[:BLOCK_BYTES]))
+            del self._pending[:BLOCK_BYTES]
+
+    def flush(self) -> None:
+        """Send what is left; raises `RemoteError` on a dead line."""
+        if self._pending:
+            self._send(bytes(self._pending))
+            self._pending.clear()
+
+    def _send(self, block: bytes) -> None:
+        kind, payload = b"D", block
+        if self._skip:
+            self._skip -= 1
+        else:
+            packed = zlib.compress(block, 1)
+            if len(packed) < 0.9 * len(block):
+                self._misses = 0
+                kind, payload = b"d", packed
+            else:
+                # What does not shrink is tried ever more seldom: compressing it costs more than a fast line does.
+                self._misses = min(self._misses + 1, 5)
+                self._skip = 1 << self._misses
+        self._wire.send(kind, payload)
+        self.sent_bytes += len(payload)
+
+
+class BlockReader:
+    """The row of bytes that the agent sends: exactly `total_bytes`, or it is refused."""
+
+    def __init__(self, wire: Wire, total_bytes: int) -> None:
+        self._wire = wire
+        self._left_bytes = total_bytes
+        self._block = memoryview(b"")
+
+    def read(self, size: int) -> memoryview:
+        """Between 1 and `size` bytes; raises `RemoteError`."""
+        while not self._block:
+            block = block_of(*self._wire.receive())
+            self._left_bytes -= len(block)
+            if self._left_bytes < 0:
+                raise TransferError(
+                    "the machine sent more bytes than it had announced: what was not verified is not kept"
+                )
+            self._block = memoryview(block)
+        part, self._block = self._block[:size], self._block[size:]
+        return part

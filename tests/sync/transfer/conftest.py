@@ -1,0 +1,181 @@
+"""A connection to this very machine: real shells, real pipes, a home folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+from launcher.errors import HostUnreachable
+from launcher.ports import Completed
+from launcher.sync.layout import RemoteLayout
+from launcher.sync.remote_agent import AgentJob
+
+
+class LocalStream:
+    """A shell command of this machine; whole bytes, either way, at once."""
+
+    def __init__(self, command: str, environment: dict[str, str], home: Path) -> None:
+        self.process = subprocess.Popen(
+            ["bash", "-c", command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=home,
+            env=environment,
+            bufsize=0,
+        )
+        assert self.process.stdin
+        assert self.process.stdout
+        self.input, self.output = self.process.stdin, self.process.stdout
+        self.dropped = False
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[self.input.write(view) :]
+        except (BrokenPipeError, ValueError) as error:
+            raise HostUnreachable(f"the pipe is broken: {error}") from None
+
+    def close_input(self) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            self.input.close()
+
+    def read(self, size: int) -> bytes:
+        if self.dropped:
+            return b""
+        data = os.read(self.output.fileno(), size)
+        if not data and self.process.wait() < 0:
+            raise HostUnreachable("the command was killed")
+        return data
+
+    def finish(self) -> Completed:
+        self.close_input()
+        rest = b"".join(iter(lambda: self.read(65536), b""))
+        assert self.process.stderr
+        errors = self.process.stderr.read()
+        return Completed(status=self.process.wait(), stdout=rest, stderr=errors)
+
+    def cut(self) -> None:
+        """What a dead network does: no farewell."""
+        self.process.kill()
+
+    def close(self) -> None:
+        self.dropped = True
+        self.close_input()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if not self.output.closed and self.process.stderr:
+            self.process.stderr.close()
+
+
+@dataclass
+class LocalConnection:
+    """`ports.Connection` to a home folder on this machine."""
+
+    home: Path
+    environment: dict[str, str]
+    streams: list[LocalStream] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+
+    def run(self, command: str, *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
+        stream = self.open(command)
+        try:
+            stream.write(stdin)
+            return stream.finish()
+        finally:
+            stream.close()
+
+    def open(self, command: str) -> LocalStream:
+        self.commands.append(command)
+        stream = LocalStream(command, self.environment, self.home)
+        self.streams.append(stream)
+        return stream
+
+    def alive(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        for stream in self.streams:
+            stream.close()
+            for pipe in (stream.output, stream.process.stderr):
+                if pipe:
+                    pipe.close()
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[LocalConnection]:
+    """This machine, with a home below tmp_path; every process that was started in it is ended."""
+    home = tmp_path / "remote home ü"
+    home.mkdir()
+    environment = {"HOME": str(home), "PATH": os.environ["PATH"], "GPURUN_TEST_HOME": str(home)}
+    line = LocalConnection(home=home, environment=environment)
+    yield line
+    line.close()
+    for _ in range(2):
+        for process in _processes_of(home):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+
+def _processes_of(home: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if process.environ().get("GPURUN_TEST_HOME") == str(home):
+                found.append(process)
+    return found
+
+
+@pytest.fixture
+def layout() -> RemoteLayout:
+    return RemoteLayout("digits-7f3a")
+
+
+@pytest.fixture
+def job() -> Callable[..., AgentJob]:
+    """A job on a machine that is not ours to power off, unless told otherwise."""
+
+    def make(script: str = "", **changes: object) -> AgentJob:
+        values: dict[str, object] = {
+            "script": script,
+            "device": "cpu",
+            "floatx": "float32",
+            "grace_s": 5.0,
+            "deadline_epoch_s": 0.0,
+            "results_grace_s": 0.0,
+            "lease_s": 60.0,
+            "owned": False,
+        }
+        return AgentJob(**{**values, **changes})  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], bool]], None]:
+    """Wait for another process to have done something."""
+
+    def wait(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+        until = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < until, "it did not happen in time"
+            time.sleep(0.01)
+
+    return wait
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
