@@ -1,0 +1,214 @@
+"""A host's own root: the laptop's system folders seen through overlays, and nothing else of the laptop."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import Any
+
+from . import linux, power
+
+SYSTEM_FOLDERS = ("usr", "etc", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
+EMPTY_FOLDERS = ("root", "mnt", "media", "srv", "opt", "boot", "proc", "sys", "dev", "run", "tmp", "var", "home")
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+POWER_PIPE = "/run/initctl"
+UBUNTU_ID = 1000
+PATH = "/opt/gpurun/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+GUEST_CODE = "/usr/lib/gpurun/guest"
+
+SSHD_CONFIG = """\
+Port 22
+ListenAddress 0.0.0.0
+HostKey /etc/ssh/ssh_host_ed25519_key
+AuthorizedKeysFile .ssh/authorized_keys
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PubkeyAuthentication yes
+PermitRootLogin no
+UsePAM no
+UseDNS no
+PrintMotd no
+MaxStartups 500
+MaxSessions 500
+AcceptEnv LANG LC_*
+Subsystem sftp internal-sftp
+PidFile /run/sshd.pid
+"""
+
+
+def build(config: dict[str, Any]) -> None:
+    """Make the root and move into it; the old one cannot be reached afterwards. Raises `OSError`."""
+    linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+    folder = Path(config["folder"])
+    root, layers, disk = folder / "root", folder / "layers", folder / "disk"
+    for place in (root, layers, disk):
+        place.mkdir(exist_ok=True)
+    limits = f"mode=755,size={config['memory_disk_mib']}m"
+    for place in (root, layers):
+        linux.mount("tmpfs", str(place), "tmpfs", flags=linux.MS_NODEV, options=limits)
+    for name in EMPTY_FOLDERS:
+        (root / name).mkdir(mode=0o755)
+    for name in SYSTEM_FOLDERS:
+        _show_system_folder(name, root, layers, config["hidden"].get(name, []))
+    _mount_disk(root, disk)
+    _show_environment(root, config)
+    _make_devices(root, rootless=config["rootless"])
+    linux.mount("tmpfs", str(root / "run"), "tmpfs", flags=linux.MS_NOSUID | linux.MS_NODEV, options="mode=755")
+    _write_system_files(root, config)
+    _enter(root)
+    _protect_proc()
+
+
+def _show_system_folder(name: str, root: Path, layers: Path, hidden: list[str]) -> None:
+    source = Path("/", name)
+    if source.is_symlink():
+        (root / name).symlink_to(source.readlink())
+        return
+    if not source.is_dir():
+        return
+    upper, work = layers / f"{name}.upper", layers / f"{name}.work"
+    for place in (upper, work, root / name):
+        place.mkdir(mode=0o755)
+    for path in hidden:
+        _whiteout(source, upper, path)
+    # Names without special characters, relative to the working directory: the options need no quoting.
+    os.chdir(layers)
+    layout = f"lowerdir={source},upperdir={upper.name},workdir={work.name}"
+    flags = linux.MS_NOSUID | linux.MS_NODEV
+    try:
+        linux.mount("overlay", str(root / name), "overlay", flags=flags, options=f"userxattr,{layout}")
+    except OSError:
+        # Before Linux 5.11 there is no userxattr; root does without.
+        linux.mount("overlay", str(root / name), "overlay", flags=flags, options=layout)
+
+
+def _whiteout(source: Path, upper: Path, path: str) -> None:
+    """Make `path` below `source` look absent (overlayfs: a character device 0/0 in the upper layer)."""
+    parts = Path(path).parts
+    for depth in range(1, len(parts)):
+        step = Path(*parts[:depth])
+        if not (upper / step).exists():
+            (upper / step).mkdir(mode=0o755)
+            (upper / step).chmod(stat.S_IMODE((source / step).stat().st_mode))
+    os.mknod(upper / path, stat.S_IFCHR | 0o600, os.makedev(0, 0))
+
+
+def _mount_disk(root: Path, disk: Path) -> None:
+    """What may grow large or outlives a reboot lies in the instance's folder, not in memory."""
+    layout = {"home": 0o755, "tmp": 0o1777, "var": 0o755, "etc/ssh": 0o755}
+    for name, mode in layout.items():
+        place = disk / name.replace("/", "-")
+        place.mkdir(exist_ok=True)
+        place.chmod(mode)
+        (root / name).mkdir(parents=True, exist_ok=True)
+        linux.bind(str(place), str(root / name))
+    for name in ("var/lib", "var/log", "var/cache", "var/spool", "home/ubuntu"):
+        (root / name).mkdir(exist_ok=True)
+    (root / "var/tmp").mkdir(exist_ok=True)
+    (root / "var/tmp").chmod(0o1777)
+    for name, target in {"var/run": "/run", "var/lock": "/run/lock"}.items():
+        if not (root / name).is_symlink():
+            (root / name).symlink_to(target)
+
+
+def _show_environment(root: Path, config: dict[str, Any]) -> None:
+    """The Python environment at its own paths, read-only, and our guest code."""
+    for path in config["environment"]:
+        target = root / path.lstrip("/")
+        if not (target / "bin").exists():
+            target.mkdir(parents=True, exist_ok=True)
+            linux.bind(path, str(target), read_only=True)
+    code = root / GUEST_CODE.lstrip("/")
+    code.mkdir(parents=True, exist_ok=True)
+    linux.bind(config["guest_code"], str(code), read_only=True)
+    (root / "opt/gpurun").symlink_to(config["environment"][0])
+
+
+def _make_devices(root: Path, *, rootless: bool) -> None:
+    dev = root / "dev"
+    linux.mount("tmpfs", str(dev), "tmpfs", flags=linux.MS_NOSUID, options="mode=755,size=1m")
+    for name in DEVICES:
+        (dev / name).touch()
+        linux.mount(f"/dev/{name}", str(dev / name), flags=linux.MS_BIND)
+    links = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
+    for name, target in links.items():
+        (dev / name).symlink_to(target)
+    (dev / "pts").mkdir()
+    group = "" if rootless else ",gid=5"
+    flags = linux.MS_NOSUID | linux.MS_NOEXEC
+    linux.mount("devpts", str(dev / "pts"), "devpts", flags=flags, options=f"newinstance,ptmxmode=0666,mode=620{group}")
+    (dev / "shm").mkdir()
+    flags = linux.MS_NOSUID | linux.MS_NODEV
+    linux.mount("tmpfs", str(dev / "shm"), "tmpfs", flags=flags, options="mode=1777")
+    flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+    linux.mount("proc", str(root / "proc"), "proc", flags=flags)
+    linux.mount("sysfs", str(root / "sys"), "sysfs", flags=flags | linux.MS_RDONLY)
+
+
+def _write_system_files(root: Path, config: dict[str, Any]) -> None:
+    etc = root / "etc"
+    shell = "/bin/bash" if (root / "bin/bash").exists() else "/bin/sh"
+    user = f"ubuntu:x:{UBUNTU_ID}:{UBUNTU_ID}:Ubuntu:/home/ubuntu:{shell}"
+    # Without a mapped group 5 a pty cannot be given to "tty": sshd then leaves it to the user's own group.
+    unmapped = {"tty"} if config["rootless"] else set()
+    files = {
+        "passwd": _accounts("/etc/passwd", user, set()),
+        "group": _accounts("/etc/group", f"ubuntu:x:{UBUNTU_ID}:", unmapped),
+        "shadow": "root:*:19000:0:99999:7:::\nubuntu:*:19000:0:99999:7:::\n",
+        "nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n",
+        "hostname": f"{config['hostname']}\n",
+        "hosts": f"127.0.0.1 localhost\n{config['private_address']} {config['hostname']}\n",
+        "resolv.conf": "# The sandbox has no name server.\n",
+        "mtab": "",
+        "profile.d/gpurun.sh": f"export PATH={PATH}\n",
+        "ssh/sshd_config": SSHD_CONFIG + "".join(f"{line}\n" for line in config["sshd_options"]),
+    }
+    for name, text in files.items():
+        _replace(etc / name, text, 0o600 if name == "shadow" else 0o644)
+    for name, script in power.shims(POWER_PIPE).items():
+        _replace(root / "usr/bin" / name, script, 0o755)
+        for alias in ("usr/sbin", "sbin", "bin"):
+            if (root / alias / name).exists() and not (root / alias).is_symlink():
+                _replace(root / alias / name, script, 0o755)
+    (root / "run/sshd").mkdir()
+    (root / "run/lock").mkdir(mode=0o1777)
+    if not config["rootless"]:
+        os.chown(root / "home/ubuntu", UBUNTU_ID, UBUNTU_ID)
+
+
+def _accounts(path: str, ubuntu: str, without: set[str]) -> str:
+    """The laptop's system accounts, with `ubuntu` in place of its people."""
+    lines = [line.split(":") for line in Path(path).read_text(errors="replace").splitlines() if line.count(":") > 2]
+    system = [line for line in lines if line[2].isdigit() and (int(line[2]) < UBUNTU_ID or line[0] == "nobody")]
+    kept = [":".join(line) for line in system if line[0] not in without | {"ubuntu"}]
+    return "\n".join([*kept, ubuntu]) + "\n"
+
+
+def _replace(path: Path, text: str, mode: int) -> None:
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+
+
+def _enter(root: Path) -> None:
+    os.chdir(root)
+    Path(".old").mkdir()
+    linux.pivot_root(".", ".old")
+    os.chdir("/")
+    linux.detach("/.old")
+    Path("/.old").rmdir()
+    os.mkfifo(POWER_PIPE)
+    Path(POWER_PIPE).chmod(0o622)
+    shutil.rmtree("/run/user", ignore_errors=True)
+
+
+def _protect_proc() -> None:
+    flags = linux.MS_REMOUNT | linux.MS_BIND | linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+    linux.mount("/proc/sys", "/proc/sys", flags=linux.MS_BIND)
+    linux.mount("/proc/sys", "/proc/sys", flags=flags)
+    for name in ("sysrq-trigger", "kcore", "timer_list", "keys"):
+        if Path("/proc", name).exists():
+            linux.mount("/dev/null", f"/proc/{name}", flags=linux.MS_BIND)

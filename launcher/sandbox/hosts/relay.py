@@ -1,0 +1,113 @@
+"""Moves bytes between two sockets, both ways, until both are done; stops while the line is cut."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import threading
+
+CHUNK_BYTES = 1 << 18
+RESET = struct.pack("ii", 1, 0)
+
+
+class Wire:
+    """One host's network as the relay sees it: cut and healed as a whole, closed with the host."""
+
+    def __init__(self) -> None:
+        self._whole = threading.Event()
+        self._whole.set()
+        self._lock = threading.Lock()
+        self._sockets: set[socket.socket] = set()
+        self._closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether the host is gone."""
+        return self._closed
+
+    def cut(self, *, cut: bool) -> None:
+        """Stop all bytes, or let them go on."""
+        if cut and not self._closed:
+            self._whole.clear()
+        else:
+            self._whole.set()
+
+    def wait_whole(self) -> None:
+        """Return when the line is not cut, or closed for good."""
+        self._whole.wait()
+
+    def hold(self, line: socket.socket) -> None:
+        """Close `line` with the wire."""
+        with self._lock:
+            self._sockets.add(line)
+            closed = self._closed
+        if closed:
+            _shut(line)
+
+    def drop(self, line: socket.socket) -> None:
+        """Close `line` now."""
+        with self._lock:
+            self._sockets.discard(line)
+        line.close()
+
+    def join(self, near: socket.socket, far: socket.socket) -> None:
+        """Relay between two connected sockets; returns when both directions ended and both are closed."""
+        for line in (near, far):
+            line.settimeout(None)
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.hold(line)
+        back = threading.Thread(target=self._pump, args=(far, near), daemon=True)
+        back.start()
+        self._pump(near, far)
+        back.join()
+        self.drop(near)
+        self.drop(far)
+
+    def close(self) -> None:
+        """Hang up everything, for good."""
+        with self._lock:
+            self._closed = True
+            lines = list(self._sockets)
+        for line in lines:
+            _shut(line)
+        self._whole.set()
+
+    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+        try:
+            if hasattr(os, "splice"):
+                self._splice(source, target)
+            else:
+                self._copy(source, target)
+            self.wait_whole()
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            # One side broke off: the other must see a reset, not an end of file that looks like success.
+            for line in (source, target):
+                with contextlib.suppress(OSError):
+                    line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                _shut(line)
+
+    def _splice(self, source: socket.socket, target: socket.socket) -> None:
+        """Through a pipe inside the kernel, splice(2): no copy to this process."""
+        out, into = os.pipe()
+        try:
+            while moved := os.splice(source.fileno(), into, CHUNK_BYTES):
+                self.wait_whole()
+                while moved:
+                    moved -= os.splice(out, target.fileno(), moved)
+        finally:
+            os.close(out)
+            os.close(into)
+
+    def _copy(self, source: socket.socket, target: socket.socket) -> None:
+        room = memoryview(bytearray(CHUNK_BYTES))
+        while moved := source.recv_into(room):
+            self.wait_whole()
+            target.sendall(room[:moved])
+
+
+def _shut(line: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        line.shutdown(socket.SHUT_RDWR)
