@@ -66,7 +66,7 @@ def patterns_for(requirements: Requirements) -> tuple[str, ...]:
 
 def machine_types(aws: Aws, patterns: Sequence[str], cache: OfferCache) -> list[MachineType]:
     """The region's instance types that match one of the patterns (`*` and `?` as in EC2's filters)."""
-    key = f"types/1/{aws.endpoint_host}/{aws.region}/{','.join(patterns)}"
+    key = f"types/1/{aws.endpoint}/{aws.region}/{','.join(patterns)}"
     answer = through(cache, key, MAX_AGE, lambda: [asdict(found) for found in _fetch(aws, patterns)])
     return [_from_json(each) for each in answer.value]
 

@@ -111,6 +111,11 @@ class Aws:
         return cast("S3Client", self._client("s3", _config(attempts=4, signature_version="s3v4")))
 
     @property
+    def endpoint(self) -> str:
+        """EC2's endpoint as host or host:port: what tells one cloud from another."""
+        return urlsplit(self.ec2.meta.endpoint_url).netloc
+
+    @property
     def endpoint_host(self) -> str:
         """The name or address that EC2's endpoint has."""
         return urlsplit(self.ec2.meta.endpoint_url).hostname or ""

@@ -32,22 +32,15 @@ SSH_PORT = 22
 GROUP_RELEASE_TIMEOUT_S = 120.0
 """A terminated instance holds its group until its network interface is gone, some seconds later."""
 
+RULE_TIMEOUT_S = 10.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingress:
-    """A door for SSH: the group, its rule, and the network both are in."""
+    """A door for SSH: the group and its one rule."""
 
     group_id: str
     rule_id: str
-    vpc_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Network:
-    """A region's default network: its id and the default subnet of each zone."""
-
-    vpc_id: str
-    subnets: dict[str, str]
 
 
 def caller_address(aws: Aws, *, service: str = ADDRESS_SERVICE) -> str:
@@ -61,48 +54,42 @@ def caller_address(aws: Aws, *, service: str = ADDRESS_SERVICE) -> str:
     return _source_towards(endpoint) if endpoint else _public_address(service)
 
 
-def default_network(aws: Aws) -> Network:
-    """The region's default network; raises `BrokenRequest` where there is none."""
+def default_subnets(aws: Aws, zones: Sequence[str]) -> dict[str, str]:
+    """Zone -> default subnet, for those of `zones` (empty: all) that have one; `BrokenRequest` where none has."""
     with aws.errors("look up the default network"):
         pages = aws.ec2.get_paginator("describe_subnets").paginate(
             Filters=[{"Name": "default-for-az", "Values": ["true"]}]
         )
-        found = [subnet for page in pages for subnet in page["Subnets"]]
+        found = {subnet["AvailabilityZone"]: subnet["SubnetId"] for page in pages for subnet in page["Subnets"]}
     if not found:
         raise BrokenRequest(
             f"region {aws.region} has no default VPC with default subnets",
             hint=f"aws ec2 create-default-vpc --region {aws.region}",
         )
-    subnets = {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in found}
-    return Network(vpc_id=found[0]["VpcId"], subnets=subnets)
-
-
-def default_subnets(aws: Aws, zones: Sequence[str]) -> dict[str, str]:
-    """Zone -> default subnet, for those of `zones` (empty: all) that have one; `BrokenRequest` where none has."""
-    network = default_network(aws)
-    chosen = {zone: subnet for zone, subnet in network.subnets.items() if zone in zones or not zones}
+    chosen = {zone: subnet for zone, subnet in found.items() if zone in zones or not zones}
     if not chosen:
         raise BrokenRequest(
             f"none of the zones {', '.join(zones)} has a default subnet; "
-            f"those that have one: {', '.join(sorted(network.subnets))}",
+            f"those that have one: {', '.join(sorted(found))}",
             hint=f"aws ec2 create-default-subnet --availability-zone {zones[0]} --region {aws.region}",
         )
     return chosen
 
 
-def open_ingress(aws: Aws, *, run_id: str, cidr: str, tags: Mapping[str, str], vpc_id: str | None = None) -> Ingress:
+def open_ingress(aws: Aws, *, run_id: str, cidr: str, tags: Mapping[str, str]) -> Ingress:
     """Let `cidr`, and nobody else, reach the run's machine by SSH; harmless when done twice, or at once.
 
-    Called again with another address it moves the door there.
+    Called again with another address it moves the door there. The group lies in the default network; raises
+    `BrokenRequest` where there is none.
     """
     permission = _permission(cidr)
-    vpc_id = vpc_id or default_network(aws).vpc_id
     with aws.errors("open the way in"):
-        group_id, made = _group(aws, run_id, vpc_id, tags)
+        group_id, made = _group(aws, run_id, tags)
         rule_id = _rule(aws, group_id, permission, run_id, tags)
         if not made:
-            _revoke(aws, group_id, [rule for rule in _rules(aws, group_id) if rule != rule_id])
-    return Ingress(group_id=group_id, rule_id=rule_id, vpc_id=vpc_id)
+            others = [rule for rule, where in _rules(aws, group_id).items() if where != _cidr(permission)]
+            _revoke(aws, group_id, others)
+    return Ingress(group_id=group_id, rule_id=rule_id)
 
 
 def close_ingress(aws: Aws, *, run_id: str, timeout_s: float = GROUP_RELEASE_TIMEOUT_S) -> None:
@@ -173,20 +160,20 @@ def _permission(cidr: str) -> IpPermissionTypeDef:
     return permission
 
 
-def _group(aws: Aws, run_id: str, vpc_id: str, tags: Mapping[str, str]) -> tuple[str, bool]:
+def _group(aws: Aws, run_id: str, tags: Mapping[str, str]) -> tuple[str, bool]:
+    """The run's group in the default network, and whether it was made now."""
     name = f"gpurun-{run_id}"
     try:
         answer = aws.ec2.create_security_group(
             GroupName=name,
             Description=f"SSH for gpurun run {run_id}",
-            VpcId=vpc_id,
             TagSpecifications=[tagging.at_birth("security-group", run_id, tags)],
         )
     except ClientError as error:
         if code_of(error) != "InvalidGroup.Duplicate":
             raise
         there = aws.ec2.describe_security_groups(
-            Filters=[{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": [vpc_id]}]
+            Filters=[{"Name": "group-name", "Values": [name]}, tagging.of_run(run_id)]
         )
         return there["SecurityGroups"][0]["GroupId"], False
     return answer["GroupId"], True
@@ -202,8 +189,20 @@ def _rule(aws: Aws, group_id: str, permission: IpPermissionTypeDef, run_id: str,
     except ClientError as error:
         if code_of(error) != "InvalidPermission.Duplicate":
             raise
-        return next(rule for rule, cidr in _rules(aws, group_id).items() if cidr == _cidr(permission))
+        return _rule_there(aws, group_id, _cidr(permission))
     return answer["SecurityGroupRules"][0]["SecurityGroupRuleId"]
+
+
+def _rule_there(aws: Aws, group_id: str, cidr: str) -> str:
+    """The rule that EC2 says is there already, though a look-up may show it a moment later."""
+
+    def look() -> str | None:
+        return next((rule for rule, where in _rules(aws, group_id).items() if where == cidr), None)
+
+    found = until(look, RULE_TIMEOUT_S)
+    if found is None:
+        raise ProvisionError(f"group {group_id} has a rule for {cidr} that cannot be found", hint="gpurun gc")
+    return found
 
 
 def _cidr(permission: IpPermissionTypeDef) -> str:

@@ -48,14 +48,14 @@ class Prices:
 
 def spot(aws: Aws, types: Sequence[str], cache: OfferCache) -> Prices:
     """The latest Linux spot price of each type and zone (key `type/zone`), from the price history."""
-    key = f"spot/1/{aws.endpoint_host}/{aws.region}/{_digest(types)}"
+    key = f"spot/1/{aws.endpoint}/{aws.region}/{_digest(types)}"
     answer = through(cache, key, SPOT_MAX_AGE, lambda: _spot(aws, types))
     return Prices(usd_per_hour=answer.value, priced_at=answer.fetched_at, source=answer.source)
 
 
 def on_demand(aws: Aws, types: Sequence[str], cache: OfferCache) -> Prices:
     """The on-demand price of each type, from the Price List API, else from the snapshot in this package."""
-    key = f"on-demand/1/{aws.endpoint_host}/{aws.region}/{_digest(types)}"
+    key = f"on-demand/1/{aws.endpoint}/{aws.region}/{_digest(types)}"
     refused = f"{key}/refused"
     if kept(cache, refused, REFUSAL_MAX_AGE) is not None:
         return snapshot(aws.region)
