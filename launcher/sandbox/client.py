@@ -29,7 +29,7 @@ class SandboxClient:
         return dict(self._ask("GET", "status"))
 
     def fault(self, rule: Mapping[str, Any]) -> dict[str, Any]:
-        """Put a fault in force: {match: {service, action, region, params}, effect: {error | delay_s | drop}, times ...}."""
+        """Put a fault in force: {match: {service, action, region, params}, effect: {error, delay_s, drop}, times}."""
         return dict(self._ask("POST", "faults", rule))
 
     def faults(self) -> list[dict[str, Any]]:

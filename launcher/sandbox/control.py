@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 
@@ -156,9 +157,7 @@ def _run_daemon(state: Path, hosts: str, ready_fd: int) -> None:
 
 def _environment() -> dict[str, str]:
     """The caller's, with this very package on the path, wherever the caller's current folder was."""
-    import launcher
-
-    root = str(Path(launcher.__file__).parent.parent)
+    root = str(Path(__file__).parents[2])
     others = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
     return {**os.environ, "PYTHONPATH": os.pathsep.join([root, *others])}
 
@@ -170,7 +169,7 @@ def _await_report(reader: int, timeout_s: float) -> dict[str, str] | None:
     return dict(json.loads(text)) if text else None
 
 
-def _fail(state: Path, message: dict[str, str] | None, timeout_s: float) -> None:
+def _fail(state: Path, message: dict[str, str] | None, timeout_s: float) -> NoReturn:
     log = SandboxPaths(state).log
     tail = log.read_text(errors="replace")[-2000:] if log.exists() else ""
     _clean(state, keep_log=True)
@@ -182,13 +181,14 @@ def _fail(state: Path, message: dict[str, str] | None, timeout_s: float) -> None
 def _clean(state: Path, *, keep_log: bool = False) -> None:
     """End the process, then whatever hosts it left, then the files."""
     _end_process(SandboxPaths(state).pid)
-    if (state / "hosts").exists() or SandboxPaths(state).pid.exists():
-        from launcher.sandbox import hosts
+    if (state / "hosts").exists():
+        from launcher.sandbox import hosts  # noqa: PLC0415 - drivers are slow to import, and seldom needed here
 
         hosts.sweep(state)
     log = SandboxPaths(state).log
     kept = log.read_bytes() if keep_log and log.exists() else b""
-    shutil.rmtree(state, ignore_errors=False) if state.exists() else None
+    if state.exists():
+        shutil.rmtree(state)
     if kept:
         state.mkdir(mode=0o700)
         log.write_bytes(kept)

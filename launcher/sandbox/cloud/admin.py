@@ -42,7 +42,7 @@ def _route(world: World, method: str, parts: list[str], environ: Environ) -> obj
         ("DELETE", "faults"): world.faults.clear,
         ("GET", "journal"): world.journal.listed,
         ("DELETE", "journal"): world.journal.clear,
-        ("GET", "settings"): lambda: world.settings.as_dict(),
+        ("GET", "settings"): world.settings.as_dict,
         ("POST", "settings"): lambda: _change(world, _body(environ)),
         ("GET", "checkip"): lambda: environ.get("REMOTE_ADDR", ""),
     }

@@ -99,7 +99,7 @@ def sold_as_spot(instance_type: str) -> bool:
 def matches(instance_type: str, filters: Mapping[str, Iterable[str]]) -> bool:
     """Whether a type passes DescribeInstanceTypes' filters; raises `KeyError` for a filter EC2 does not have."""
     facts = INSTANCE_TYPES[instance_type]
-    paths = InstanceType._filter_attributes  # noqa: SLF001 - moto's table of EC2's own filter names
+    paths = InstanceType._filter_attributes
     return all(any_matches(_at(facts, paths[name]), patterns) for name, patterns in filters.items())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from datetime import UTC, datetime
 from typing import Any
 
 from moto.core.responses import ActionResult
@@ -71,16 +73,12 @@ class SandboxEc2(EC2Response):  # type: ignore[misc] # moto comes without types
         """Refused while anything still uses the group."""
         name = self.params.get("GroupId") or self.params.get("GroupName")
         group = self.ec2_backend.get_security_group_by_name_or_id(name) if name else None
-        user = security_groups.user_of(self.ec2_backend, group.id) if group is not None else None
-        if user is not None:
+        if group is not None and security_groups.user_of(self.ec2_backend, group.id) is not None:
             raise EC2ClientError("DependencyViolation", f"resource {group.id} has a dependent object")
         return super().delete_security_group()
 
     def get_console_output(self) -> ActionResult:
         """What the host's console printed."""
-        from base64 import b64encode
-        from datetime import UTC, datetime
-
         instance = self.ec2_backend.get_instance(self.params["InstanceId"])
         host = self.world.machines.get(instance.id).host
         text = host.console()[-65536:] if host is not None else b""

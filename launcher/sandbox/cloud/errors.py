@@ -29,8 +29,7 @@ _MESSAGES: dict[str, tuple[int, str]] = {
     ),
     "UnfulfillableCapacity": (
         400,
-        "Unable to fulfill capacity due to your request configuration. "
-        "Please adjust your request and try again.",
+        "Unable to fulfill capacity due to your request configuration. Please adjust your request and try again.",
     ),
     "SpotMaxPriceTooLow": (
         400,

@@ -5,9 +5,9 @@ Source: Amazon EC2 API Reference, CreateFleet; EC2 User Guide, "Use allocation s
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from moto.core.exceptions import ServiceException
 from moto.ec2.exceptions import EC2ClientError
@@ -25,7 +25,6 @@ class Fleet:
     """What stays of an instant fleet; the names are those that moto's DeleteFleets and DescribeFleets read."""
 
     id: str
-    backend: Any
     state: str = "active"
     type: str = "instant"
     target_capacity: int = 0
@@ -78,21 +77,21 @@ def create(ec2: SandboxEc2) -> dict[str, Any]:
     pools = [pool for config in params.get("LaunchTemplateConfigs", []) for pool in _pools(ec2, config)]
     if not pools:
         raise EC2ClientError("MissingParameter", "The request must contain the parameter LaunchTemplateConfigs")
-    fleet = Fleet(id=f"fleet-{secrets.token_hex(4)}-{secrets.token_hex(2)}-4{secrets.token_hex(6)}", backend=ec2)
-    fleet.backend = ec2.ec2_backend
+    fleet = Fleet(id=f"fleet-{uuid4()}")
     ec2.ec2_backend.fleets[fleet.id] = fleet
     instances: list[Request] = []
     errors: list[Request] = []
-    for spot, wanted in _capacity(params["TargetCapacitySpecification"]):
+    for spot, units in _capacity(params["TargetCapacitySpecification"]):
+        left = units
         for pool in _ranked(params, ec2.region, pools, spot=spot):
-            if wanted <= 0:
+            if left <= 0:
                 break
-            count = int(-(-wanted // pool.weight))
+            count = int(-(-left // pool.weight))
             no, made = _try_pool(ec2, fleet, pool, count, spot=spot)
             if no is not None:
                 errors.append(_error(pool, no, spot=spot))
             else:
-                wanted -= count * pool.weight
+                left -= count * pool.weight
                 fleet.target_capacity += count
                 instances.append(_success(pool, made, spot=spot))
     return {"FleetId": fleet.id, "Instances": instances, "Errors": errors}
@@ -156,9 +155,7 @@ def _ranked(params: Request, region: str, pools: list[Pool], *, spot: bool) -> l
     return sorted(pools, key=price)
 
 
-def _try_pool(
-    ec2: SandboxEc2, fleet: Fleet, pool: Pool, count: int, *, spot: bool
-) -> tuple[Refusal | None, list[Any]]:
+def _try_pool(ec2: SandboxEc2, fleet: Fleet, pool: Pool, count: int, *, spot: bool) -> tuple[Refusal | None, list[Any]]:
     """Launch in one pool; why not, or the instances."""
     request = _bought(pool, spot=spot)
     no = _fault(ec2, pool, spot=spot)

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 from launcher.sandbox.cloud.errors import refusal
 from launcher.sandbox.cloud.wire import Answer, Call, error_answer
 
-TOKENS_HONOURED = frozenset(
-    {"RunInstances", "CreateFleet", "CreateLaunchTemplate", "CreateLaunchTemplateVersion"}
-)
+TOKENS_HONOURED = frozenset({"RunInstances", "CreateFleet", "CreateLaunchTemplate", "CreateLaunchTemplateVersion"})
 
 
 @dataclass(slots=True)

@@ -2,50 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-_VALIDATE = (
-    "MOTO_ENABLE_KEYPAIR_VALIDATION",
-    "MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION",
-    "MOTO_ENABLE_AMI_VALIDATION",
-)
+from moto.ec2 import urls, utils
+from moto.ec2.models import EC2Backend, amis, elastic_ip_addresses, elastic_network_interfaces, instances
+
+from launcher.sandbox.cloud import images, network
+from launcher.sandbox.cloud.ec2 import SandboxEc2
+from launcher.sandbox.cloud.instances import HostedInstance
+
 _FILTERS = {
     "client-token": "client_token",
     "instance-lifecycle": "lifecycle",
     "metadata-options.http-tokens": "metadata_options.http_tokens",
     "root-device-name": "root_device_name",
 }
-ACCOUNT = "123456789012"
-
-
-def configure(images_file: Path) -> None:
-    """Set what moto reads from the environment when it is imported; no proxy may come between."""
-    for name in _VALIDATE:
-        os.environ[name] = "true"
-    os.environ["MOTO_AMIS_PATH"] = str(images_file)
-    os.environ["MOTO_ACCOUNT_ID"] = ACCOUNT
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
-        os.environ.pop(name, None)
 
 
 def install(launched: Callable[[Any], None]) -> None:
     """Put the sandbox's instances, images, addresses and operations in moto's place."""
-    from moto.ec2 import urls, utils
-    from moto.ec2.models import (
-        EC2Backend,
-        amis,
-        elastic_ip_addresses,
-        elastic_network_interfaces,
-        instances,
-    )
-
-    from launcher.sandbox.cloud import images, network
-    from launcher.sandbox.cloud.ec2 import SandboxEc2
-    from launcher.sandbox.cloud.instances import HostedInstance
-
     urls.url_paths["{0}/"] = SandboxEc2.dispatch
     utils.filter_dict_attribute_mapping.update(_FILTERS)
     instances.Instance = HostedInstance
@@ -62,6 +38,7 @@ def _hosted(run_instances: Callable[..., Any], launched: Callable[[Any], None]) 
     def run(*args: Any, **kwargs: Any) -> Any:
         reservation = run_instances(*args, **kwargs)
         for instance in reservation.instances:
+            instance.name_attachments()
             launched(instance)
         return reservation
 

@@ -21,6 +21,9 @@ class HostedInstance(Instance):  # type: ignore[misc] # moto comes without types
     """An instance in a subnet, pending until its host is up."""
 
     machines: Machines | None = None
+    nics: dict[int, Any]
+    security_groups: list[Any]
+    _reason: str
 
     def __init__(self, ec2_backend: Any, *args: Any, **kwargs: Any) -> None:
         """As moto's; without a subnet it lands in a default one, as every instance has since EC2-Classic ended."""
@@ -38,6 +41,12 @@ class HostedInstance(Instance):  # type: ignore[misc] # moto comes without types
         kept = {int(nic["DeviceIndex"]) for nic in asked if nic.get("DeleteOnTermination") is False}
         for index, nic in self.nics.items():
             nic.delete_on_termination = index not in kept
+
+    def name_attachments(self) -> None:
+        """Let DescribeVolumes say which volumes go with the instance."""
+        for device in self.block_device_mapping.values():
+            attachment = self.ec2_backend.volumes[device.volume_id].attachment
+            attachment.delete_on_termination = device.delete_on_termination
 
     def set_state(self, name: str, reason: StateReason | None = None) -> None:
         """Put it in a state, with the reason that EC2 would show."""
@@ -124,4 +133,4 @@ def default_subnet(backend: Any, instance_type: str, zone: str | None) -> Any:
             return subnets[name]
     if zone:
         raise EC2ClientError("InvalidInput", f"No default subnet for availability zone: '{zone}'.")
-    return subnets[sorted(subnets)[0]]
+    return subnets[min(subnets)]

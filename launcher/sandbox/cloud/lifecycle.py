@@ -18,7 +18,6 @@ from launcher.sandbox.cloud import metadata, security_groups
 from launcher.sandbox.cloud.clock import Clock
 from launcher.sandbox.cloud.guest import Guest
 from launcher.sandbox.cloud.settings import Settings
-from launcher.sandbox.cloud.ssh_config import write_ssh_config
 from launcher.sandbox.machine import Driver, Ending, Machine
 
 log = logging.getLogger(__name__)
@@ -51,7 +50,6 @@ class Machines:
         self._guests: dict[str, Guest] = {}
         self._clock = Clock()
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="sandbox-host")
-        self._writing = threading.Lock()
         self._closing = False
 
     def listed(self) -> list[Guest]:
@@ -166,7 +164,6 @@ class Machines:
             if not self._lift(guest):
                 self._terminate_locked(guest, BY_FAULT)
                 return
-        self._write_ssh_config()
         with self._lock:
             if guest.wanted:
                 guest.instance.set_state("running")
@@ -179,7 +176,7 @@ class Machines:
         try:
             guest.host = self._driver.boot(self._machine(guest))
         except GpurunError as error:
-            log.error("%s does not boot: %s (%s)", guest.id, error.message, error.hint)
+            log.error("%s does not boot: %s (%s)", guest.id, error.message, error.hint)  # noqa: TRY400 - it says all
             return False
         if guest.cut:
             guest.host.partition(cut=True)
@@ -241,17 +238,12 @@ class Machines:
         with self._lock:
             guest.instance.finish_terminate()
             guest.gone_at = time.monotonic()
-        self._write_ssh_config()
 
     def _release_host(self, guest: Guest) -> None:
         with guest.lifting:
             host, guest.host = guest.host, None
             if host is not None:
                 _logged(host.release)
-
-    def _write_ssh_config(self) -> None:
-        with self._writing:
-            write_ssh_config(self._state / "ssh_config", self.listed())
 
 
 def _logged(work: Callable[[], None]) -> None:

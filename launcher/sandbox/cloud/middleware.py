@@ -104,7 +104,7 @@ class Middleware:
             if call.action.startswith("Describe"):
                 self._world.machines.forget_old()
             answer = collect(self._moto, environ)
-        if answer.status == 500 and answer.content_type.startswith("text/html"):  # noqa: PLR2004 - HTTP
+        if answer.status == 500 and answer.content_type.startswith("text/html"):
             log.warning("moto failed at %s %s in %s with %s", call.service, call.action, call.region, call.params)
             return error_answer(call.service, "InternalError", 500, "An internal error has occurred")
         return answer

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from moto.ec2.models import ec2_backends
+
+from launcher.sandbox.cloud.environment import ACCOUNT
 from launcher.sandbox.cloud.wire import Call
 from launcher.sandbox.cloud.world import World
 
@@ -12,10 +15,8 @@ def named_pool(world: World, call: Call) -> dict[str, Any]:
     """The call's parameters with InstanceType, AvailabilityZone and Market filled in for a RunInstances call."""
     if call.service != "ec2" or call.action != "RunInstances":
         return call.params
-    from moto.ec2.models import ec2_backends
-
     with world.lock:
-        backend = ec2_backends["123456789012"][call.region] if call.region in world.opened else None
+        backend = ec2_backends[ACCOUNT][call.region] if call.region in world.opened else None
         data = _template_data(backend, call.params)
         nic = call.params.get("NetworkInterface.1.SubnetId")
         subnet = call.params.get("SubnetId") or nic
@@ -28,8 +29,10 @@ def named_pool(world: World, call: Call) -> dict[str, Any]:
 
 
 def _zone(backend: Any, subnet_id: str | None) -> str:
-    subnets = [zones for zones in backend.subnets.values()] if backend is not None else []
-    return next((subnet.availability_zone for by_id in subnets for subnet in by_id.values() if subnet.id == subnet_id), "")
+    subnets = list(backend.subnets.values()) if backend is not None else []
+    return next(
+        (subnet.availability_zone for by_id in subnets for subnet in by_id.values() if subnet.id == subnet_id), ""
+    )
 
 
 def _template_data(backend: Any, params: dict[str, Any]) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def _rows(wanted: Mapping[str, str]) -> Iterator[dict[str, Any]]:
 def _row(
     kind: str, region: str, location: str, system: str, tenancy: str, status: str, factor: float
 ) -> dict[str, Any]:
-    sku = hashlib.sha256("/".join((kind, region, system, tenancy, status)).encode()).hexdigest()[:16].upper()
+    sku = hashlib.sha256(f"{kind}/{region}/{system}/{tenancy}/{status}".encode()).hexdigest()[:16].upper()
     price = catalogue.on_demand_usd_per_hour(kind, region) * factor
     term = f"{sku}.{_ON_DEMAND}"
     dimension = {

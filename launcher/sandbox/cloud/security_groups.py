@@ -16,7 +16,7 @@ def admits(instance: Any, peer: str, port: int) -> bool:
 def _covers(rule: Any, port: int) -> bool:
     if rule.ip_protocol == "-1":
         return True
-    return rule.ip_protocol == "tcp" and rule.from_port <= port <= rule.to_port
+    return bool(rule.ip_protocol == "tcp" and rule.from_port <= port <= rule.to_port)
 
 
 def _lets_in(instance: Any, rule: Any, peer: str) -> bool:

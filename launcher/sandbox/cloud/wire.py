@@ -101,9 +101,7 @@ def error_answer(service: str, code: str, status: int, message: str) -> Answer:
     return Answer(status=status, body=body.encode())
 
 
-def json_answer(
-    value: object, *, status: int = 200, content_type: str = "application/x-amz-json-1.1"
-) -> Answer:
+def json_answer(value: object, *, status: int = 200, content_type: str = "application/x-amz-json-1.1") -> Answer:
     """A JSON service's response."""
     headers = (("x-amzn-RequestId", secrets.token_hex(16)),)
     return Answer(
@@ -123,7 +121,7 @@ def collect(app: Callable[..., Iterable[bytes]], environ: Environ) -> Answer:
     head: dict[str, Any] = {}
 
     def start_response(status: str, headers: list[tuple[str, str]], *_: object) -> None:
-        head.update(status=int(status.split()[0]), headers=headers)
+        head.update(status=int(status.split(maxsplit=1)[0]), headers=headers)
 
     chunks = app(environ, start_response)
     try:

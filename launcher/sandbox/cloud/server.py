@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import socket
+import sys
 import threading
 import urllib.parse
 import urllib.request
@@ -13,6 +15,7 @@ from typing import Any
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import ThreadedWSGIServer
 
+from launcher.sandbox.cloud import catalogue, offers, pricing
 from launcher.sandbox.cloud.middleware import Middleware
 from launcher.sandbox.cloud.world import World
 
@@ -38,9 +41,10 @@ class _Handler(MotoRequestHandler):  # type: ignore[misc] # moto comes without t
 
 
 class _Listener(ThreadedWSGIServer):
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is no news."""
-        log.debug("the connection from %s failed", client_address, exc_info=True)
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - socketserver's signature
+        """A client that hangs up is no news; anything else is."""
+        if not isinstance(sys.exception(), ConnectionError):
+            log.exception("the connection from %s failed", client_address)  # noqa: LOG004 - called while it is handled
 
 
 class Server:
@@ -69,6 +73,17 @@ class Server:
             )
             with opener.open(request) as answer:
                 answer.read()
+        catalogue.zones_of("us-east-1")
+        importlib.import_module("moto.kms.models")  # makes the key of the first encrypted volume
+
+    def warm_slowly(self) -> None:
+        """Have the long answers ready too, in the background: each is only slower when it is asked for first."""
+
+        def load() -> None:
+            pricing.region_names()
+            offers.prepare("us-east-1")
+
+        threading.Thread(target=load, name="sandbox-warm-up", daemon=True).start()
 
     def stop(self) -> None:
         """Stop answering."""
