@@ -11,14 +11,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
-
-import psutil
 
 from launcher.domain import Account
 from launcher.errors import GpurunError
@@ -201,12 +200,18 @@ def _end_process(pid_file: Path) -> None:
         return
     if not same_process(facts["pid"], facts["born"]):
         return
-    try:
-        process = psutil.Process(facts["pid"])
-        process.send_signal(signal.SIGTERM)
-        process.wait(_STOP_S)
-    except psutil.NoSuchProcess:
-        return
-    except psutil.TimeoutExpired:
-        process.kill()
-        process.wait(_STOP_S)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.kill(facts["pid"], number)
+        if _ended(facts["pid"], facts["born"]):
+            return
+
+
+def _ended(pid: int, born: float) -> bool:
+    """Whether the process ends in time. A zombie counts as ended: whoever adopted it may be slow to bury it."""
+    deadline = time.monotonic() + _STOP_S
+    while same_process(pid, born):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True

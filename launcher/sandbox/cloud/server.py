@@ -55,7 +55,9 @@ class Server:
         self._listener = listener
         self._url = f"http://{host}:{port}/"
         self._server = _Listener(host, port, app, handler=_Handler, fd=listener.fileno())
-        self._thread = threading.Thread(target=self._server.serve_forever, name="sandbox-http", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), name="sandbox-http", daemon=True
+        )
 
     def start(self) -> None:
         """Begin to answer."""
