@@ -42,7 +42,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         "batch": checkpoint.batch,
         "seconds": checkpoint.seconds,
     }
-    arrays = {f"variable/{name}": array for name, array in checkpoint.variables.items()}
+    arrays: dict[str, Any] = {f"variable/{name}": array for name, array in checkpoint.variables.items()}
     arrays |= {META: np.array(json.dumps(meta)), ORDER: checkpoint.order}
     write_atomically(folder / NAME, lambda file: np.savez(file, **arrays))
 

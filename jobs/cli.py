@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,6 +30,9 @@ def main(argv: list[str]) -> int:
     except JobError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # nobody reads on, as in `python -m jobs train .. | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
 
 
 def parser() -> argparse.ArgumentParser:

@@ -52,7 +52,7 @@ def resolve(model: str, options: Mapping[str, Any], config_file: Path | None) ->
     given |= {name: value for name, value in options.items() if value is not None}
     source = locate(given.pop("data", None), os.environ)
     defaults = catalogue.settings_for(catalogue.find(model), source.kind)
-    chosen = {
+    chosen: dict[str, Any] = {
         "epochs": defaults.epochs,
         "batch_size": defaults.batch_size,
         "learning_rate": defaults.learning_rate,
@@ -63,8 +63,8 @@ def resolve(model: str, options: Mapping[str, Any], config_file: Path | None) ->
         **given,
     }
     check(chosen)
-    folders = {name: _folder(chosen.pop(name)) for name in ("output_dir", "checkpoint_dir")}
-    return Config(model=model, data=source, **folders, **chosen)
+    chosen |= {name: _folder(name, chosen[name]) for name in ("output_dir", "checkpoint_dir")}
+    return Config(model=model, data=source, **chosen)
 
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -116,7 +116,9 @@ def _check_real(name: str, value: object, *, zero: bool = False) -> None:
         raise JobError(f"{name} is {value!r}: expected a number {'of at least' if zero else 'above'} 0")
 
 
-def _folder(value: object) -> Path | None:
-    if value is None or isinstance(value, str | Path):
-        return Path(value) if value else None
-    raise JobError(f"{value!r} is no folder's name")
+def _folder(name: str, value: object) -> Path | None:
+    if value is None and name == "checkpoint_dir":
+        return None
+    if not isinstance(value, str | Path) or not str(value):
+        raise JobError(f"{name} is {value!r}: expected a folder's name")
+    return Path(value)

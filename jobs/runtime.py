@@ -21,7 +21,8 @@ def start(device: str, floatx: str) -> None:
     """Set the environment, then import TensorFlow through Keras (some seconds).
 
     With the half types, what is computed is half and what is kept is float32 (Keras's mixed policies): a weight
-    of eight bits' precision would swallow most of its updates. Raises `JobError` where TensorFlow or the GPU is missing.
+    of eight bits' precision would swallow most of its updates. Raises `JobError` where TensorFlow or
+    the GPU is missing.
     """
     if "tensorflow" in sys.modules:
         raise RuntimeError("TensorFlow is imported already: device and floatx come too late")
@@ -73,4 +74,5 @@ def versions() -> dict[str, str]:
 
 def threads() -> dict[str, int]:
     """How many processors there are: another number adds up in another order, and gives other last bits."""
-    return {"processors": os.cpu_count() or 0, "usable": len(os.sched_getaffinity(0))}
+    every = os.cpu_count() or 0
+    return {"processors": every, "usable": len(os.sched_getaffinity(0)) if sys.platform == "linux" else every}

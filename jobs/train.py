@@ -91,6 +91,8 @@ def prepare(config: Config) -> tuple[Dataset, Network, Config]:
     network = training.build(config, dataset)
     _say(f"{config.model} on {dataset}")
     _say(f"{config.device}, {config.floatx}, seed {config.seed}; ready after {time.perf_counter() - started:.1f} s")
+    if (config.device, config.floatx) == ("cpu", "float16"):
+        _say("A CPU only emulates float16, tens of times slower than float32: bfloat16 is the quick half type here")
     return dataset, network, config
 
 
@@ -130,7 +132,7 @@ def _same(config: Config, dataset: Dataset) -> dict[str, Any]:
 
 
 def _run_epoch(training: Training) -> None:
-    """The rest of the epoch, then a checkpoint; or as far as a stop request lets it come, and a checkpoint."""
+    """The rest of the epoch, and a checkpoint; or as far into it as a stop request lets it come."""
     place, config = training.place, training.config
     started = time.perf_counter() - place.seconds
     for first, last in stretches(place.batch, training.batches, config.print_every):
@@ -140,11 +142,11 @@ def _run_epoch(training: Training) -> None:
             _report(training, last - 1)
         if training.stop.signal_number:
             break
+    place.seconds = time.perf_counter() - started
     if place.batch == training.batches:
         place.epoch, place.batch = place.epoch + 1, 0
         place.order = permutation(config.seed, place.epoch, len(training.dataset.train_x))
-    place.seconds = time.perf_counter() - started
-    _save(training)
+        _save(training)
 
 
 def _report(training: Training, batch: int) -> None:
@@ -180,6 +182,7 @@ def _save(training: Training) -> None:
 
 
 def _stopped(training: Training) -> int:
+    _save(training)
     place, folder = training.place, training.config.checkpoint_dir
     saved = f"checkpoint in {folder}" if folder else "no checkpoint, since no --checkpoint-dir was given"
     _say(f"Stopped by {training.stop.name} at iteration i={place.epoch}, j={place.batch}: {saved}")
@@ -198,7 +201,9 @@ def _finish(training: Training) -> None:
         "cost": float(cost),
         "error": float(error),
         "seconds": seconds,
+        "seed": config.seed,
         "device": device,
+        "dtype_policy": training.network.model.dtype_policy.name,
         "versions": runtime.versions(),
         "threads": runtime.threads(),
         "settings": {name: _plain(value) for name, value in asdict(config).items() if name != "data"},

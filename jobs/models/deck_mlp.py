@@ -6,7 +6,8 @@ held-out digits. Rate and penalty go with the cost *summed* over a batch, L2 ove
 The first weights are normal with a variance of 1 / inputs, the old 1/sqrt(n) (LeCun et al., Efficient BackProp, 1998).
 
 The softmax is part of the cost, where it can be computed without overflow; the network itself answers logits.
-On the bundled 8x8 digits, 1,437 rows, the deck's settings would end after 40 steps, so they have their own.
+On the bundled 8x8 digits, 1,438 rows, the deck's settings would end after 40 steps; theirs were chosen over five
+other splits of them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ HIDDEN_UNITS = 300
 SETTINGS: Mapping[str, Settings] = MappingProxyType(
     {
         "": Settings(epochs=20, batch_size=500, learning_rate=0.0004, l2=0.01),
-        "digits": Settings(epochs=30, batch_size=50, learning_rate=0.002, l2=0.01),
+        "digits": Settings(epochs=60, batch_size=50, learning_rate=0.004, l2=0.01),
     }
 )
 
