@@ -1,37 +1,34 @@
-"""The daemon's end of the socket to a namespace host's first process."""
+"""The daemon's end of the socket to a host's first process, and how such a process is started."""
 
 from __future__ import annotations
 
-import json
 import queue
 import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from typing import Any
 
-MESSAGE_BYTES = 1 << 20
+from launcher.sandbox.hosts.guest.marked import MARK
+from launcher.sandbox.hosts.guest.messages import Messages
+
+GUEST = Path(__file__).parent / "guest"
 ANSWER_WAIT_S = 10.0
 
 
 class Control:
     """Reads what the host's first process says, in order, and asks it for sockets."""
 
-    def __init__(self, line: socket.socket) -> None:
-        self._line = line
+    def __init__(self, messages: Messages) -> None:
+        self._messages = messages
         self._lock = threading.Lock()
         self._sockets: queue.SimpleQueue[socket.socket | None] = queue.SimpleQueue()
-
-    def configure(self, config: dict[str, Any]) -> None:
-        """Send the first message."""
-        self._line.send(json.dumps(config).encode())
 
     def receive(self) -> tuple[dict[str, Any], list[int]]:
         """The next event and the descriptors that came with it; an empty event once the process is gone."""
         while True:
-            try:
-                message, descriptors, _, _ = socket.recv_fds(self._line, MESSAGE_BYTES, 4)
-            except OSError:
-                message, descriptors = b"", []
-            event: dict[str, Any] = json.loads(message) if message else {}
+            event, descriptors = self._messages.receive()
             if event.get("event") == "socket":
                 self._sockets.put(socket.socket(fileno=descriptors[0]))
                 continue
@@ -42,7 +39,7 @@ class Control:
     def fresh_socket(self) -> socket.socket:
         """An unconnected TCP socket of the host's network; raises `OSError` when the host is gone."""
         with self._lock:
-            self._line.send(b'{"do": "socket"}')
+            self._messages.send({"do": "socket"})
             try:
                 fresh = self._sockets.get(timeout=ANSWER_WAIT_S)
             except queue.Empty:
@@ -53,4 +50,28 @@ class Control:
 
     def close(self) -> None:
         """Drop the socket."""
-        self._line.close()
+        self._messages.close()
+
+
+def spawn(module: str, *, mark: str, config: dict[str, Any], console: Path) -> tuple[subprocess.Popen[bytes], Control]:
+    """Start `guest.<module>` without site-packages, and give it its configuration.
+
+    It knows that the daemon is gone when its end of the socket says so.
+    """
+    ours, theirs = socket.socketpair()
+    start = f"import sys; sys.path.insert(0, sys.argv[1]); from guest.{module} import main; main()"
+    argv = [sys.executable, "-I", "-S", "-c", start, str(GUEST.parent), str(theirs.fileno())]
+    with theirs, console.open("ab") as output:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+            env={MARK: mark},
+            cwd="/",
+        )
+    messages = Messages(ours)
+    messages.send(config)
+    return process, Control(messages)

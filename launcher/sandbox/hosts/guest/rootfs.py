@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from pathlib import Path
 from typing import Any
 
 from . import linux, power
+from .reign import make_pipe
 
 SYSTEM_FOLDERS = ("usr", "etc", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 EMPTY_FOLDERS = ("root", "mnt", "media", "srv", "opt", "boot", "proc", "sys", "dev", "run", "tmp", "var", "home")
@@ -178,6 +178,12 @@ def _write_system_files(root: Path, config: dict[str, Any]) -> None:
         os.chown(root / "home/ubuntu", UBUNTU_ID, UBUNTU_ID)
 
 
+def python() -> str:
+    """The interpreter with the jobs' packages, inside a host."""
+    first, *others = (f"/opt/gpurun/bin/{name}" for name in ("python", "python3"))
+    return next((name for name in (first, *others) if Path(name).exists()), first)
+
+
 def _accounts(path: str, ubuntu: str, without: set[str]) -> str:
     """The laptop's system accounts, with `ubuntu` in place of its people."""
     lines = [line.split(":") for line in Path(path).read_text(errors="replace").splitlines() if line.count(":") > 2]
@@ -200,9 +206,7 @@ def _enter(root: Path) -> None:
     os.chdir("/")
     linux.detach("/.old")
     Path("/.old").rmdir()
-    os.mkfifo(POWER_PIPE)
-    Path(POWER_PIPE).chmod(0o622)
-    shutil.rmtree("/run/user", ignore_errors=True)
+    make_pipe(Path(POWER_PIPE))
 
 
 def _protect_proc() -> None:

@@ -1,0 +1,25 @@
+"""What a kind of host must be able to do; `host.SandboxHost` does the rest, the same for all."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Protocol
+
+
+class Body(Protocol):
+    """One host's processes and how to reach its SSH server."""
+
+    def rise(self) -> dict[str, socket.socket]:
+        """Start; returns the listeners to serve, `metadata` and, where there is one, `cloud`. Raises `GpurunError`."""
+
+    def next_event(self) -> dict[str, Any]:
+        """What the first process says next; empty once it is gone."""
+
+    def open_ssh(self) -> None:
+        """The guest is ready for SSH: returns when its server listens."""
+
+    def dial(self) -> socket.socket:
+        """A connection to its SSH server; raises `OSError`."""
+
+    def fall(self) -> None:
+        """Every process of it is gone when this returns; harmless when done twice."""
