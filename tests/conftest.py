@@ -1,0 +1,40 @@
+"""What all tests share: a state folder of their own, no AWS variables of the caller's, and sandbox clouds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from launcher.paths import StatePaths
+from launcher.sandbox import control
+from launcher.sandbox.control import Sandbox
+
+
+@pytest.fixture(scope="session", autouse=True)
+def isolated_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StatePaths]:
+    """Nothing of the person's who runs the tests is read or written, in this process or those that it starts."""
+    home = tmp_path_factory.mktemp("state")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        patch.setenv("XDG_STATE_HOME", str(home))
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield StatePaths(home / "gpurun")
+
+
+@pytest.fixture(scope="session")
+def sandbox_none(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A sandbox cloud whose instances have no hosts; one for each test worker."""
+    state = tmp_path_factory.mktemp("none") / "sandbox"
+    yield control.start(state, hosts="none")
+    control.stop(state)
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A sandbox cloud with the best hosts that this machine can make; one for each test worker."""
+    state = tmp_path_factory.mktemp("hosts") / "sandbox"
+    yield control.start(state)
+    control.stop(state)

@@ -1,0 +1,131 @@
+"""A region of the sandbox cloud as a client sees it, swept clean between tests."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from launcher.sandbox.client import SandboxClient
+from launcher.sandbox.control import Sandbox
+
+DLAMI = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
+DEFAULTS = {"pending_s": 0.0, "boot_delay_s": 0.0, "shutting_down_s": 0.0, "terminated_visible_s": 3600.0}
+
+
+@dataclass
+class Region:
+    """boto3 clients, made as production makes them: from files and a profile name."""
+
+    sandbox: Sandbox
+    admin: SandboxClient
+    name: str = "us-east-1"
+    clients: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def client(self, service: str, region: str = "") -> Any:
+        key = (service, region or self.name)
+        if key not in self.clients:
+            account = self.sandbox.account
+            session = boto3.session.Session()
+            core = session._session
+            core.set_config_variable("config_file", str(account.config_file))
+            core.set_config_variable("credentials_file", str(account.credentials_file))
+            core.set_config_variable("profile", account.profile)
+            config = Config(retries={"total_max_attempts": 1, "mode": "standard"}, max_pool_connections=64)
+            self.clients[key] = session.client(service, region_name=key[1], config=config)
+        return self.clients[key]
+
+    @property
+    def ec2(self) -> Any:
+        return self.client("ec2")
+
+    @property
+    def image(self) -> str:
+        return self.client("ssm").get_parameter(Name=DLAMI)["Parameter"]["Value"]
+
+    def subnets(self) -> dict[str, str]:
+        found = self.ec2.describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])["Subnets"]
+        return {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in found}
+
+    def group(self, name: str) -> str:
+        vpc = self.ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]["VpcId"]
+        return self.ec2.create_security_group(GroupName=name, Description="test", VpcId=vpc)["GroupId"]
+
+    def template(self, **data: Any) -> str:
+        data = {"ImageId": self.image, **data}
+        if "UserData" in data:
+            data["UserData"] = base64.b64encode(data["UserData"]).decode()
+        name = f"t-{time.monotonic_ns()}"
+        made = self.ec2.create_launch_template(LaunchTemplateName=name, LaunchTemplateData=data)
+        return made["LaunchTemplate"]["LaunchTemplateId"]
+
+    def fleet(self, template: str, overrides: list[dict[str, Any]], count: int = 1, **more: Any) -> dict[str, Any]:
+        market = more.pop("market", "spot")
+        strategy = more.pop("strategy", "price-capacity-optimized")
+        return self.ec2.create_fleet(
+            Type="instant",
+            LaunchTemplateConfigs=[
+                {
+                    "LaunchTemplateSpecification": {"LaunchTemplateId": template, "Version": "$Latest"},
+                    "Overrides": overrides,
+                }
+            ],
+            TargetCapacitySpecification={"TotalTargetCapacity": count, "DefaultTargetCapacityType": market},
+            SpotOptions={"AllocationStrategy": strategy},
+            **more,
+        )
+
+    def run(self, count: int = 1, **more: Any) -> list[str]:
+        request = {"ImageId": self.image, "InstanceType": "t3.micro", **more}
+        made = self.ec2.run_instances(MinCount=count, MaxCount=count, **request)
+        return [instance["InstanceId"] for instance in made["Instances"]]
+
+    def instance(self, instance_id: str) -> dict[str, Any]:
+        return self.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
+
+    def instances(self, *filters: tuple[str, str]) -> list[dict[str, Any]]:
+        wanted = [{"Name": name, "Values": [value]} for name, value in filters]
+        found = self.ec2.describe_instances(Filters=wanted)["Reservations"]
+        return [instance for reservation in found for instance in reservation["Instances"]]
+
+    def until(self, instance_id: str, state: str) -> dict[str, Any]:
+        """Wait for a state, as a client of EC2 must."""
+        return until(lambda: self.instance(instance_id), lambda shown: shown["State"]["Name"] == state)
+
+
+def until(look: Callable[[], Any], good: Callable[[Any], bool], timeout_s: float = 20.0) -> Any:
+    deadline = time.monotonic() + timeout_s
+    while not good(seen := look()):
+        assert time.monotonic() < deadline, f"still {seen}"
+        time.sleep(0.02)
+    return seen
+
+
+def code_of(error: pytest.ExceptionInfo[ClientError]) -> str:
+    return error.value.response["Error"]["Code"]
+
+
+@pytest.fixture
+def region(sandbox_none: Sandbox) -> Iterator[Region]:
+    admin = SandboxClient(sandbox_none.endpoint_url)
+    place = Region(sandbox=sandbox_none, admin=admin)
+    yield place
+    admin.clear_faults()
+    admin.settings(**DEFAULTS, quotas=dict.fromkeys(admin.settings()["quotas"], 1152.0), enabled_regions=[])
+    alive = [each["InstanceId"] for each in place.instances() if each["State"]["Name"] not in GONE]
+    if alive:
+        place.ec2.terminate_instances(InstanceIds=alive)
+        for instance_id in alive:
+            place.until(instance_id, "terminated")
+    for _, client in place.clients.items():
+        client.close()
+
+
+GONE = {"terminated", "shutting-down"}
