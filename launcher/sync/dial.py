@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from launcher.errors import HostUnreachable
 from launcher.sync.ssh_config import Hop, require_plain
 
 STAGGER_S = 0.25
@@ -37,7 +38,7 @@ class NotYet(Exception):
 def dial(hop: Hop, *, deadline: float, on_wait: Waiting) -> socket.socket:
     """A connected socket to a hop's port, as soon as it opens; `deadline` is in `time.monotonic()` seconds.
 
-    Raises `NotYet`, with the last reason, when the deadline passes.
+    Raises `NotYet`, with the last reason, when the deadline passes; `HostUnreachable` for a name that is none.
     """
     started = time.monotonic()
     attempts = _Attempts(hop)
@@ -48,7 +49,7 @@ def dial(hop: Hop, *, deadline: float, on_wait: Waiting) -> socket.socket:
                 return prepared(connected)
             on_wait(attempts.reason)
             if attempts.unknown_name and time.monotonic() > started + NAME_GRACE_S:
-                break
+                raise HostUnreachable(f"{hop.user}@{hop.name}: {attempts.reason}", hint=attempts.hint)
     finally:
         attempts.close()
     raise NotYet(attempts.reason, hint=attempts.hint)
@@ -134,9 +135,8 @@ class _Attempts:
         return None
 
     def _settle(self, attempt: socket.socket, code: int) -> socket.socket | None:
-        if code == 0 and attempt.getsockname() != attempt.getpeername():
+        if code == 0 and _reaches_another(attempt):
             return attempt
-        # A port in the ephemeral range can be dialled from itself and "answer" (RFC 9293, simultaneous open).
         attempt.close()
         self._explain(code or errno.ECONNREFUSED)
         if self._round:
@@ -160,6 +160,14 @@ class _Attempts:
         else:
             self.reason = os.strerror(code).lower()
             self.hint = "check this computer's own network connection"
+
+
+def _reaches_another(attempt: socket.socket) -> bool:
+    """A port in the ephemeral range can be dialled from itself and "answer" (RFC 9293, simultaneous open)."""
+    try:
+        return bool(attempt.getsockname() != attempt.getpeername())
+    except OSError:
+        return False  # reset again already
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import re
 import shlex
@@ -177,7 +176,7 @@ def _openssh_fields(path: Path, block: re.Match[str]) -> tuple[bytes, bytes]:
     """Cipher name and public key blob (openssh-portable, PROTOCOL.key)."""
     try:
         data = base64.b64decode("".join(_reframe(block).splitlines()[1:-1]), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise _corrupt(path, str(error)) from None
     if not data.startswith(OPENSSH_MAGIC):
         raise _corrupt(path, "it does not begin as an OpenSSH key does")

@@ -17,8 +17,7 @@ if _held_back:
     del sys.modules["invoke"]
 
 # Every failure is raised to the caller in our words; paramiko's own lines would end on the user's terminal.
-logging.getLogger("paramiko").addHandler(logging.NullHandler())
-logging.getLogger("paramiko").propagate = False
+logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
 
 __all__ = ["allow_match_exec", "paramiko"]
 
