@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn
 
 from botocore import exceptions as boto
+from botocore.parsers import ResponseParserError
 
 from launcher.errors import (
     BrokenRequest,
@@ -61,6 +62,7 @@ _DEFAULT_VPC = "aws ec2 create-default-vpc"
 _SPOT_ROLE = "aws iam create-service-linked-role --aws-service-name spot.amazonaws.com"
 _CLOCK = "set the clock: requests are signed with the time (`timedatectl set-ntp true`)"
 _BUG = "see `gpurun doctor`; if it finds nothing, report this message"
+_NETWORK = "check the network, the endpoint and the region's name, then repeat"
 _LATER = "AWS is busy or ill: wait a minute, then repeat the command"
 
 TABLE: dict[str, Fault] = {
@@ -139,8 +141,12 @@ LOST_REPLY = (
     boto.EndpointConnectionError,
     boto.ResponseStreamingError,
     boto.IncompleteReadError,
+    ResponseParserError,
 )
 """After these nobody knows whether AWS acted."""
+
+FOREIGN = (boto.BotoCoreError, boto.ClientError, boto.HTTPClientError, ResponseParserError)
+"""All that botocore raises."""
 
 _UNKNOWN = Fault(ProvisionError, Scope.POOL, _BUG)
 _ACTION = re.compile(r"not authorized to perform:? ([a-z0-9-]+:[A-Za-z]+)")
@@ -189,9 +195,10 @@ def translate(
     if isinstance(error, boto.ClientError):
         return _of_code(error, doing, profile, region, decode)
     login = f"aws sso login{_profile_option(profile)}"
+    where = f" in {region}" if region else ""
     for kinds, make in _without_code(login):
         if isinstance(error, kinds):
-            return make(f"cannot {doing}: {error}")
+            return make(f"cannot {doing}{where}: {error}")
     return ProvisionError(f"cannot {doing}: {error}", hint=_BUG)
 
 
@@ -260,8 +267,12 @@ def _without_code(
             lambda text: BrokenRequest(text, hint=_BUG),
         ),
         (
+            (ResponseParserError,),
+            lambda text: ProvisionError(text.partition("invalid XML received")[0].rstrip(", "), hint=_NETWORK),
+        ),
+        (
             (boto.HTTPClientError, boto.ConnectionError),
-            lambda text: ProvisionError(text, hint="check the network and the region's name, then repeat"),
+            lambda text: ProvisionError(text, hint=_NETWORK),
         ),
     )
 
@@ -281,7 +292,7 @@ def aws_errors(
     """Raise our errors in place of botocore's."""
     try:
         yield
-    except (boto.BotoCoreError, boto.ClientError, boto.HTTPClientError) as error:
+    except FOREIGN as error:
         _raise(translate(error, doing=doing, profile=profile, region=region, decode=decode), error)
 
 

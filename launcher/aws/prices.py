@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-
+from launcher.aws.faults import FOREIGN
 from launcher.aws.offercache import Answer, OfferCache, kept, through
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def on_demand(aws: Aws, types: Sequence[str], cache: OfferCache) -> Prices:
         return snapshot(aws.region)
     try:
         answer: Answer = through(cache, key, ON_DEMAND_MAX_AGE, lambda: _on_demand(aws, types))
-    except (ClientError, BotoCoreError, HTTPClientError) as error:
+    except FOREIGN as error:
         # No permission, no such service at this endpoint, no way to us-east-1: a dated price is better than none.
         cache.put(refused, json.dumps(str(error)))
         return snapshot(aws.region)

@@ -53,9 +53,14 @@ class Cloud:
         return [each for name, each in zip(self.calls, self.parameters, strict=True) if name == action]
 
     def reset(self) -> None:
-        urllib.request.urlopen(urllib.request.Request(f"{self.url}/moto-api/reset", method="POST")).read()
+        """Forget everything; moto takes half a second for it, so only where something may have changed."""
+        if not all(call.startswith(("Describe", "Get")) for call in self.calls):
+            self.forget()
         for each in (self.calls, self.parameters, self.faults, self.lose_reply):
             each.clear()
+
+    def forget(self) -> None:
+        urllib.request.urlopen(urllib.request.Request(f"{self.url}/moto-api/reset", method="POST")).read()
 
     def intercept(self, action: str, parameters: dict[str, str]) -> Answer | None:
         self.calls.append(action)
@@ -85,9 +90,7 @@ def pricing_json(prices: dict[str, float], region: str = REGION, operating_syste
                 },
                 "terms": {
                     "OnDemand": {
-                        "A.B": {
-                            "priceDimensions": {"A.B.C": {"unit": "Hrs", "pricePerUnit": {"USD": f"{price:.10f}"}}}
-                        }
+                        "A.B": {"priceDimensions": {"A.B.C": {"unit": "Hrs", "pricePerUnit": {"USD": f"{price:.10f}"}}}}
                     }
                 },
             }
@@ -136,6 +139,7 @@ class Middleware:
         parameters = dict(parse_qsl(body.decode("latin-1"))) if not target else json.loads(body or b"{}")
         action = target.rpartition(".")[2] or parameters.get("Action", "")
         if not action:
+            self.cloud.intercept("s3", {})
             return self.app(environ, start_response)
         instead = self.cloud.intercept(action, parameters)
         if instead is None and action not in self.cloud.lose_reply:
@@ -172,14 +176,13 @@ def cloud(_server: Cloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    _server.reset()
     yield _server
     _server.reset()
 
 
-@pytest.fixture
-def account(cloud: Cloud, tmp_path: Path) -> Account:
-    return account_for(cloud.url, tmp_path)
+@pytest.fixture(scope="session")
+def account(_server: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Account:
+    return account_for(_server.url, tmp_path_factory.mktemp("account"))
 
 
 def account_for(url: str, folder: Path) -> Account:
@@ -189,9 +192,15 @@ def account_for(url: str, folder: Path) -> Account:
     return Account(config_file=config, credentials_file=credentials)
 
 
-@pytest.fixture
-def aws(account: Account) -> Aws:
+@pytest.fixture(scope="session")
+def _aws(account: Account) -> Aws:
     return Aws(account)
+
+
+@pytest.fixture
+def aws(_aws: Aws, cloud: Cloud) -> Aws:
+    """One for all tests, since EC2's model takes a fifth of a second to parse; it keeps nothing but clients."""
+    return _aws
 
 
 @pytest.fixture

@@ -23,9 +23,7 @@ def profiles(cloud, tmp_path):
         "[sso-session work]\nsso_region = us-east-1\nsso_start_url = https://example.awsapps.com/start\n"
     )
     key = "aws_access_key_id = AKIATEST\naws_secret_access_key = secret\n"
-    credentials.write_text(
-        f"[default]\n{key}[west]\n{key}[bare]\n{key}[half]\naws_access_key_id = AKIATEST\n"
-    )
+    credentials.write_text(f"[default]\n{key}[west]\n{key}[bare]\n{key}[half]\naws_access_key_id = AKIATEST\n")
     return Account(config_file=config, credentials_file=credentials)
 
 
@@ -95,7 +93,7 @@ def test_refused_credentials(aws, cloud):
     assert caught.value.hint == "aws configure"
 
 
-def test_the_accounts_own_files_win_over_the_environment(account, monkeypatch):
+def test_the_accounts_own_files_win_over_the_environment(account, cloud, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAOTHER")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "other")
@@ -118,7 +116,7 @@ def test_without_files_of_its_own_the_environment_counts(cloud, monkeypatch, tmp
     assert aws.region == "eu-west-1"
 
 
-def test_the_environment_is_left_alone(account):
+def test_the_environment_is_left_alone(account, cloud):
     before = dict(os.environ)
     Aws(account).identity()
     assert dict(os.environ) == before
@@ -133,7 +131,7 @@ def test_a_sibling_is_kept_and_speaks_to_its_own_region(aws):
     assert aws.ec2.meta.region_name == "us-east-1"
 
 
-def test_clients_are_kept_and_made_safely_by_many_threads(account):
+def test_clients_are_kept_and_made_safely_by_many_threads(account, cloud):
     aws = Aws(account)
     seen, gate = [], threading.Barrier(12)
 
@@ -165,6 +163,6 @@ def test_the_endpoint(aws, cloud):
     assert f"http://{aws.endpoint}" == cloud.url
 
 
-def test_a_region_that_is_no_name(account):
+def test_a_region_that_is_no_name(account, cloud):
     with pytest.raises(SpecError):
         _ = Aws(account, "us east 1").ec2

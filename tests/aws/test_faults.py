@@ -85,7 +85,9 @@ def test_a_message_that_may_not_be_decoded_is_no_second_fault():
 
 
 def test_a_missing_service_linked_role_is_not_taken_for_lack_of_capacity():
-    message = "The provided credentials do not have permission to create the service-linked role for EC2 Spot Instances."
+    message = (
+        "The provided credentials do not have permission to create the service-linked role for EC2 Spot Instances."
+    )
     error = translate(client_error("AuthFailure.ServiceLinkedRoleCreationNotPermitted", message), doing="launch")
     assert type(error) is NotPermitted
     assert error.hint == "aws iam create-service-linked-role --aws-service-name spot.amazonaws.com"
