@@ -19,8 +19,8 @@ class HostImage:
     environment: tuple[str, ...]
     """Folders shown read-only at their own paths; the first is the one with the jobs' packages."""
     site_packages: tuple[str, ...]
-    hidden: dict[str, list[str]]
-    """Top-level folder -> paths below it that look absent."""
+    hidden: tuple[str, ...]
+    """Paths, relative to the root, that look absent."""
     sshd: str | None
     sshd_options: tuple[str, ...]
 
@@ -31,7 +31,7 @@ def read_image() -> HostImage:
     return HostImage(
         environment=_environment(),
         site_packages=tuple(path for path in sys.path if path.endswith(("site-packages", "dist-packages"))),
-        hidden={"etc": _private_paths(Path("/etc"))},
+        hidden=tuple(_private_paths(Path("/etc"))),
         sshd=sshd,
         sshd_options=_options_for(sshd),
     )
@@ -59,7 +59,7 @@ def _private_paths(top: Path) -> list[str]:
             mode = path.lstat().st_mode
             needed = 0o005 if stat.S_ISDIR(mode) else 0o004
             if not stat.S_ISLNK(mode) and mode & needed != needed:
-                hidden.append(str(path.relative_to(top)))
+                hidden.append(str(path.relative_to("/")))
                 if name in folders:
                     folders.remove(name)
     return hidden

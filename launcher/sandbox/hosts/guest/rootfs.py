@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
 from . import linux, power
+from .layers import Changes, show
 from .reign import make_pipe
 
 SYSTEM_FOLDERS = ("usr", "etc", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
@@ -16,7 +16,9 @@ DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 POWER_PIPE = "/run/initctl"
 UBUNTU_ID = 1000
 PATH = "/opt/gpurun/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-GUEST_CODE = "/usr/lib/gpurun/guest"
+GUEST_CODE = "/opt/gpurun-guest/guest"
+PROGRAM_FOLDERS = ("usr/bin", "usr/sbin", "bin", "sbin")
+OPEN_FOLDERS = ("usr/local/bin", "usr/local/sbin", "etc/systemd/system", "etc/sysctl.d", "etc/cron.d", "etc/profile.d")
 
 SSHD_CONFIG = """\
 Port 22
@@ -50,52 +52,21 @@ def build(config: dict[str, Any]) -> None:
         linux.mount("tmpfs", str(place), "tmpfs", flags=linux.MS_NODEV, options=limits)
     for name in EMPTY_FOLDERS:
         (root / name).mkdir(mode=0o755)
+    changes = Changes(hidden=set(config["hidden"]), files=_system_files(config), folders={*OPEN_FOLDERS, "etc/ssh"})
     for name in SYSTEM_FOLDERS:
-        _show_system_folder(name, root, layers, config["hidden"].get(name, []))
-    _mount_disk(root, disk)
+        show(Path("/", name), root / name, layers, changes.below(name))
+    _mount_disk(root, disk, config)
     _show_environment(root, config)
     _make_devices(root, rootless=config["rootless"])
     linux.mount("tmpfs", str(root / "run"), "tmpfs", flags=linux.MS_NOSUID | linux.MS_NODEV, options="mode=755")
-    _write_system_files(root, config)
+    (root / "run/sshd").mkdir()
+    (root / "run/lock").mkdir()
+    (root / "run/lock").chmod(0o1777)
     _enter(root)
     _protect_proc()
 
 
-def _show_system_folder(name: str, root: Path, layers: Path, hidden: list[str]) -> None:
-    source = Path("/", name)
-    if source.is_symlink():
-        (root / name).symlink_to(source.readlink())
-        return
-    if not source.is_dir():
-        return
-    upper, work = layers / f"{name}.upper", layers / f"{name}.work"
-    for place in (upper, work, root / name):
-        place.mkdir(mode=0o755)
-    for path in hidden:
-        _whiteout(source, upper, path)
-    # Names without special characters, relative to the working directory: the options need no quoting.
-    os.chdir(layers)
-    layout = f"lowerdir={source},upperdir={upper.name},workdir={work.name}"
-    flags = linux.MS_NOSUID | linux.MS_NODEV
-    try:
-        linux.mount("overlay", str(root / name), "overlay", flags=flags, options=f"userxattr,{layout}")
-    except OSError:
-        # Before Linux 5.11 there is no userxattr; root does without.
-        linux.mount("overlay", str(root / name), "overlay", flags=flags, options=layout)
-
-
-def _whiteout(source: Path, upper: Path, path: str) -> None:
-    """Make `path` below `source` look absent (overlayfs: a character device 0/0 in the upper layer)."""
-    parts = Path(path).parts
-    for depth in range(1, len(parts)):
-        step = Path(*parts[:depth])
-        if not (upper / step).exists():
-            (upper / step).mkdir(mode=0o755)
-            (upper / step).chmod(stat.S_IMODE((source / step).stat().st_mode))
-    os.mknod(upper / path, stat.S_IFCHR | 0o600, os.makedev(0, 0))
-
-
-def _mount_disk(root: Path, disk: Path) -> None:
+def _mount_disk(root: Path, disk: Path, config: dict[str, Any]) -> None:
     """What may grow large or outlives a reboot lies in the instance's folder, not in memory."""
     layout = {"home": 0o755, "tmp": 0o1777, "var": 0o755, "etc/ssh": 0o755}
     for name, mode in layout.items():
@@ -104,10 +75,14 @@ def _mount_disk(root: Path, disk: Path) -> None:
         place.chmod(mode)
         (root / name).mkdir(parents=True, exist_ok=True)
         linux.bind(str(place), str(root / name))
+    text = SSHD_CONFIG + "".join(f"{line}\n" for line in config["sshd_options"])
+    (disk / "etc-ssh/sshd_config").write_text(text)
     for name in ("var/lib", "var/log", "var/cache", "var/spool", "home/ubuntu"):
         (root / name).mkdir(exist_ok=True)
     (root / "var/tmp").mkdir(exist_ok=True)
     (root / "var/tmp").chmod(0o1777)
+    if not config["rootless"]:
+        os.chown(root / "home/ubuntu", UBUNTU_ID, UBUNTU_ID)
     for name, target in {"var/run": "/run", "var/lock": "/run/lock"}.items():
         if not (root / name).is_symlink():
             (root / name).symlink_to(target)
@@ -147,35 +122,28 @@ def _make_devices(root: Path, *, rootless: bool) -> None:
     linux.mount("sysfs", str(root / "sys"), "sysfs", flags=flags | linux.MS_RDONLY)
 
 
-def _write_system_files(root: Path, config: dict[str, Any]) -> None:
-    etc = root / "etc"
-    shell = "/bin/bash" if (root / "bin/bash").exists() else "/bin/sh"
+def _system_files(config: dict[str, Any]) -> dict[str, tuple[str, int]]:
+    """What the host has in the place of the laptop's files: path -> (text, mode)."""
+    shell = next(shell for shell in ("/bin/bash", "/bin/sh") if Path(shell).exists())
     user = f"ubuntu:x:{UBUNTU_ID}:{UBUNTU_ID}:Ubuntu:/home/ubuntu:{shell}"
     # Without a mapped group 5 a pty cannot be given to "tty": sshd then leaves it to the user's own group.
     unmapped = {"tty"} if config["rootless"] else set()
-    files = {
-        "passwd": _accounts("/etc/passwd", user, set()),
-        "group": _accounts("/etc/group", f"ubuntu:x:{UBUNTU_ID}:", unmapped),
-        "shadow": "root:*:19000:0:99999:7:::\nubuntu:*:19000:0:99999:7:::\n",
-        "nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n",
-        "hostname": f"{config['hostname']}\n",
-        "hosts": f"127.0.0.1 localhost\n{config['private_address']} {config['hostname']}\n",
-        "resolv.conf": "# The sandbox has no name server.\n",
-        "mtab": "",
-        "profile.d/gpurun.sh": f"export PATH={PATH}\n",
-        "ssh/sshd_config": SSHD_CONFIG + "".join(f"{line}\n" for line in config["sshd_options"]),
+    texts = {
+        "etc/passwd": _accounts("/etc/passwd", user, set()),
+        "etc/group": _accounts("/etc/group", f"ubuntu:x:{UBUNTU_ID}:", unmapped),
+        "etc/nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n",
+        "etc/hostname": f"{config['hostname']}\n",
+        "etc/hosts": f"127.0.0.1 localhost\n{config['private_address']} {config['hostname']}\n",
+        "etc/resolv.conf": "# The sandbox has no name server.\n",
+        "etc/profile.d/gpurun.sh": f"export PATH={PATH}\n",
     }
-    for name, text in files.items():
-        _replace(etc / name, text, 0o600 if name == "shadow" else 0o644)
-    for name, script in power.shims(POWER_PIPE).items():
-        _replace(root / "usr/bin" / name, script, 0o755)
-        for alias in ("usr/sbin", "sbin", "bin"):
-            if (root / alias / name).exists() and not (root / alias).is_symlink():
-                _replace(root / alias / name, script, 0o755)
-    (root / "run/sshd").mkdir()
-    (root / "run/lock").mkdir(mode=0o1777)
-    if not config["rootless"]:
-        os.chown(root / "home/ubuntu", UBUNTU_ID, UBUNTU_ID)
+    shadow = "root:*:19000:0:99999:7:::\nubuntu:*:19000:0:99999:7:::\n"
+    shims = power.shims(POWER_PIPE)
+    return {
+        **{path: (text, 0o644) for path, text in texts.items()},
+        "etc/shadow": (shadow, 0o600),
+        **{f"{place}/{name}": (shims[name], 0o755) for place in PROGRAM_FOLDERS for name in shims},
+    }
 
 
 def python() -> str:
@@ -190,13 +158,6 @@ def _accounts(path: str, ubuntu: str, without: set[str]) -> str:
     system = [line for line in lines if line[2].isdigit() and (int(line[2]) < UBUNTU_ID or line[0] == "nobody")]
     kept = [":".join(line) for line in system if line[0] not in without | {"ubuntu"}]
     return "\n".join([*kept, ubuntu]) + "\n"
-
-
-def _replace(path: Path, text: str, mode: int) -> None:
-    path.unlink(missing_ok=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    path.chmod(mode)
 
 
 def _enter(root: Path) -> None:
