@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,12 +45,13 @@ def write_run_config(paths: RunPaths, *, run_id: str, name: str, endpoint: Endpo
         f"HostKeyAlias {run_id}",
         f"UserKnownHostsFile {_quoted(paths.known_hosts)}",
         *_identities(route.target),
-        *_proxy(route.target, jump_names),
+        *_proxy(route.target, jump_names, paths.ssh_config),
         *_COMMON,
     ]
     blocks = [target]
-    for hop_name, hop in zip(jump_names, route.jumps, strict=True):
-        blocks.append([f"Host {hop_name}", *_address(hop), *_trust(hop), *_identities(hop), *_COMMON])
+    for number, hop in enumerate(route.jumps):
+        proxy = _proxy(hop, jump_names[:number], paths.ssh_config)
+        blocks.append([f"Host {jump_names[number]}", *_address(hop), *_trust(hop), *_identities(hop), *proxy, *_COMMON])
     write_private(paths.ssh_config, "\n\n".join("\n    ".join(block) for block in blocks) + "\n")
 
 
@@ -103,9 +105,11 @@ def _identities(hop: Hop) -> list[str]:
     return lines
 
 
-def _proxy(hop: Hop, jump_names: Sequence[str]) -> list[str]:
+def _proxy(hop: Hop, jump_names: Sequence[str], config: Path) -> list[str]:
+    """The last jump as a ProxyCommand: ProxyJump hands `-F` on unquoted, and fails where a path has a space."""
     if jump_names:
-        return [f"ProxyJump {','.join(jump_names)}"]
+        path = shlex.quote(str(config)).replace("%", "%%")
+        return [f"ProxyCommand ssh -F {path} -W '[%h]:%p' {jump_names[-1]}"]
     if hop.proxy_command:
         return [f"ProxyCommand {hop.proxy_command.replace('%', '%%')}"]
     return []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
+import subprocess
 import sys
+from types import SimpleNamespace
 
 _held_back = "invoke" not in sys.modules
 if _held_back:
@@ -16,12 +17,16 @@ import paramiko.config  # noqa: E402
 if _held_back:
     del sys.modules["invoke"]
 
+__all__ = ["paramiko"]
+
+
+def _run_match_exec(command: str, **_options: object) -> SimpleNamespace:
+    """What paramiko asks of `invoke`, without its threads that read our standard input."""
+    done = subprocess.run(["/bin/sh", "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False)
+    return SimpleNamespace(ok=done.returncode == 0)
+
+
+paramiko.config.invoke = SimpleNamespace(run=_run_match_exec)  # type: ignore[attr-defined]  # not in its stubs
+
 # Every failure is raised to the caller in our words; paramiko's own lines would end on the user's terminal.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
-
-__all__ = ["allow_match_exec", "paramiko"]
-
-
-def allow_match_exec() -> None:
-    """Give paramiko the module that `Match exec` needs; raises ImportError where it is not installed."""
-    paramiko.config.invoke = importlib.import_module("invoke")  # type: ignore[attr-defined]  # not in its stubs

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from launcher.domain import Endpoint
 from launcher.errors import SpecError
-from launcher.sync.lean import allow_match_exec, paramiko
+from launcher.sync.lean import paramiko
 
 MAX_INCLUDE_DEPTH = 16
 """As in OpenSSH's readconf.c."""
@@ -21,9 +21,12 @@ DEFAULT_IDENTITIES = ("id_ed25519", "id_ecdsa", "id_rsa")
 
 _Options = Mapping[str, str | list[str]]
 
-_SAFE_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:%-]*")
+_SAFE_HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%-]*")
 _SAFE_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+-]*")
-_JUMP = re.compile(r"(?:ssh://)?(?:(?P<user>[^@]+)@)?(?P<host>\[[^\]]+\]|[^:/]+)(?::(?P<port>\d+))?/?")
+_JUMP = re.compile(
+    r"(?:ssh://)?(?:(?P<user>[A-Za-z0-9_][A-Za-z0-9_.@+-]*)@)?"
+    r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_][A-Za-z0-9_.-]*)(?::(?P<port>\d+))?/?"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,7 @@ def resolve(endpoint: Endpoint) -> Route:
     `endpoint.config_file` alone is read where it is given, as `ssh -F` does; else ~/.ssh/config and the system's.
     The endpoint's user and key stand before the file's; its port does where it is not 22.
     """
+    _require_words(endpoint.address, endpoint.user or "any")
     config = _Config(endpoint.config_file)
     port = endpoint.port if endpoint.port != 22 else None
     options = config.lookup(endpoint.address, user=endpoint.user, port=port)
@@ -86,15 +90,13 @@ class _Config:
         first += [f"Port {port}"] if port else []
         try:
             return _lookup(paramiko.SSHConfig.from_text("\n".join([*first, self._text])), name)
-        except (paramiko.SSHException, ValueError, ImportError, KeyError, OSError) as error:
+        except (paramiko.SSHException, ValueError, KeyError, OSError) as error:
             raise _unusable(self._file, str(error)) from None
 
 
 def _lookup(config: paramiko.SSHConfig, name: str) -> _Options:
     try:
         return config.lookup(name)
-    except ImportError:
-        allow_match_exec()
     except (KeyError, OSError):
         # getpass.getuser() in paramiko: no passwd entry for this uid, as in many containers.
         os.environ.setdefault("LOGNAME", f"uid{os.getuid()}")
@@ -205,9 +207,16 @@ def _parse_jump(text: str) -> tuple[str | None, str, int | None]:
 
 
 def require_plain(hop: Hop) -> None:
-    """Refuse a host or user that a shell would read as more than a word, before it enters a ProxyCommand.
+    """Refuse a host or user that a shell or an ssh_config would read as more than a word; raises `SpecError`.
 
-    OpenSSH does the same since 9.6 (CVE-2023-51385). Raises `SpecError`.
+    OpenSSH does the same since 9.6 (CVE-2023-51385).
     """
-    if not _SAFE_HOST.fullmatch(hop.host) or not _SAFE_USER.fullmatch(hop.user):
-        raise SpecError(f"{hop.user}@{hop.host} has characters that must not enter a ProxyCommand")
+    _require_words(hop.host, hop.user)
+
+
+def _require_words(host: str, user: str) -> None:
+    if not _SAFE_HOST.fullmatch(host) or not _SAFE_USER.fullmatch(user):
+        raise SpecError(
+            f"{f'{user}@{host}'!r} is no user and host for SSH",
+            hint="letters, digits and . _ - are expected, in a host : and % too",
+        )
