@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
+import botocore.session
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -17,6 +18,7 @@ from launcher.sandbox.client import SandboxClient
 from launcher.sandbox.control import Sandbox
 
 DLAMI = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
+GONE = {"terminated", "shutting-down"}
 DEFAULTS = {"pending_s": 0.0, "boot_delay_s": 0.0, "shutting_down_s": 0.0, "terminated_visible_s": 3600.0}
 
 
@@ -33,11 +35,11 @@ class Region:
         key = (service, region or self.name)
         if key not in self.clients:
             account = self.sandbox.account
-            session = boto3.session.Session()
-            core = session._session
+            core = botocore.session.Session()
             core.set_config_variable("config_file", str(account.config_file))
             core.set_config_variable("credentials_file", str(account.credentials_file))
             core.set_config_variable("profile", account.profile)
+            session = boto3.session.Session(botocore_session=core)
             config = Config(retries={"total_max_attempts": 1, "mode": "standard"}, max_pool_connections=64)
             self.clients[key] = session.client(service, region_name=key[1], config=config)
         return self.clients[key]
@@ -97,25 +99,34 @@ class Region:
 
     def until(self, instance_id: str, state: str) -> dict[str, Any]:
         """Wait for a state, as a client of EC2 must."""
-        return until(lambda: self.instance(instance_id), lambda shown: shown["State"]["Name"] == state)
+        return self.wait(lambda: self.instance(instance_id), lambda shown: shown["State"]["Name"] == state)
+
+    @staticmethod
+    def wait(look: Callable[[], Any], good: Callable[[Any], bool], timeout_s: float = 20.0) -> Any:
+        deadline = time.monotonic() + timeout_s
+        while not good(seen := look()):
+            assert time.monotonic() < deadline, f"still {seen}"
+            time.sleep(0.02)
+        return seen
+
+    @staticmethod
+    def code_of(error: pytest.ExceptionInfo[ClientError]) -> str:
+        return error.value.response["Error"]["Code"]
 
 
-def until(look: Callable[[], Any], good: Callable[[Any], bool], timeout_s: float = 20.0) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while not good(seen := look()):
-        assert time.monotonic() < deadline, f"still {seen}"
-        time.sleep(0.02)
-    return seen
-
-
-def code_of(error: pytest.ExceptionInfo[ClientError]) -> str:
-    return error.value.response["Error"]["Code"]
+@pytest.fixture(scope="session")
+def clients() -> Iterator[dict[tuple[str, str], Any]]:
+    """boto3 takes longer to make a client than the sandbox to answer it."""
+    made: dict[tuple[str, str], Any] = {}
+    yield made
+    for client in made.values():
+        client.close()
 
 
 @pytest.fixture
-def region(sandbox_none: Sandbox) -> Iterator[Region]:
+def region(sandbox_none: Sandbox, clients: dict[tuple[str, str], Any]) -> Iterator[Region]:
     admin = SandboxClient(sandbox_none.endpoint_url)
-    place = Region(sandbox=sandbox_none, admin=admin)
+    place = Region(sandbox=sandbox_none, admin=admin, clients=clients)
     yield place
     admin.clear_faults()
     admin.settings(**DEFAULTS, quotas=dict.fromkeys(admin.settings()["quotas"], 1152.0), enabled_regions=[])
@@ -124,8 +135,3 @@ def region(sandbox_none: Sandbox) -> Iterator[Region]:
         place.ec2.terminate_instances(InstanceIds=alive)
         for instance_id in alive:
             place.until(instance_id, "terminated")
-    for _, client in place.clients.items():
-        client.close()
-
-
-GONE = {"terminated", "shutting-down"}
