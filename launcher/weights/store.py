@@ -52,8 +52,7 @@ def load(path: Path) -> dict[str, Array]:
     except WeightsError as fault:
         raise WeightsError(f"{path}: {fault.message}", hint=fault.hint) from fault
     except OSError as fault:
-        message = f"cannot read {path}: {fault.strerror or fault}"
-        raise WeightsError(message, hint=f"see `ls -l {path}`") from fault
+        raise _unreadable(path, fault) from fault
     except MemoryError as fault:
         raise WeightsError(f"{path} does not fit into memory", hint="open it on a larger machine") from fault
 
@@ -76,7 +75,11 @@ def convert(source: Path, dest: Path, format: str) -> None:  # noqa: A002 - the 
 
 def copy(source: Path, dest: Path) -> None:
     """Copy a file as it is, whole or not at all; raises `WeightsError`."""
-    with _replacing(dest) as file, source.open("rb") as original:
+    try:
+        original = source.open("rb")
+    except OSError as fault:
+        raise _unreadable(source, fault) from fault
+    with original, _replacing(dest) as file:
         shutil.copyfileobj(original, file)
 
 
@@ -94,6 +97,10 @@ def _read(path: Path, known: WeightsFormat) -> dict[str, Array]:
     if known is WeightsFormat.PKL:
         return pickled.loads(path.read_bytes())
     return zipped.load(path) if known is WeightsFormat.NPZ else tensors.load(path)
+
+
+def _unreadable(path: Path, fault: OSError) -> WeightsError:
+    return WeightsError(f"cannot read {path}: {fault.strerror or fault}", hint=f"see `ls -l {path}`")
 
 
 def _format(word: str) -> WeightsFormat:
