@@ -18,7 +18,7 @@ def write_aws_files(paths: SandboxPaths, port: int) -> None:
         paths.aws_credentials,
         f"[{PROFILE}]\naws_access_key_id = AKIASANDBOXSANDBOX00\naws_secret_access_key = sandbox\n",
     )
-    # The driver keeps it; without one it is as empty as the machine park.
+    # Empty until the first host is up.
     paths.ssh_config.touch(mode=0o600)
 
 

@@ -18,6 +18,8 @@ from launcher.sandbox.cloud import metadata, security_groups
 from launcher.sandbox.cloud.clock import Clock
 from launcher.sandbox.cloud.guest import Guest
 from launcher.sandbox.cloud.settings import Settings
+from launcher.sandbox.cloud.ssh_config import write_ssh_config
+from launcher.sandbox.layout import SandboxPaths
 from launcher.sandbox.machine import Driver, Ending, Machine
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ class Machines:
         self._guests: dict[str, Guest] = {}
         self._clock = Clock()
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="sandbox-host")
+        self._writing = threading.Lock()
         self._closing = False
 
     def listed(self) -> list[Guest]:
@@ -164,6 +167,7 @@ class Machines:
             if not self._lift(guest):
                 self._terminate_locked(guest, BY_FAULT)
                 return
+        self._write_ssh_config()
         with self._lock:
             if guest.wanted:
                 guest.instance.set_state("running")
@@ -235,9 +239,15 @@ class Machines:
 
     def _remove(self, guest: Guest) -> None:
         self._release_host(guest)
+        self._write_ssh_config()
         with self._lock:
             guest.instance.finish_terminate()
             guest.gone_at = time.monotonic()
+
+    def _write_ssh_config(self) -> None:
+        if self._driver is not None:
+            with self._writing:
+                write_ssh_config(SandboxPaths(self._state).ssh_config, self.listed())
 
     def _release_host(self, guest: Guest) -> None:
         with guest.lifting:
