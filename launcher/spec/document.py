@@ -24,6 +24,8 @@ MAX_DEPTH = 20
 _VERBATIM = frozenset({"env", "run", "name"})
 """Fields that are text: `1e-3` and `0x10` below them stay as they are written."""
 
+_KINDS = frozenset({"map", "seq", "str", "int", "float", "bool", "null", "timestamp"})
+
 
 class _TooMuch(Exception):
     """More nodes or levels than a spec can need."""
@@ -61,8 +63,12 @@ class Document:
         if self._nodes > MAX_NODES or len(where) > MAX_DEPTH:
             raise _TooMuch
         self._values[where] = _start(node)
+        kind = str(node.tag).removeprefix("tag:yaml.org,2002:")
+        if kind not in _KINDS:
+            self.report(where, f"the YAML tag {kind!r} is not known here, expected a plain value")
+            return None
         if isinstance(node, ScalarNode):
-            return self._scalar(node, where)
+            return self._scalar(kind, node.value, where)
         if isinstance(node, MappingNode):
             return self._mapping(node, where)
         return [self._read(child, (*where, index)) for index, child in enumerate(node.value)]
@@ -88,16 +94,10 @@ class Document:
                 found[key] = value
         return found
 
-    def _scalar(self, node: ScalarNode, where: Where) -> Any:
-        kind = str(node.tag).removeprefix("tag:yaml.org,2002:")
+    def _scalar(self, kind: str, text: str, where: Where) -> Any:
         if kind == "null":
             return None
-        if kind not in {"str", "int", "float", "bool", "timestamp"}:
-            self.report(where, f"the YAML tag {node.tag!r} is not known here, expected a plain value")
-            return None
-        if where[:1] and where[0] in _VERBATIM:
-            return node.value
-        return _plain(kind, node.value)
+        return text if where[:1] and where[0] in _VERBATIM else _plain(kind, text)
 
 
 def read(path: Path) -> Document:

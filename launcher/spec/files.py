@@ -42,7 +42,7 @@ def file(value: object, base: Path) -> Path:
 
 def data(value: object, base: Path) -> Path | str:
     """A readable file or folder, relative to `base`, or `s3://bucket/prefix`."""
-    if isinstance(value, str) and value.lower().startswith("s3:"):
+    if isinstance(value, str) and value.startswith("s3:"):
         return matching(value, _BUCKET, "an address such as s3://bucket/prefix")
     path = _path(value, base)
     is_folder = stat.S_ISDIR(_mode(path, "a file or folder"))

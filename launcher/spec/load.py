@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from launcher.domain import JobSpec
 from launcher.errors import SpecError
 from launcher.spec import document, values
-from launcher.spec.mistakes import nearest, printable
+from launcher.spec.mistakes import dotted, nearest, printable
 from launcher.spec.models import Base, SpecFields, limits, requirements, ssh_options
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ def _report(source: Document, error: ErrorDetails) -> None:
         hint = nearest(str(where[-1]), known) or f", expected one of {', '.join(known)}"
         source.report(where, f"unknown field{hint}", at_key=True)
     elif kind == "missing":
-        source.report(where, "missing, expected a script or a list such as [python, train.py]")
+        # A value that YAML itself could not take is told already.
+        if all(mistake.field != dotted(where) for mistake in source.mistakes):
+            source.report(where, "missing, expected a script or a list such as [python, train.py]")
     elif kind == "value_error":
         source.report(where, str(error["ctx"]["error"]), at_key="[key]" in error["loc"])
     else:

@@ -130,7 +130,7 @@ def _resources(flags: _Flags, changes: Overrides, old: Requirements, device: Dev
 
 def _with_gpu(flags: _Flags, changes: Overrides, old: Requirements, device: Device) -> Requirements:
     """A GPU that only the device asked for comes and goes with the device; one that was named stays."""
-    asked = flags.take("--gpu", changes.gpu, _gpu, None)
+    asked = flags.take("--gpu", changes.gpu, lambda text: _gpu(text, device), None)
     if asked:
         return replace(old, gpu_kind=asked.kind, gpu_count=asked.count, gpu_memory_bytes=asked.memory)
     named = old.gpu_kind or old.gpu_memory_bytes or old.gpu_count > 1
@@ -139,11 +139,13 @@ def _with_gpu(flags: _Flags, changes: Overrides, old: Requirements, device: Devi
     return replace(old, gpu_count=1 if device is Device.GPU else 0)
 
 
-def _gpu(text: object) -> GpuFields:
-    fields = values.gpu(text)
-    if "kind" in fields:
-        fields["kind"] = values.gpu_kind(fields["kind"])
-    return GpuFields.model_validate(fields)
+def _gpu(text: object, device: Device) -> GpuFields:
+    # A flag is always text: `--gpu 2` is a count, as `gpu: 2` is in a spec.
+    digits = isinstance(text, str) and text.isdecimal()
+    fields = GpuFields.model_validate(values.gpu(int(str(text)) if digits else text))
+    if fields.count == 0 and device is Device.GPU:
+        raise ValueError("no GPU is asked for, but the device is gpu; expected `--device cpu`, or a GPU")
+    return fields
 
 
 def _limits(flags: _Flags, changes: Overrides, old: Limits) -> Limits:

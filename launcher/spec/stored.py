@@ -28,5 +28,5 @@ def restore(text: str) -> JobSpec:
             f"a stored spec cannot be read ({fault.error_count()} faults)", hint="launch again from the spec's file"
         ) from fault
     # JSON does not tell a local path from an address.
-    local = isinstance(spec.data, str) and not spec.data.lower().startswith("s3:")
-    return replace(spec, data=Path(str(spec.data))) if local else spec
+    data = json.loads(text).get("data")
+    return replace(spec, data=data if data is None or data.startswith("s3:") else Path(data))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from launcher.spec import values
 
+_YAML_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
+
 _TEMPLATE = """\
 # What gpurun is to run, and on what. `gpurun launch` reads this file; all but `run` may be left out.
 name: {name}
@@ -57,5 +59,5 @@ def template(name: str) -> str:
 
 
 def _quoted(name: str) -> str:
-    # A name of digits alone is text here, but an editor's YAML takes it for a number.
-    return f'"{name}"' if name.replace("-", "").isdigit() else name
+    """With quotes where YAML would take it for a number or a word of its own."""
+    return name if name[0].isalpha() and name not in _YAML_WORDS else f'"{name}"'
