@@ -53,8 +53,8 @@ def load(folder: Path, job: Mapping[str, Any]) -> Checkpoint | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
         meta = json.loads(str(arrays.pop(META)))
         found = Checkpoint(
             variables={name.removeprefix("variable/"): array for name, array in arrays.items() if name != ORDER},

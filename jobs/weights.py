@@ -27,6 +27,9 @@ ALLOWED = frozenset(
 )
 """The globals that arrays of plain numbers need, as NumPy 1 and NumPy 2 name them."""
 
+BROKEN = (pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError, KeyError, TypeError, MemoryError)
+"""What an unpickler raises on nonsense, with ValueError (Python documentation, pickle.UnpicklingError)."""
+
 
 class _ArraysOnly(pickle.Unpickler):
     """An unpickler that finds NumPy's arrays and nothing that could run."""
@@ -47,13 +50,17 @@ def load(path: Path) -> dict[str, NDArray[Any]]:
     """The arrays in a .pkl or .npz; raises `JobError` for anything else, and runs nothing that a pickle asks for."""
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                return {name: archive[name] for name in archive.files}
         found = _ArraysOnly(io.BytesIO(path.read_bytes())).load()
     except OSError as error:
         raise JobError(f"cannot read {path}: {error.strerror or error}") from error
-    except (pickle.UnpicklingError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except (ValueError, zipfile.BadZipFile, *BROKEN) as error:
         raise JobError(f"{path} holds no weights that can be trusted: {error}") from error
-    if not isinstance(found, dict) or not all(isinstance(array, np.ndarray) for array in found.values()):
-        raise JobError(f"{path} holds something else than names and arrays")
+    if not isinstance(found, dict) or not all(_plain(array) for array in found.values()):
+        raise JobError(f"{path} holds something else than names and arrays of numbers")
     return found
+
+
+def _plain(array: object) -> bool:
+    return isinstance(array, np.ndarray) and not array.dtype.hasobject

@@ -2,7 +2,7 @@
 
 Source: the course decks' first model, multinomial logistic regression on MNIST (batches of 600, rate 0.13 on the mean
 cost, zero weights at the start: the cost is convex, so nothing needs to break a symmetry). Here the rate is the same
-on the summed cost: 0.13 / 600. On the full MNIST digits it ends near 7.5 % of errors.
+on the summed cost: 0.13 / 600. The deck stops early, after 74 epochs, at 7.48 % of errors; ours ends after 75.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SETTINGS: Mapping[str, Settings] = MappingProxyType(
     {
-        "": Settings(epochs=20, batch_size=600, learning_rate=0.13 / 600, l2=0.0),
+        "": Settings(epochs=75, batch_size=600, learning_rate=0.13 / 600, l2=0.0),
         "digits": Settings(epochs=30, batch_size=50, learning_rate=0.004, l2=0.01),
     }
 )

@@ -1,0 +1,207 @@
+"""The readers of data: what they accept, and what they say of the rest."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobs.datasets import digits, idx, kaggle, source
+from jobs.errors import JobError
+
+NAMES = {
+    "train-images": "train-images-idx3-ubyte",
+    "train-labels": "train-labels-idx1-ubyte",
+    "t10k-images": "t10k-images-idx3-ubyte",
+    "t10k-labels": "t10k-labels-idx1-ubyte",
+}
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    return struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+def write_mnist(folder: Path, **replaced: bytes) -> Path:
+    random = np.random.default_rng(0)
+    contents = {
+        "train-images": idx_bytes(random.integers(0, 256, (20, 4, 3))),
+        "train-labels": idx_bytes(np.arange(20) % 10),
+        "t10k-images": idx_bytes(random.integers(0, 256, (10, 4, 3))),
+        "t10k-labels": idx_bytes(np.arange(10)),
+    }
+    contents |= {name.replace("_", "-"): data for name, data in replaced.items()}
+    folder.mkdir(exist_ok=True, parents=True)
+    for part, data in contents.items():
+        (folder / NAMES[part]).write_bytes(data)
+    return folder
+
+
+def write_kaggle(path: Path, rows: list[str], pixels: int = 2) -> Path:
+    header = ",".join(["label", *(f"pixel{number}" for number in range(pixels))])
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(JobError) as caught:
+        source.load(source.locate(path, {}))
+    return str(caught.value)
+
+
+def test_digits_hold_out_a_fifth_of_every_class_and_always_the_same():
+    first, again = digits.read(), digits.read()
+    assert len(first.train_x) + len(first.test_x) == 1797
+    assert first.input_shape == (64,)
+    for label in range(10):
+        held = int((first.test_y == label).sum())
+        assert held == round(0.2 * (held + int((first.train_y == label).sum())))
+    assert np.array_equal(first.test_x, again.test_x)
+    assert first.train_x.max() * first.scale == 1.0
+
+
+def test_digits_are_those_of_scikit_learn():
+    from sklearn.datasets import load_digits  # noqa: PLC0415  # slow, and needed here alone
+
+    bundled, ours = load_digits(), digits.read()
+    both = np.concatenate([ours.train_x, ours.test_x]), np.concatenate([ours.train_y, ours.test_y])
+    assert sorted(map(tuple, np.column_stack(both))) == sorted(
+        map(tuple, np.column_stack([bundled.data, bundled.target]).astype(int))
+    )
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("dotted", [False, True])
+def test_mnist_is_read_whatever_its_files_are_called(tmp_path: Path, zipped: bool, dotted: bool):
+    plain = idx.read(idx.find(write_mnist(tmp_path / "plain")))
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in (tmp_path / "plain").iterdir():
+        name = path.name.replace("-idx", ".idx") if dotted else path.name
+        data = path.read_bytes()
+        (other / f"{name}.gz" if zipped else other / name).write_bytes(gzip.compress(data) if zipped else data)
+    read = source.load(source.locate(other, {}))
+    assert np.array_equal(read.train_x, plain.train_x)
+    assert np.array_equal(read.test_y, np.arange(10))
+    assert read.input_shape == (12,)
+
+
+@pytest.mark.parametrize(
+    ("replaced", "expected"),
+    [
+        ({"train_labels": idx_bytes(np.full(20, 11))}, "label 11: expected 0 to 9"),
+        ({"train_labels": idx_bytes(np.arange(19) % 10)}, "20 images and train-labels-idx1-ubyte 19 labels"),
+        ({"t10k_images": idx_bytes(np.zeros((10, 3, 3)))}, "9 pixels a row: the training images have 12"),
+        ({"train_images": idx_bytes(np.zeros((20, 4, 3)))[:-1]}, "wrong shape: its header says 20 x 4 x 3"),
+        ({"train_images": b"\x89PNG\r\n\x1a\n"}, "is no IDX file"),
+        ({"train_images": gzip.compress(b"half")[:-9]}, "cannot read"),
+    ],
+)
+def test_mnist_that_cannot_be_is_refused(tmp_path: Path, replaced: dict[str, bytes], expected: str):
+    assert expected in refusal(write_mnist(tmp_path / "data", **replaced))
+
+
+def test_mnist_that_is_not_whole_names_what_is_missing(tmp_path: Path):
+    folder = write_mnist(tmp_path / "data")
+    (folder / NAMES["t10k-labels"]).unlink()
+    assert "lacks the MNIST file(s) t10k-labels" in refusal(folder)
+
+
+def test_kaggle_holds_out_its_last_thousand_rows(tmp_path: Path):
+    rows = [f"{number % 10},{number % 256},7" for number in range(5200)]
+    read = source.load(source.locate(write_kaggle(tmp_path / "train.csv", rows), {}))
+    assert len(read.train_x) == 4200
+    assert read.test_x[:, 0].tolist() == [number % 256 for number in range(4200, 5200)]
+    assert read.test_y.tolist() == [number % 10 for number in range(4200, 5200)]
+
+
+def test_kaggle_is_read_in_blocks_as_in_one_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write_kaggle(tmp_path / "train.csv", [f"{n % 10},{n % 256},{255 - n % 256}" for n in range(600)])
+    whole = kaggle.read(path)
+    monkeypatch.setattr(kaggle, "BLOCK_BYTES", 7)
+    assert np.array_equal(kaggle.read(path).train_x, whole.train_x)
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n").rstrip())
+    assert np.array_equal(kaggle.read(path).test_x, whole.test_x)
+
+
+cells = st.integers(0, 255).flatmap(
+    lambda value: st.sampled_from([str(value), f"{value:03}", f"{value}.0", f" {value}"])
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.lists(cells, min_size=3, max_size=3), min_size=1, max_size=20))
+def test_kaggle_quick_and_slow_parsers_agree(table: list[list[str]]):
+    text = "".join(",".join(row) + "\n" for row in table).encode()
+    expected = [[int(float(cell)) for cell in row] for row in table]
+    quick = kaggle.parse_block(text, 3)
+    plain = all(cell.isdigit() for row in table for cell in row)
+    assert (quick is not None) == plain
+    if quick is not None:
+        assert quick.tolist() == expected
+    assert kaggle.parse_slowly(text, ["label", "pixel0", "pixel1"], Path("f"), 2).tolist() == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet="0123456789,\n. x", max_size=60))
+def test_kaggle_quick_parser_accepts_nothing_that_the_slow_one_refuses(text: str):
+    data = text.encode() + b"\n"
+    quick = kaggle.parse_block(data, 2)
+    if quick is not None:
+        assert quick.tolist() == kaggle.parse_slowly(data, ["label", "pixel0"], Path("f"), 2).tolist()
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ("3,nan,7", ":7: pixel0 is 'nan': expected a whole number from 0 to 255"),
+        ("3,,7", ":7: pixel0 is missing"),
+        ("3,12,256", ":7: pixel1 is '256'"),
+        ("3,12,1.5", ":7: pixel1 is '1.5'"),
+        ("3,-1,7", ":7: pixel0 is '-1'"),
+        ("3,12", ":7: 2 columns: expected 3"),
+        ("12,1,2", "row 6 has the label 12: expected 0 to 9"),
+    ],
+)
+def test_kaggle_names_the_cell_that_cannot_be(tmp_path: Path, row: str, expected: str):
+    rows = ["1,2,3"] * 5 + [row] + ["4,5,6"] * 5
+    assert expected in refusal(write_kaggle(tmp_path / "train.csv", rows))
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("pixel0,pixel1", "missing column(s) label"),
+        ("label,pixel0,pixel2", "missing column(s) pixel1"),
+        ("label", "missing column(s) pixel0"),
+        ("", "missing column(s) label"),
+    ],
+)
+def test_kaggle_names_the_columns_that_are_missing(tmp_path: Path, header: str, expected: str):
+    (tmp_path / "train.csv").write_text(f"{header}\n1,2,3\n", encoding="utf-8")
+    assert expected in refusal(tmp_path)
+
+
+def test_kaggle_without_rows_is_refused(tmp_path: Path):
+    assert "0 row(s): expected at least 5" in refusal(write_kaggle(tmp_path / "train.csv", []))
+
+
+def test_data_dir_is_taken_when_it_holds_data_and_the_digits_when_not(tmp_path: Path):
+    environ = {"GPURUN_DATA_DIR": str(tmp_path / "data")}
+    assert source.locate(None, environ).kind == "digits"
+    (tmp_path / "data").mkdir()
+    assert source.locate(None, environ).kind == "digits"
+    write_mnist(tmp_path / "data" / "mnist")
+    assert source.locate(None, environ) == source.Source(kind="idx", path=tmp_path / "data" / "mnist")
+    assert source.locate("digits", environ).kind == "digits"
+
+
+def test_data_that_is_not_there_or_is_none_says_what_is_expected(tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
+    assert "does not exist: expected `digits`" in refusal(tmp_path / "nowhere")
+    assert "holds notes.txt: expected `digits`" in refusal(tmp_path)
+    assert "is no data set" in refusal(tmp_path / "notes.txt")
