@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from launcher.domain import RunStatus
+from launcher.errors import LedgerError
 from launcher.ledger import Ledger
 
 WRITER = """
@@ -108,7 +109,7 @@ def test_only_one_of_two_moves_that_exclude_each_other_wins(path, make_run):
             together.wait()
             try:
                 own.advance(run.run_id, status)
-            except Exception:
+            except LedgerError:
                 return False
             return True
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher.domain import RunStatus
 from launcher.errors import LedgerError
 from launcher.ledger import Ledger
 from launcher.ledger.schema import MIGRATIONS
@@ -139,9 +140,9 @@ def test_a_migration_that_fails_leaves_the_old_version(path, monkeypatch):
 def test_a_transaction_that_raises_leaves_nothing(ledger, make_run):
     run = make_run()
     ledger.create(run)
-    with pytest.raises(TypeError), ledger._database.write() as connection:
-        connection.execute("UPDATE runs SET reason = 'half done'")
-        raise TypeError
+    broken = {"reason": "half done", "exit_status": object()}
+    with pytest.raises(LedgerError):
+        ledger.advance(run.run_id, RunStatus.PROVISIONING, **broken)
     assert ledger.get(run.run_id) == run
 
 

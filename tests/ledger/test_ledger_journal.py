@@ -41,7 +41,7 @@ def test_a_full_record_comes_back_as_it_was_entered(ledger, make_run):
         price_usd_per_hour=0.1578,
         address="203.0.113.7",
         exit_status=-9,
-        reason="so – it ended",
+        reason="so it ended; naïve",
         launcher_pid=4711,
         launcher_started="12345",
         detached=True,
