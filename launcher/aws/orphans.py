@@ -36,6 +36,7 @@ class Orphan:
     kind: str
     """One of `KINDS`."""
     id: str
+    """As EC2 has it; a key pair's is its name."""
     region: str
     run_id: str
     name: str
@@ -95,7 +96,7 @@ def _delete(aws: Aws, orphan: Orphan) -> None:
             if orphan.kind == "volume":
                 aws.ec2.delete_volume(VolumeId=orphan.id)
             else:
-                aws.ec2.delete_key_pair(KeyPairId=orphan.id)
+                aws.ec2.delete_key_pair(KeyName=orphan.id)
         except ClientError as error:
             if not code_of(error).endswith(".NotFound"):
                 raise
@@ -141,7 +142,7 @@ def _templates(aws: Aws) -> list[Orphan]:
 def _keys(aws: Aws) -> list[Orphan]:
     answer = aws.ec2.describe_key_pairs(Filters=[tagging.of_any_run()])
     return [
-        _orphan(aws, "key-pair", each["KeyPairId"], each.get("Tags"), each.get("CreateTime"))
+        _orphan(aws, "key-pair", each["KeyName"], each.get("Tags"), each.get("CreateTime"))
         for each in answer["KeyPairs"]
     ]
 

@@ -44,7 +44,7 @@ def presign(aws: Aws, uri: str, expires_s: int) -> list[RemoteObject]:
     with here.errors(f"list {uri}"):
         found = [
             RemoteObject(
-                name=_relative(each["Key"], prefix, uri),
+                name=relative_name(each["Key"], prefix, uri),
                 url=here.s3.generate_presigned_url(
                     "get_object", Params={"Bucket": bucket, "Key": each["Key"]}, ExpiresIn=lifetime_s
                 ),
@@ -90,10 +90,11 @@ def _objects(aws: Aws, bucket: str, prefix: str) -> Iterator[ObjectTypeDef]:
                 yield each
 
 
-def _relative(key: str, prefix: str, uri: str) -> str:
+def relative_name(key: str, prefix: str, uri: str) -> str:
+    """The object's name below the prefix; raises `SpecError` for one that is no plain relative path."""
     name = PurePosixPath(key).name if key == prefix else key.removeprefix(prefix).removeprefix("/")
     parts = name.split("/")
-    if any(part in {"", ".", ".."} for part in parts) or any(ord(sign) < 32 or sign == "\\" for sign in name):
+    if any(part in {"", ".", ".."} for part in parts) or "\\" in name or not name.isprintable():
         raise SpecError(
             f"data: {uri} holds an object named {key!r}, which cannot be a file's name below the data folder",
             hint="rename the object, or give a prefix without it",

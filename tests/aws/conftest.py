@@ -26,9 +26,34 @@ Answer = tuple[int, str]
 Fault = Callable[[dict[str, str]], Answer | None]
 
 
+def error_xml(code: str, message: str) -> str:
+    return (
+        f"<Response><Errors><Error><Code>{code}</Code><Message>{escape(message)}</Message></Error></Errors>"
+        "<RequestID>r-1</RequestID></Response>"
+    )
+
+
+def fleet_xml(*errors: tuple[str, str, str, str]) -> str:
+    """An instant fleet that made nothing: (instance type, subnet, code, message) for each pool."""
+    items = "".join(
+        "<item><launchTemplateAndOverrides><overrides>"
+        f"<instanceType>{kind}</instanceType><subnetId>{subnet}</subnetId>"
+        "</overrides></launchTemplateAndOverrides><lifecycle>spot</lifecycle>"
+        f"<errorCode>{code}</errorCode><errorMessage>{escape(message)}</errorMessage></item>"
+        for kind, subnet, code, message in errors
+    )
+    return (
+        '<CreateFleetResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>r-1</requestId>'
+        f"<fleetId>fleet-1</fleetId><errorSet>{items}</errorSet><fleetInstanceSet/></CreateFleetResponse>"
+    )
+
+
 @dataclass
 class Cloud:
     """The server: what was asked of it, and what it shall answer instead of the truth."""
+
+    error_xml = staticmethod(error_xml)
+    fleet_xml = staticmethod(fleet_xml)
 
     url: str = ""
     calls: list[str] = field(default_factory=list)
@@ -98,28 +123,6 @@ def pricing_json(prices: dict[str, float], region: str = REGION, operating_syste
         for name, price in prices.items()
     ]
     return 200, json.dumps({"FormatVersion": "aws_v1", "PriceList": products})
-
-
-def error_xml(code: str, message: str) -> str:
-    return (
-        f"<Response><Errors><Error><Code>{code}</Code><Message>{escape(message)}</Message></Error></Errors>"
-        "<RequestID>r-1</RequestID></Response>"
-    )
-
-
-def fleet_xml(*errors: tuple[str, str, str, str]) -> str:
-    """An instant fleet that made nothing: (instance type, subnet, code, message) for each pool."""
-    items = "".join(
-        "<item><launchTemplateAndOverrides><overrides>"
-        f"<instanceType>{kind}</instanceType><subnetId>{subnet}</subnetId>"
-        "</overrides></launchTemplateAndOverrides><lifecycle>spot</lifecycle>"
-        f"<errorCode>{code}</errorCode><errorMessage>{escape(message)}</errorMessage></item>"
-        for kind, subnet, code, message in errors
-    )
-    return (
-        '<CreateFleetResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>r-1</requestId>'
-        f"<fleetId>fleet-1</fleetId><errorSet>{items}</errorSet><fleetInstanceSet/></CreateFleetResponse>"
-    )
 
 
 DEFAULTS: dict[str, list[Fault]] = {

@@ -1,0 +1,281 @@
+import base64
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from launcher.aws import fleet, keypair, network
+from launcher.aws.permissions import PUBLIC_KEY
+from launcher.domain import Market
+from launcher.errors import (
+    BrokenRequest,
+    NoCapacity,
+    NotPermitted,
+    PriceTooHigh,
+    ProvisionError,
+    QuotaExceeded,
+)
+
+TAGS = {"gpurun:run": "r1", "gpurun:name": "mnist", "Name": "gpurun r1"}
+SPOT, ON_DEMAND = Market.SPOT, Market.ON_DEMAND
+
+
+@pytest.fixture
+def request_for(aws, image, offer):
+    """Make the request of one run, whole, with the offers that are given."""
+
+    def make(*offers, **changes):
+        asked = fleet.FleetRequest(
+            run_id="r1",
+            token="token-1",
+            image=image,
+            offers=offers or (offer(),),
+            subnets=network.default_subnets(aws, []),
+            group_id=network.open_ingress(aws, run_id="r1", cidr="203.0.113.7/32", tags=TAGS).group_id,
+            key_name=keypair.import_key(aws, run_id="r1", public_line=PUBLIC_KEY.decode(), tags=TAGS),
+            user_data="#!/bin/sh\necho hello\n",
+            disk_gib=60,
+            tags=TAGS,
+        )
+        return replace(asked, **changes)
+
+    return make
+
+
+def template_of(aws):
+    (found,) = aws.ec2.describe_launch_templates()["LaunchTemplates"]
+    versions = aws.ec2.describe_launch_template_versions(LaunchTemplateId=found["LaunchTemplateId"])
+    return found, versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+
+
+def test_a_machine_is_made(aws, request_for, offer):
+    instance = fleet.launch(aws, request_for(offer(zone="us-east-1c")))
+    assert instance.instance_id.startswith("i-")
+    assert (instance.instance_type, instance.zone, instance.market) == ("g4dn.xlarge", "us-east-1c", SPOT)
+    assert instance.state == "pending"
+    (found,) = fleet.find(aws, run_id="r1")
+    assert found.instance_id == instance.instance_id
+    assert found.market is SPOT
+    assert found.tags == TAGS
+
+
+def test_the_template_holds_what_keeps_it_safe_and_cheap(aws, request_for):
+    asked = request_for()
+    fleet.launch(aws, asked)
+    template, data = template_of(aws)
+    assert data["InstanceInitiatedShutdownBehavior"] == "terminate"
+    assert data["MetadataOptions"]["HttpTokens"] == "required"
+    assert data["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
+    (disk,) = data["BlockDeviceMappings"]
+    assert disk["DeviceName"] == "/dev/sda1"
+    assert disk["Ebs"] == {"Encrypted": True, "DeleteOnTermination": True, "VolumeSize": 60, "VolumeType": "gp3"}
+    (interface,) = data["NetworkInterfaces"]
+    assert interface["Groups"] == [asked.group_id]
+    assert interface["AssociatePublicIpAddress"] is True
+    assert data["KeyName"] == asked.key_name
+    assert base64.b64decode(data["UserData"]).decode() == asked.user_data
+    assert "IamInstanceProfile" not in data
+    tagged = {each["ResourceType"]: {t["Key"]: t["Value"] for t in each["Tags"]} for each in data["TagSpecifications"]}
+    assert (tagged["instance"], tagged["volume"]) == (TAGS, TAGS)
+    assert {tag["Key"]: tag["Value"] for tag in template["Tags"]} == TAGS
+
+
+def test_the_disk_is_never_smaller_than_the_image(aws, request_for, image):
+    fleet.launch(aws, request_for(disk_gib=1, image=replace(image, root_size_gib=45)))
+    assert template_of(aws)[1]["BlockDeviceMappings"][0]["Ebs"]["VolumeSize"] == 45
+
+
+def test_without_a_key(aws, request_for):
+    fleet.launch(aws, request_for(key_name=None))
+    assert "KeyName" not in template_of(aws)[1]
+
+
+def test_one_call_over_all_pools(aws, request_for, offer, cloud):
+    zones = ("us-east-1a", "us-east-1b")
+    asked = request_for(*(offer(kind, zone) for kind in ("g4dn.xlarge", "g5.xlarge") for zone in zones))
+    fleet.launch(aws, asked)
+    (call,) = cloud.asked("CreateFleet")
+    assert call["Type"] == "instant"
+    assert call["SpotOptions.AllocationStrategy"] == "price-capacity-optimized"
+    assert call["TargetCapacitySpecification.TotalTargetCapacity"] == "1"
+    assert call["TargetCapacitySpecification.DefaultTargetCapacityType"] == "spot"
+    prefix = "LaunchTemplateConfigs.1.Overrides"
+    pools = {(call[f"{prefix}.{n}.InstanceType"], call[f"{prefix}.{n}.SubnetId"]) for n in range(1, 5)}
+    assert pools == {(kind, asked.subnets[zone]) for kind in ("g4dn.xlarge", "g5.xlarge") for zone in zones}
+    assert f"{prefix}.5.InstanceType" not in call
+
+
+def test_the_whole_line_takes_few_calls(aws, request_for, cloud):
+    asked = request_for()
+    cloud.calls.clear()
+    cloud.parameters.clear()
+    fleet.launch(aws, asked)
+    assert cloud.calls == ["CreateLaunchTemplate", "CreateFleet"]
+
+
+def test_the_price_cap_travels(aws, request_for, offer, cloud):
+    fleet.launch(aws, request_for(offer(price=0.2), offer("g5.xlarge", price=0.9), max_price_usd_per_hour=0.35))
+    (call,) = cloud.asked("CreateFleet")
+    assert call["LaunchTemplateConfigs.1.Overrides.1.MaxPrice"] == "0.35"
+    assert "LaunchTemplateConfigs.1.Overrides.2.InstanceType" not in call
+
+
+def test_all_offers_over_the_cap(aws, request_for, offer, cloud):
+    with pytest.raises(PriceTooHigh):
+        fleet.launch(aws, request_for(offer(price=0.9), max_price_usd_per_hour=0.1))
+    assert not cloud.asked("CreateFleet")
+
+
+def test_offers_in_zones_without_a_subnet(aws, request_for, offer, cloud):
+    with pytest.raises(BrokenRequest) as caught:
+        fleet.launch(aws, request_for(offer(zone="us-east-1z")))
+    assert "us-east-1z" in caught.value.message
+    assert not cloud.asked("CreateFleet")
+
+
+def test_spot_first_then_on_demand_each_in_its_own_call(aws, request_for, offer, cloud):
+    def no_spot(parameters):
+        if parameters["TargetCapacitySpecification.DefaultTargetCapacityType"] == "on-demand":
+            return None
+        return 200, cloud.fleet_xml(("g4dn.xlarge", "subnet-1", "InsufficientInstanceCapacity", "none left"))
+
+    cloud.answer("CreateFleet", no_spot)
+    instance = fleet.launch(aws, request_for(offer(market=ON_DEMAND, price=0.526), offer(), max_price_usd_per_hour=1.0))
+    assert instance.market is ON_DEMAND
+    spot, on_demand = cloud.asked("CreateFleet")
+    assert spot["ClientToken"] != on_demand["ClientToken"]
+    assert "OnDemandOptions.AllocationStrategy" not in spot
+    assert "SpotOptions.AllocationStrategy" not in on_demand
+    assert "LaunchTemplateConfigs.1.Overrides.1.MaxPrice" not in on_demand
+    assert len(cloud.asked("CreateLaunchTemplate")) == 1
+
+
+@pytest.mark.parametrize(
+    ("codes", "kind", "advice"),
+    [
+        (["InsufficientInstanceCapacity"], NoCapacity, "more instance types"),
+        (["MaxSpotInstanceCountExceeded"], QuotaExceeded, "L-3819A6DF"),
+        (["SpotMaxPriceTooLow"], PriceTooHigh, "max_price"),
+        (["UnauthorizedOperation"], NotPermitted, "iam-policy.json"),
+        (["AuthFailure.ServiceLinkedRoleCreationNotPermitted"], NotPermitted, "create-service-linked-role"),
+        (["InvalidAMIID.NotFound"], BrokenRequest, "AMI"),
+        (["InsufficientInstanceCapacity", "MaxSpotInstanceCountExceeded"], QuotaExceeded, "L-3819A6DF"),
+        (["InsufficientInstanceCapacity", "SpotMaxPriceTooLow"], PriceTooHigh, "max_price"),
+        (["InsufficientInstanceCapacity", "UnauthorizedOperation"], NotPermitted, "iam-policy.json"),
+        (["SomethingNew"], ProvisionError, "gpurun doctor"),
+    ],
+)
+def test_a_fleet_that_made_nothing(aws, request_for, cloud, codes, kind, advice):
+    cloud.empty_fleet(*((f"g{n}.xlarge", "subnet-1", code, "sorry") for n, code in enumerate(codes)))
+    with pytest.raises(ProvisionError) as caught:
+        fleet.launch(aws, request_for())
+    assert type(caught.value) is kind
+    assert advice in caught.value.hint
+    assert caught.value.code in codes
+    assert all(code in caught.value.message for code in codes)
+
+
+def test_one_line_for_each_refusal_with_its_place(aws, request_for, offer, cloud):
+    asked = request_for(offer(), offer(zone="us-east-1b"))
+    pools = [("g4dn.xlarge", asked.subnets[zone]) for zone in ("us-east-1a", "us-east-1a", "us-east-1b")]
+    cloud.empty_fleet(*((*pool, "InsufficientInstanceCapacity", "none left") for pool in pools))
+    with pytest.raises(NoCapacity) as caught:
+        fleet.launch(aws, asked)
+    assert caught.value.message.splitlines()[1:] == [
+        "spot g4dn.xlarge in us-east-1a: none left (InsufficientInstanceCapacity)",
+        "spot g4dn.xlarge in us-east-1b: none left (InsufficientInstanceCapacity)",
+    ]
+
+
+def test_both_markets_refusals_are_told(aws, request_for, offer, cloud):
+    cloud.answer(
+        "CreateFleet",
+        lambda _: (200, cloud.fleet_xml(("g4dn.xlarge", "s", "MaxSpotInstanceCountExceeded", "spot quota"))),
+        lambda _: (200, cloud.fleet_xml(("g4dn.xlarge", "s", "VcpuLimitExceeded", "on-demand quota"))),
+    )
+    with pytest.raises(QuotaExceeded) as caught:
+        fleet.launch(aws, request_for(offer(), offer(market=ON_DEMAND)))
+    assert "spot quota" in caught.value.message
+    assert "on-demand quota" in caught.value.message
+
+
+def test_a_fleet_that_says_nothing(aws, request_for, cloud):
+    cloud.empty_fleet()
+    with pytest.raises(NoCapacity):
+        fleet.launch(aws, request_for())
+
+
+def test_the_call_itself_is_refused(aws, request_for, offer, cloud):
+    cloud.refuse("CreateFleet", "UnauthorizedOperation", "not authorized to perform: ec2:CreateFleet", 403)
+    with pytest.raises(NotPermitted) as caught:
+        fleet.launch(aws, request_for(offer(), offer(market=ON_DEMAND)))
+    assert "ec2:CreateFleet" in caught.value.hint
+
+
+def test_a_lost_reply_is_asked_for_again_with_the_same_token(aws, request_for, cloud):
+    cloud.lose_reply.add("CreateFleet")
+    instance = fleet.launch(aws, request_for())
+    assert instance.instance_id.startswith("i-")
+    first, second = cloud.asked("CreateFleet")
+    assert first == second
+    assert first["ClientToken"].startswith("token-1")
+
+
+@pytest.mark.parametrize("code", ["RequestLimitExceeded", "InternalError", "Unavailable"])
+def test_a_hiccup_is_asked_again_with_the_same_token(aws, request_for, cloud, code):
+    cloud.answer("CreateFleet", lambda _: (503, cloud.error_xml(code, "busy")), lambda _: None)
+    fleet.launch(aws, request_for())
+    assert len({call["ClientToken"] for call in cloud.asked("CreateFleet")}) == 1
+    assert len(cloud.asked("CreateFleet")) == 2
+
+
+def test_a_hiccup_that_lasts_is_told(aws, request_for, cloud):
+    cloud.refuse("CreateFleet", "Unavailable", "down", 503)
+    with pytest.raises(ProvisionError) as caught:
+        fleet.launch(aws, request_for())
+    assert caught.value.code == "Unavailable"
+    assert len(cloud.asked("CreateFleet")) == fleet.ATTEMPTS
+
+
+def test_the_same_template_is_made_once(aws, request_for):
+    asked = request_for()
+    fleet.launch(aws, asked)
+    fleet.launch(aws, asked)
+    assert len(aws.ec2.describe_launch_templates()["LaunchTemplates"]) == 1
+
+
+def test_another_user_data_is_another_template_and_both_go(aws, request_for):
+    asked = request_for()
+    fleet.launch(aws, asked)
+    fleet.launch(aws, replace(asked, user_data="#!/bin/sh\necho again\n"))
+    assert len(aws.ec2.describe_launch_templates()["LaunchTemplates"]) == 2
+    fleet.delete_template(aws, run_id="r1")
+    fleet.delete_template(aws, run_id="r1")
+    assert aws.ec2.describe_launch_templates()["LaunchTemplates"] == []
+
+
+def test_user_data_over_the_limit(aws, request_for, cloud):
+    with pytest.raises(BrokenRequest) as caught:
+        fleet.launch(aws, request_for(user_data="x" * 16385))
+    assert "16384" in caught.value.message
+    assert not cloud.asked("CreateFleet")
+
+
+CODES = st.sampled_from(
+    ["InsufficientInstanceCapacity", "VcpuLimitExceeded", "SpotMaxPriceTooLow", "UnauthorizedOperation", "Novel"]
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@given(codes=st.lists(CODES, min_size=1, max_size=8))
+def test_no_refusal_is_lost_and_the_gravest_decides(aws, request_for, cloud, codes):
+    cloud.empty_fleet(*((f"g{n}.xlarge", "s", code, f"m{n}") for n, code in enumerate(codes)))
+    with pytest.raises(ProvisionError) as caught:
+        fleet.launch(aws, request_for())
+    assert all(f"g{n}.xlarge: m{n} ({code})" in caught.value.message for n, code in enumerate(codes))
+    for code, kind in (("UnauthorizedOperation", NotPermitted), ("VcpuLimitExceeded", QuotaExceeded)):
+        if code in codes:
+            assert type(caught.value) is kind
+            return
+    assert not isinstance(caught.value, (NotPermitted, QuotaExceeded))

@@ -1,0 +1,107 @@
+import json
+import re
+from pathlib import Path
+
+import botocore.session
+import pytest
+
+from launcher.aws import orphans, permissions, policy, quota
+from launcher.errors import CredentialsError, NotPermitted
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_all_is_granted_and_nothing_is_made(aws):
+    probes = permissions.probe(aws)
+    assert all(probe.allowed and not probe.advice for probe in probes)
+    assert orphans.find(aws) == []
+    assert aws.ec2.describe_launch_templates()["LaunchTemplates"] == []
+    assert aws.ec2.describe_key_pairs()["KeyPairs"] == []
+
+
+@pytest.mark.parametrize("action", ["RunInstances", "CreateFleet", "ImportKeyPair", "DescribeSpotPriceHistory"])
+def test_what_is_denied_is_named(aws, cloud, action):
+    cloud.refuse(action, "UnauthorizedOperation", f"not authorized to perform: ec2:{action}", 403)
+    denied = [probe for probe in permissions.probe(aws) if not probe.allowed]
+    assert [probe.action for probe in denied] == [f"ec2:{action}"]
+    assert "docs/iam-policy.json" in denied[0].advice
+
+
+def test_where_the_tag_decides_only_an_explicit_deny_counts(aws, cloud):
+    def terminate_is_denied():
+        return not next(p for p in permissions.probe(aws) if p.action == "ec2:TerminateInstances").allowed
+
+    cloud.refuse("TerminateInstances", "UnauthorizedOperation", "no identity-based policy allows it", 403)
+    assert not terminate_is_denied()
+    cloud.refuse(
+        "TerminateInstances", "UnauthorizedOperation", "with an explicit deny in a service control policy", 403
+    )
+    assert terminate_is_denied()
+
+
+def test_bad_credentials_are_not_taken_for_a_missing_permission(aws, cloud):
+    cloud.refuse("RunInstances", "AuthFailure", "not able to validate the provided access credentials", 401)
+    with pytest.raises(CredentialsError):
+        permissions.probe(aws)
+
+
+def test_every_dry_run_says_so(aws, cloud):
+    permissions.probe(aws)
+    asked = [each for name, each in zip(cloud.calls, cloud.parameters, strict=True) if name != "GetParameter"]
+    assert asked
+    assert all(each["DryRun"] == "true" for each in asked)
+
+
+def test_the_policy_file_is_the_policy():
+    assert (ROOT / "docs" / "iam-policy.json").read_text() == policy.text()
+
+
+def granted():
+    found = set()
+    for statement in policy.document()["Statement"]:
+        actions = statement["Action"]
+        found |= {actions} if isinstance(actions, str) else set(actions)
+    return found
+
+
+def test_the_policy_grants_all_that_is_probed(aws):
+    assert {probe.action for probe in permissions.probe(aws)} <= granted()
+
+
+def test_the_policy_grants_all_that_the_launcher_calls():
+    """Each EC2 method that the room calls, from its source."""
+    model = botocore.session.Session().get_service_model("ec2")
+    operations = {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(): name for name in model.operation_names}
+    source = "".join(path.read_text() for path in (ROOT / "launcher" / "aws").glob("*.py"))
+    called = set(re.findall(r"ec2\.([a-z_]+)\(|ec2\.get_paginator\(\"([a-z_]+)\"\)", source))
+    names = {name for pair in called for name in pair if name in operations}
+    assert "create_fleet" in names
+    assert {f"ec2:{operations[name]}" for name in names} <= granted()
+
+
+def test_what_ends_things_is_granted_by_tag_alone():
+    for statement in policy.document()["Statement"]:
+        actions = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+        if any(action.startswith(("ec2:Terminate", "ec2:Delete", "ec2:Revoke")) for action in actions):
+            assert statement["Condition"] == {"Null": {"aws:ResourceTag/gpurun:run": "false"}}
+
+
+def test_the_policy_fits_a_managed_policy():
+    assert len(json.dumps(policy.document(), separators=(",", ":"))) <= 6144
+
+
+def test_quotas(aws, cloud):
+    def answer(asked):
+        assert asked["ServiceCode"] == "ec2"
+        if asked["QuotaCode"] != "L-3819A6DF":
+            return 400, json.dumps({"__type": "NoSuchResourceException", "message": "none"})
+        return 200, json.dumps({"Quota": {"QuotaCode": "L-3819A6DF", "QuotaName": "All G and VT Spot", "Value": 0.0}})
+
+    cloud.answer("GetServiceQuota", answer)
+    assert quota.read(aws) == [quota.Quota(code="L-3819A6DF", name="All G and VT Spot", value=0.0)]
+
+
+def test_quotas_that_may_not_be_read(aws, cloud):
+    cloud.answer("GetServiceQuota", lambda _: (400, json.dumps({"__type": "AccessDeniedException", "message": "no"})))
+    with pytest.raises(NotPermitted):
+        quota.read(aws)
