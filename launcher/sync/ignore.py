@@ -41,13 +41,12 @@ class Pattern:
 
     def matches(self, name: str, *, folder: bool) -> bool:
         """Whether the line names this very file or folder, and not merely a folder above it."""
-        found = self.regex.match(name)
+        found = self.regex.search(name)
         if found and found.groupdict().get("ps_d") is None:
             return True
         if not (folder and self.folders_only):
             return False
-        found = self.regex.match(name + "/")
-        return found is not None and found.start("ps_d") == len(name)
+        return any(found.start("ps_d") == len(name) for found in self.regex.finditer(name + "/"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -73,7 +72,7 @@ class LocalStream:
         self.dropped = True
         self.close_input()
         try:
-            self.process.wait(5)
+            self.process.wait(1)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -175,7 +174,3 @@ def eventually() -> Callable[[Callable[[], bool]], None]:
             time.sleep(0.01)
 
     return wait
-
-
-def kill(pid: int) -> None:
-    os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,66 @@
+"""The same over a real sshd: code up, the job, its log, results home."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.domain import TransferProgress
+from launcher.sync import download, ignore, manifest, remote_agent, stream, upload
+from launcher.sync.connection import Line
+from launcher.sync.layout import RemoteLayout
+
+
+def silent(progress: TransferProgress) -> None:
+    """Nobody watches."""
+
+
+@pytest.fixture
+def line(sshd: Any) -> Iterator[Line]:
+    opened = Line(sshd.endpoint())
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def remote() -> Iterator[RemoteLayout]:
+    """A run in the present user's own home, since that is where sshd leads."""
+    layout = RemoteLayout(f"test-{os.getpid()}-{os.urandom(4).hex()}")
+    folder = Path.home() / "gpurun"
+    was_there = folder.exists()
+    yield layout
+    shutil.rmtree(Path.home() / layout.home, ignore_errors=True)
+    if not was_there:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_whole_run(tmp_path: Path, line: Line, remote: RemoteLayout, job: Any) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "train.py").write_text("print('epoch 1')\n")
+    for number in range(300):
+        (code / f"{number}.txt").write_bytes(os.urandom(2000))
+    (code / "big").write_bytes(os.urandom(3_000_000))
+    connection = line.fresh(20.0)
+    remote_agent.install(connection, remote)
+    sent = upload.push(connection, manifest.scan(code, ignore=ignore.rules(code)), remote.code, silent, "code")
+    assert sent.files == 302
+    script = 'python3 train.py; cp big "$GPURUN_OUTPUT_DIR/weights"; sleep 0.3; seq 200000; exit 5'
+    remote_agent.start(connection, remote, job(script))
+    told: list[Exception] = []
+    follower = stream.follow(lambda: line.fresh(20.0), remote, on_lost=told.append)
+    got = next(follower)
+    # The machine hangs up in the middle: another connection goes on where the log broke off.
+    line.current().close()
+    got += b"".join(follower)
+    assert told
+    assert got == b"epoch 1\n" + b"".join(b"%d\n" % number for number in range(1, 200_001))
+    assert follower.report.exit_status == 5
+    home = download.pull(line.fresh(20.0), remote.output, tmp_path / "home", silent, "results")
+    assert (tmp_path / "home/weights").read_bytes() == (code / "big").read_bytes()
+    assert home.size_bytes == 3_000_000

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import json
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.errors import HostUnreachable, RemoteError, TransferError
+from launcher.sync import remote_agent, stream
+from launcher.sync.layout import RemoteLayout
+
+BURSTS = """
+for n in $(seq 300); do
+    printf 'line %05d \\xff\\x00 no newline at the end: ' "$n"
+    head -c $((RANDOM % 3000)) /dev/urandom
+    sleep 0.002
+done
+echo the end >&2
+exit 7
+"""
+
+
+def log_of(connection: Any, layout: RemoteLayout) -> bytes:
+    return (connection.home / layout.log).read_bytes()
+
+
+def test_the_log_comes_whole_and_the_end_after_it(connection: Any, layout: RemoteLayout, job: Any) -> None:
+    remote_agent.start(connection, layout, job(BURSTS))
+    follower = stream.follow(lambda: connection, layout)
+    got = b"".join(follower)
+    assert got == log_of(connection, layout)
+    assert got.endswith(b"the end\n")
+    assert (follower.report.state, follower.report.exit_status) == ("done", 7)
+    assert follower.report.log_bytes == len(got) == follower.offset
+
+
+def test_lines_come_as_they_are_written(connection: Any, layout: RemoteLayout, job: Any) -> None:
+    remote_agent.start(connection, layout, job("for n in 1 2 3 4 5 6 7 8; do sleep 0.15; date +%s.%N; done"))
+    lags = [time.time() - float(line) for line in stream.follow(lambda: connection, layout)]
+    assert len(lags) == 8
+    assert sorted(lags)[4] < 0.1
+
+
+def test_cut_at_random_points_the_bytes_are_the_same(connection: Any, layout: RemoteLayout, job: Any) -> None:
+    remote_agent.start(connection, layout, job(BURSTS))
+    dice = random.Random(4)
+    told: list[RemoteError] = []
+    done = threading.Event()
+
+    def cut_often() -> None:
+        while not done.wait(dice.uniform(0.02, 0.15)):
+            connection.streams[-1].cut()
+
+    cutter = threading.Thread(target=cut_often)
+    cutter.start()
+    try:
+        got = bytearray()
+        for data in stream.follow(lambda: connection, layout, on_lost=told.append):
+            got += data
+            if len(connection.streams) > 12:
+                done.set()
+    finally:
+        done.set()
+        cutter.join()
+    assert bytes(got) == log_of(connection, layout)
+    assert len(connection.streams) > 5
+    assert told
+
+
+def test_a_later_launcher_goes_on_at_its_offset(connection: Any, layout: RemoteLayout, job: Any) -> None:
+    remote_agent.start(connection, layout, job(BURSTS))
+    first = stream.follow(lambda: connection, layout)
+    got = next(first)
+    first.close()
+    got += b"".join(stream.follow(lambda: connection, layout, offset=len(got)))
+    assert got == log_of(connection, layout)
+
+
+def test_following_a_job_that_ended_long_ago(connection: Any, layout: RemoteLayout, job: Any) -> None:
+    remote_agent.start(connection, layout, job("echo hello"))
+    assert list(stream.follow(lambda: connection, layout)) == [b"hello\n"]
+    follower = stream.follow(lambda: connection, layout, offset=6)
+    assert list(follower) == []
+    assert follower.report.exit_status == 0
+
+
+def test_reading_what_there_is(
+    connection: Any, layout: RemoteLayout, job: Any, eventually: Callable[..., None]
+) -> None:
+    remote_agent.start(connection, layout, job('seq 100000; touch "$GPURUN_OUTPUT_DIR/ready"; sleep 60'))
+    eventually((connection.home / layout.output / "ready").exists)
+    began = time.monotonic()
+    assert stream.read(connection, layout, offset=2).startswith(b"2\n3\n")
+    assert stream.read(connection, layout, offset=0) == log_of(connection, layout)
+    assert time.monotonic() - began < 3
+
+
+def test_a_log_shorter_than_what_came_home_is_told(connection: Any, layout: RemoteLayout, job: Any) -> None:
+    remote_agent.start(connection, layout, job("echo hello"))
+    with pytest.raises(TransferError, match="fewer than the 1000"):
+        list(stream.follow(lambda: connection, layout, offset=1000))
+
+
+def test_a_silent_line_is_left_for_another(
+    connection: Any, layout: RemoteLayout, job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote_agent.start(connection, layout, job("echo one; sleep 2; echo two"))
+    told: list[RemoteError] = []
+
+    def on_lost(error: RemoteError) -> None:
+        told.append(error)
+        monkeypatch.setattr(stream, "SILENCE_LIMIT_S", 15.0)
+
+    follower = stream.follow(lambda: connection, layout, on_lost=on_lost)
+    assert next(follower) == b"one\n"
+    # The network falls silent: nothing is reset, nothing comes.
+    connection.streams[-1].process.send_signal(signal.SIGSTOP)
+    monkeypatch.setattr(stream, "SILENCE_LIMIT_S", 0.5)
+    assert b"".join(follower) == b"two\n"
+    assert len(told) == 1
+
+
+def test_the_agent_breaks_its_silence(connection: Any, layout: RemoteLayout, job: Any) -> None:
+    from launcher import agent
+
+    assert agent.HEARTBEAT_S * 3 < stream.SILENCE_LIMIT_S
+    remote_agent.start(connection, layout, job("sleep 60"))
+    stop = threading.Event()
+    told: list[RemoteError] = []
+    began = time.monotonic()
+    follower = stream.follow(lambda: connection, layout, on_lost=told.append, stop=stop)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream, "SILENCE_LIMIT_S", agent.HEARTBEAT_S + 1.5)
+        threading.Timer(agent.HEARTBEAT_S + 2.5, stop.set).start()
+        assert list(follower) == []
+    assert time.monotonic() - began > agent.HEARTBEAT_S + 2
+    assert told == []
+
+
+def test_stop_ends_it_at_once(connection: Any, layout: RemoteLayout, job: Any) -> None:
+    remote_agent.start(connection, layout, job("echo on; sleep 60"))
+    stop = threading.Event()
+    follower = stream.follow(lambda: connection, layout, stop=stop)
+    assert next(follower) == b"on\n"
+    threading.Timer(0.2, stop.set).start()
+    began = time.monotonic()
+    assert list(follower) == []
+    assert time.monotonic() - began < 3
+    assert remote_agent.report(connection, layout).state == "running"
+
+
+def test_no_more_connections_is_the_end(connection: Any, layout: RemoteLayout, job: Any) -> None:
+    remote_agent.start(connection, layout, job("echo on; sleep 60"))
+    lines = iter([connection])
+
+    def connect() -> Any:
+        try:
+            return next(lines)
+        except StopIteration:
+            raise HostUnreachable("gone for good") from None
+
+    follower = stream.follow(connect, layout)
+    assert next(follower) == b"on\n"
+    connection.streams[-1].cut()
+    with pytest.raises(HostUnreachable, match="gone for good"):
+        next(follower)
+
+
+def test_an_agent_that_cannot_serve_is_not_called_for_ever(
+    connection: Any, layout: RemoteLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "CUTS_LIMIT", 3)
+    remote_agent.install(connection, layout)
+    for agent in (connection.home / "gpurun").glob("agent-*.py"):
+        agent.write_text("import os\nos.write(1, b'gpurun-agent 1\\n')\nos.kill(os.getpid(), 9)\n")
+    with pytest.raises(HostUnreachable):
+        list(stream.follow(lambda: connection, layout))
+
+
+def test_following_renews_the_lease(
+    connection: Any, layout: RemoteLayout, job: Any, eventually: Callable[..., None]
+) -> None:
+    remote_agent.start(connection, layout, job("sleep 2", lease_s=5.0))
+    lease = connection.home / layout.home / "lease"
+    first = json.loads(lease.read_text())
+    list(stream.follow(lambda: connection, layout, lease_s=900.0))
+    assert json.loads(lease.read_text()) > first + 800
+
+
+def test_a_follower_leaves_no_thread_and_no_process(connection: Any, layout: RemoteLayout, job: Any) -> None:
+    before = threading.active_count()
+    remote_agent.start(connection, layout, job("echo a; echo b"))
+    list(stream.follow(lambda: connection, layout))
+    assert threading.active_count() == before
+    assert connection.streams[-1].process.poll() is not None
+
+
+def test_a_flood_comes_whole(connection: Any, layout: RemoteLayout, job: Any, tmp_path: Path) -> None:
+    remote_agent.start(connection, layout, job("yes 'epoch 12 step 1 loss 0.12345' | head -c 30000000"))
+    size = sum(len(data) for data in stream.follow(lambda: connection, layout))
+    assert size == 30_000_000
