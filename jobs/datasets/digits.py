@@ -7,7 +7,7 @@ part of it). The file is read where scikit-learn keeps it: importing scikit-lear
 from __future__ import annotations
 
 import gzip
-import importlib.util
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ def stratified(labels: NDArray[np.int64], share: float, random: np.random.Genera
 
 
 def _file() -> Path:
-    package = importlib.util.find_spec("sklearn")
+    package = PathFinder.find_spec("sklearn")  # unlike importlib.util, it does not look into sys.modules
     if package is None or not package.submodule_search_locations:
         raise JobError("the bundled digits need scikit-learn: pip install scikit-learn, or give --data PATH")
     path = Path(package.submodule_search_locations[0], "datasets", "data", "digits.csv.gz")
