@@ -101,6 +101,13 @@ class Region:
         """Wait for a state, as a client of EC2 must."""
         return self.wait(lambda: self.instance(instance_id), lambda shown: shown["State"]["Name"] == state)
 
+    def end_all(self) -> None:
+        alive = [each["InstanceId"] for each in self.instances() if each["State"]["Name"] not in GONE]
+        if alive:
+            self.ec2.terminate_instances(InstanceIds=alive)
+        for instance_id in alive:
+            self.until(instance_id, "terminated")
+
     @staticmethod
     def wait(look: Callable[[], Any], good: Callable[[Any], bool], timeout_s: float = 20.0) -> Any:
         deadline = time.monotonic() + timeout_s
@@ -124,14 +131,25 @@ def clients() -> Iterator[dict[tuple[str, str], Any]]:
 
 
 @pytest.fixture
+def region_of() -> Iterator[Callable[[Sandbox], Region]]:
+    """A region of any sandbox."""
+    made: list[Region] = []
+
+    def region(sandbox: Sandbox) -> Region:
+        made.append(Region(sandbox=sandbox, admin=SandboxClient(sandbox.endpoint_url)))
+        return made[-1]
+
+    yield region
+    for place in made:
+        for client in place.clients.values():
+            client.close()
+
+
+@pytest.fixture
 def region(sandbox_none: Sandbox, clients: dict[tuple[str, str], Any]) -> Iterator[Region]:
     admin = SandboxClient(sandbox_none.endpoint_url)
     place = Region(sandbox=sandbox_none, admin=admin, clients=clients)
     yield place
     admin.clear_faults()
     admin.settings(**DEFAULTS, quotas=dict.fromkeys(admin.settings()["quotas"], 1152.0), enabled_regions=[])
-    alive = [each["InstanceId"] for each in place.instances() if each["State"]["Name"] not in GONE]
-    if alive:
-        place.ec2.terminate_instances(InstanceIds=alive)
-        for instance_id in alive:
-            place.until(instance_id, "terminated")
+    place.end_all()

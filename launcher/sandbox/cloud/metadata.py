@@ -43,7 +43,7 @@ def _new_token(guest: Guest, method: str, headers: dict[str, str]) -> MetadataAn
     ttl = headers.get(_TTL, "")
     if method != "PUT":
         return MetadataAnswer(status=405, body=b"Method Not Allowed")
-    if not ttl.isdigit() or not 1 <= int(ttl) <= _MAX_TTL_S:
+    if not (ttl.isascii() and ttl.isdecimal()) or not 1 <= int(ttl) <= _MAX_TTL_S:
         return MetadataAnswer(status=400, body=b"Bad Request")
     token = secrets.token_urlsafe(32)
     guest.tokens[token] = time.monotonic() + int(ttl)
