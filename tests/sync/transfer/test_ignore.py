@@ -75,8 +75,8 @@ def test_gpurunignore_replaces_gitignore(tmp_path: Path) -> None:
 
 
 def test_caches_environments_and_results_never_go_up(tmp_path: Path) -> None:
-    out = [".git/config", "__pycache__/m.pyc", "p/__pycache__/m.pyc", ".venv/lib/x.py", "env of mine/lib/x.py",
-           "node_modules/x.js", "runs/old/weights.npz", ".DS_Store", ".mypy_cache/x", ".ipynb_checkpoints/x"]  # fmt: skip
+    caches = ["__pycache__/m.pyc", "p/__pycache__/m.pyc", ".mypy_cache/x", ".ipynb_checkpoints/x", "node_modules/x.js"]
+    out = [*caches, ".git/config", ".venv/lib/x.py", "env of mine/lib/x.py", "runs/old/weights.npz", ".DS_Store"]
     make(tmp_path, "train.py", "p/runs/kept.txt", *out)
     for environment in (".venv", "env of mine"):
         (tmp_path / environment / "pyvenv.cfg").write_text("home = /usr/bin\n")

@@ -155,7 +155,8 @@ def test_a_manifest_survives_the_journey_or_is_refused(entries: list[FileEntry])
     )
 )
 def test_nonsense_is_refused_in_our_own_words(value: object) -> None:
-    try:
-        assert isinstance(manifest.from_json(value), Manifest)
-    except TransferError as error:
-        assert "the machine sent" in error.message
+    if value in ([], {}, ""):
+        assert manifest.from_json(value) == Manifest(entries=())
+        return
+    with pytest.raises(TransferError, match="the machine sent"):
+        manifest.from_json(value)

@@ -230,7 +230,7 @@ def test_a_disk_that_fills_up_there_is_told_and_does_not_hang(
 
     push(connection, fill(tmp_path / "warm", {"x": b""}), RemoteLayout("warm").code)
     monkeypatch.setattr(connection, "open", narrow)
-    with pytest.raises(TransferError, match="on the machine: .*File too large") as caught:
+    with pytest.raises(TransferError, match=r"on the machine: .*File too large") as caught:
         push(connection, root, layout.code)
     assert "df -h" in caught.value.hint
     assert not there.exists()
