@@ -132,7 +132,7 @@ def _raw_terminal(on_terminal: bool) -> Iterator[Callable[[], bool]]:
     before = termios.tcgetattr(0)
     handler = signal.signal(signal.SIGWINCH, lambda _number, _frame: changed.set())
     try:
-        tty.setraw(0)
+        tty.setraw(0, termios.TCSADRAIN)  # what was typed ahead is kept
         yield resized
     finally:
         signal.signal(signal.SIGWINCH, handler)

@@ -80,6 +80,7 @@ def secured(
 def _drop(transport: paramiko.Transport) -> None:
     hang_up(transport)
     transport.close()
+    transport.sock.close()  # which close() leaves open where negotiation had not begun
 
 
 def _negotiate(transport: paramiko.Transport, hop: Hop, pinned: Sequence[HostKey], deadline: float) -> None:
