@@ -13,7 +13,7 @@ from launcher.aws import instances, network, regions, template
 from launcher.aws import tags as tagging
 from launcher.aws.faults import code_of
 from launcher.domain import TAG_RUN
-from launcher.errors import SpecError
+from launcher.errors import CredentialsError, GpurunError, NotPermitted, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -45,6 +45,16 @@ class Orphan:
     tags: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What was found in all regions, and which would not be searched."""
+
+    orphans: tuple[Orphan, ...]
+    """In the order in which they can be removed."""
+    refused: dict[str, str]
+    """Region -> what it said."""
+
+
 def find(aws: Aws) -> list[Orphan]:
     """All that carries a run's tag in this region, in the order in which it can be removed.
 
@@ -56,11 +66,33 @@ def find(aws: Aws) -> list[Orphan]:
 
 
 def find_everywhere(aws: Aws) -> list[Orphan]:
-    """The same in every region that the account has enabled."""
-    names = regions.enabled(aws)
+    """The same in every region that the account may use; see `survey` for those that would not be searched."""
+    return list(survey(aws).orphans)
+
+
+def survey(aws: Aws) -> Survey:
+    """Search every enabled region.
+
+    A region that refuses us (organisations close regions by policy) is named in the answer; any other failure, and a
+    refusal by the home region, is raised: what was not searched must not look clean.
+    """
+    names = sorted({aws.region, *regions.enabled(aws)})
     with ThreadPoolExecutor(THREADS) as pool:
-        found = [each for part in pool.map(lambda region: find(aws.at(region)), names) for each in part]
-    return sorted(found, key=lambda each: (KINDS.index(each.kind), each.region, each.run_id, each.id))
+        outcomes = dict(zip(names, pool.map(lambda region: _look(aws.at(region)), names), strict=True))
+    home = outcomes[aws.region]
+    if isinstance(home, GpurunError):
+        raise home
+    found = [each for outcome in outcomes.values() if isinstance(outcome, list) for each in outcome]
+    found.sort(key=lambda each: (KINDS.index(each.kind), each.region, each.run_id, each.id))
+    refused = {name: outcome.message for name, outcome in outcomes.items() if isinstance(outcome, GpurunError)}
+    return Survey(orphans=tuple(found), refused=refused)
+
+
+def _look(aws: Aws) -> list[Orphan] | GpurunError:
+    try:
+        return find(aws)
+    except (NotPermitted, CredentialsError) as refusal:
+        return refusal
 
 
 def remove(aws: Aws, orphan: Orphan) -> None:

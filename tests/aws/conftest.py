@@ -144,6 +144,8 @@ class Middleware:
         if not action:
             self.cloud.intercept("s3", {})
             return self.app(environ, start_response)
+        scope = environ.get("HTTP_AUTHORIZATION", "").split("/")
+        parameters["signed_for"] = scope[2] if len(scope) > 2 else ""
         instead = self.cloud.intercept(action, parameters)
         if instead is None and action not in self.cloud.lose_reply:
             return self.app(environ, start_response)

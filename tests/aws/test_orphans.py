@@ -1,7 +1,7 @@
 import pytest
 
 from launcher.aws import fleet, keypair, network, orphans, permissions, template
-from launcher.errors import SpecError
+from launcher.errors import ProvisionError, SpecError
 
 TAGS = {"gpurun:run": "r1", "gpurun:deadline": "2026-11-20T00:00:00Z", "Name": "gpurun r1"}
 
@@ -67,7 +67,9 @@ def test_removing_what_is_gone_is_harmless(aws, image, offer):
     assert orphans.find(aws) == []
 
 
-def test_every_region_is_searched(aws, cloud):
+@pytest.fixture
+def two_regions(cloud):
+    """Two enabled regions and one that is not."""
     items = "".join(
         f"<item><regionName>{name}</regionName><optInStatus>{status}</optInStatus></item>"
         for name, status in (
@@ -76,13 +78,14 @@ def test_every_region_is_searched(aws, cloud):
             ("af-south-1", "not-opted-in"),
         )
     )
-    cloud.answer(
-        "DescribeRegions",
-        lambda _: (
-            200,
-            f"<DescribeRegionsResponse xmlns='http://ec2.amazonaws.com/doc/2016-11-15/'><regionInfo>{items}</regionInfo></DescribeRegionsResponse>",
-        ),
+    body = (
+        "<DescribeRegionsResponse xmlns='http://ec2.amazonaws.com/doc/2016-11-15/'>"
+        f"<regionInfo>{items}</regionInfo></DescribeRegionsResponse>"
     )
+    cloud.answer("DescribeRegions", lambda _: (200, body))
+
+
+def test_every_region_is_searched(aws, two_regions):
     for region, run_id in (("us-east-1", "r1"), ("eu-west-1", "r2")):
         keypair.import_key(aws.at(region), run_id=run_id, public_line=permissions.PUBLIC_KEY.decode(), tags=TAGS)
     found = orphans.find_everywhere(aws)
@@ -92,6 +95,31 @@ def test_every_region_is_searched(aws, cloud):
     ]
     orphans.remove_all(aws, found)
     assert orphans.find_everywhere(aws) == []
+
+
+def refuse_in(cloud, region, code, status=403):
+    """Let DescribeVolumes fail in one region, which the signature names."""
+    cloud.answer(
+        "DescribeVolumes",
+        lambda asked: (status, cloud.error_xml(code, "no")) if asked["signed_for"] == region else None,
+    )
+
+
+@pytest.mark.parametrize("code", ["UnauthorizedOperation", "AuthFailure"])
+def test_a_region_that_refuses_us_is_named_and_the_others_are_searched(aws, cloud, two_regions, code):
+    keypair.import_key(aws, run_id="r1", public_line=permissions.PUBLIC_KEY.decode(), tags=TAGS)
+    refuse_in(cloud, "eu-west-1", code)
+    survey = orphans.survey(aws)
+    assert [each.run_id for each in survey.orphans] == ["r1"]
+    assert list(survey.refused) == ["eu-west-1"]
+    assert list(survey.orphans) == orphans.find_everywhere(aws)
+
+
+@pytest.mark.parametrize(("region", "code"), [("us-east-1", "UnauthorizedOperation"), ("eu-west-1", "InternalFailure")])
+def test_what_was_not_searched_does_not_look_clean(aws, cloud, two_regions, region, code):
+    refuse_in(cloud, region, code, 400)
+    with pytest.raises(ProvisionError):
+        orphans.find_everywhere(aws)
 
 
 def test_a_kind_that_is_not_ours(aws):
