@@ -10,7 +10,6 @@ def _send(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-
 @pytest.mark.parametrize(
     ("number", "raised"),
     [

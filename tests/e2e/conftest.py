@@ -98,7 +98,9 @@ class Laptop:
             return []
         book = sqlite3.connect(f"file:{self.state.ledger}?mode=ro", uri=True, timeout=5)
         try:
-            return [(kind, json.loads(data)) for kind, data in book.execute("SELECT kind, data FROM events ORDER BY 1=1")]
+            return [
+                (kind, json.loads(data)) for kind, data in book.execute("SELECT kind, data FROM events ORDER BY 1=1")
+            ]
         except sqlite3.OperationalError:  # not made yet
             return []
         finally:
@@ -112,9 +114,7 @@ class Laptop:
             time.sleep(0.01)
 
     def wait_for_event(self, kind: str, timeout_s: float = 30, **wanted: str) -> None:
-        self.wait_for(
-            lambda: any(k == kind and wanted.items() <= data.items() for k, data in self.events()), timeout_s
-        )
+        self.wait_for(lambda: any(k == kind and wanted.items() <= data.items() for k, data in self.events()), timeout_s)
 
     def instances(self, *states: str) -> list[dict]:
         """What EC2 says of this laptop's machines, asked by plain boto3."""

@@ -7,7 +7,9 @@ import sys
 import pexpect
 import pytest
 
-WAITING = "trap 'echo saved > $GPURUN_OUTPUT_DIR/checkpoint.txt; exit 0' TERM\necho begun\nwhile :; do sleep 0.05; done\n"
+WAITING = (
+    "trap 'echo saved > $GPURUN_OUTPUT_DIR/checkpoint.txt; exit 0' TERM\necho begun\nwhile :; do sleep 0.05; done\n"
+)
 PHASES = ["provision", "boot", "connect", "sync", "run"]
 
 

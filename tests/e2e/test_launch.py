@@ -123,9 +123,7 @@ def test_hostile_weights_are_refused_and_named(laptop):
 
 
 def test_secrets_reach_the_job_and_rest_nowhere(laptop):
-    (laptop.work / "gpurun.yaml").write_text(
-        "name: secretive\nrun: echo ${#TOKEN}\ndevice: cpu\nsecrets: [TOKEN]\n"
-    )
+    (laptop.work / "gpurun.yaml").write_text("name: secretive\nrun: echo ${#TOKEN}\ndevice: cpu\nsecrets: [TOKEN]\n")
     done = laptop.gpurun("launch", "--sandbox", TOKEN="s3cr3t-value-of-mine")
     assert done.stdout == "20\n", done.stderr
     for path in laptop.home.rglob("*"):
@@ -134,7 +132,9 @@ def test_secrets_reach_the_job_and_rest_nowhere(laptop):
 
 
 def test_an_independent_client_sees_one_safe_machine_and_then_none(laptop):
-    process = laptop.start("launch", "--sandbox", laptop.job("while [ ! -e stop ]; do sleep 0.05; done\n"), "--disk", "60")
+    process = laptop.start(
+        "launch", "--sandbox", laptop.job("while [ ! -e stop ]; do sleep 0.05; done\n"), "--disk", "60"
+    )
     laptop.wait_for_event("job.started")
     aws = Aws(laptop.cloud.account)
     (instance,) = laptop.instances("running")
@@ -171,7 +171,9 @@ def test_plain_ssh_scp_and_rsync_reach_the_run_by_its_name(laptop, tool):
 
     if shutil.which(tool) is None:
         pytest.skip(f"{tool} is not on this machine")
-    process = laptop.start("launch", "--sandbox", laptop.job("while [ ! -e stop ]; do sleep 0.05; done\n"), "--name", "reach")
+    process = laptop.start(
+        "launch", "--sandbox", laptop.job("while [ ! -e stop ]; do sleep 0.05; done\n"), "--name", "reach"
+    )
     laptop.wait_for_event("job.started")
     config = str(laptop.state.ssh_config)
     (laptop.work / "local.txt").write_text("from the laptop\n")
@@ -184,9 +186,7 @@ def test_plain_ssh_scp_and_rsync_reach_the_run_by_its_name(laptop, tool):
     done = subprocess.run(commands[tool], cwd=laptop.work, stdin=source, capture_output=True, text=True, check=False)
     source.close()
     assert done.returncode == 0, done.stderr
-    effective = subprocess.run(
-        ["ssh", "-F", config, "-G", "reach"], capture_output=True, text=True, check=True
-    ).stdout
+    effective = subprocess.run(["ssh", "-F", config, "-G", "reach"], capture_output=True, text=True, check=True).stdout
     assert "stricthostkeychecking true" in effective or "stricthostkeychecking yes" in effective
     read = subprocess.run(["ssh", "-F", config, "reach", "cat there.txt"], capture_output=True, text=True, check=False)
     assert read.stdout == "from the laptop\n"

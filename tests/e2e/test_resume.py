@@ -39,7 +39,9 @@ def _kill_at(laptop, kind: str, wanted: dict) -> None:
     process.wait()
 
 
-@pytest.mark.parametrize(("kind", "wanted"), MOMENTS, ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else value)
+@pytest.mark.parametrize(
+    ("kind", "wanted"), MOMENTS, ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else value
+)
 def test_killed_at_any_moment_status_is_true_and_resume_brings_it_home(laptop, kind, wanted):
     _kill_at(laptop, kind, wanted)
     (run,) = laptop.runs()
