@@ -27,6 +27,4 @@ class OfferCache:
         """Keep the text, fetched now, in the place of an older one."""
         row = (key, text, time_text(datetime.now(UTC)))
         with self._database.write() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO offer_cache (key, text, fetched_at) VALUES (?, ?, ?)", row
-            )
+            connection.execute("INSERT OR REPLACE INTO offer_cache (key, text, fetched_at) VALUES (?, ?, ?)", row)

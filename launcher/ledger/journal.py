@@ -71,9 +71,7 @@ class Ledger:
             try:
                 connection.execute(_INSERT_RUN, row)
             except sqlite3.IntegrityError as fault:
-                raise LedgerError(
-                    f"run {run.run_id} is in the ledger already", hint="launch again"
-                ) from fault
+                raise LedgerError(f"run {run.run_id} is in the ledger already", hint="launch again") from fault
 
     def get(self, run_id: str) -> RunRecord:
         """The run with exactly this id; raises `SpecError` where there is none."""
@@ -92,8 +90,7 @@ class Ledger:
     def list(self, active_only: bool = False, limit: int | None = None) -> tuple[RunRecord, ...]:
         """Runs, newest first."""
         rows = self._database.read(
-            "SELECT * FROM runs WHERE NOT ? OR status NOT IN (?, ?, ?)"
-            " ORDER BY created_at DESC, rowid DESC LIMIT ?",
+            "SELECT * FROM runs WHERE NOT ? OR status NOT IN (?, ?, ?) ORDER BY created_at DESC, rowid DESC LIMIT ?",
             active_only,
             *_FINAL,
             -1 if limit is None else limit,
@@ -165,8 +162,7 @@ class Ledger:
     def open_resources(self, run_id: str | None = None) -> tuple[ResourceRecord, ...]:
         """What may still exist in the cloud, oldest first, of one run or of all."""
         rows = self._database.read(
-            "SELECT * FROM resources WHERE released_at IS NULL AND (? IS NULL OR run_id = ?)"
-            " ORDER BY resource_id",
+            "SELECT * FROM resources WHERE released_at IS NULL AND (? IS NULL OR run_id = ?) ORDER BY resource_id",
             run_id,
             run_id,
         )
@@ -218,9 +214,7 @@ def _set(
     connection.execute(f"UPDATE runs SET {assignments} WHERE run_id = ?", (*values, run_id))  # noqa: S608 - checked columns
 
 
-def _add_event(
-    connection: sqlite3.Connection, run_id: str, kind: str, data: Mapping[str, object], at: datetime
-) -> int:
+def _add_event(connection: sqlite3.Connection, run_id: str, kind: str, data: Mapping[str, object], at: datetime) -> int:
     row = (run_id, time_text(at), kind, json.dumps(dict(data), default=str))
     cursor = connection.execute("INSERT INTO events (run_id, at, kind, data) VALUES (?, ?, ?, ?)", row)
     return int(cursor.lastrowid or 0)

@@ -37,9 +37,7 @@ def choose(text: str | None, known: Sequence[tuple[RunId, str]]) -> RunId:
     if text in {None, "", "last"}:
         return known[0][0]
     wanted = str(text)
-    exact = [run_id for run_id, name in known if wanted == run_id] or [
-        i for i, name in known if name == wanted
-    ]
+    exact = [run_id for run_id, name in known if wanted == run_id] or [i for i, name in known if name == wanted]
     if exact:
         return exact[0]
     return _by_prefix(wanted, known)
