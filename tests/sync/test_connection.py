@@ -637,10 +637,10 @@ def test_a_cut_network_is_noticed_and_a_new_line_goes_on(sshd) -> None:
 @pytest.mark.usefixtures("hasty_watch")
 def test_a_slow_upload_is_no_dead_line(sshd) -> None:
     """The answers wait behind what is still to be sent; that it moves is answer enough."""
-    with Relay(sshd.port, bytes_per_s=150_000) as relay, connected(sshd, port=relay.port) as connection:
+    with Relay(sshd.port, bytes_per_s=40_000) as relay, connected(sshd, port=relay.port) as connection:
         stream = connection.open("wc -c")
-        stream.write(bytes(600_000))
-        assert stream.finish().stdout.strip() == b"600000"
+        stream.write(bytes(200_000))
+        assert stream.finish().stdout.strip() == b"200000"
 
 
 class Relay:
