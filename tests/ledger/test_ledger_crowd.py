@@ -116,3 +116,23 @@ def test_only_one_of_two_moves_that_exclude_each_other_wins(path, make_run):
     with ThreadPoolExecutor(2) as pool:
         won = list(pool.map(move, [RunStatus.SUCCEEDED, RunStatus.CANCELLED]))
     assert sorted(won) == [False, True]
+
+
+def test_an_opener_that_is_told_locked_without_waiting_tries_again(path, make_run, monkeypatch):
+    """SQLite's answer to some of several first openers, too rare to be provoked: one of 800."""
+    refusals = ["first", "second"]
+
+    class Refusing(sqlite3.Connection):
+        def execute(self, sql, *values):
+            if "journal_mode" in sql and refusals:
+                refusals.pop()
+                fault = sqlite3.OperationalError("database is locked")
+                fault.sqlite_errorcode = sqlite3.SQLITE_BUSY
+                raise fault
+            return super().execute(sql, *values)
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: connect(*a, **k, factory=Refusing))
+    with Ledger.open(path) as ledger:
+        ledger.create(make_run())
+    assert refusals == []
