@@ -373,12 +373,12 @@ def stage_of(root: str) -> str:
     return os.path.join(os.path.dirname(root), f".staging-{os.path.basename(root)}")
 
 
-def free_disk(wire: Wire, request: Json) -> Json:  # noqa: ARG001  (every operation takes both)
+def free_disk(_wire: Wire, request: Json) -> Json:
     """Bytes that may still be written there."""
     return {"free_bytes": free_bytes(at_home(request["root"]))}
 
 
-def pushed(wire: Wire, request: Json) -> Json:  # noqa: ARG001
+def pushed(_wire: Wire, request: Json) -> Json:
     """What lies in a folder of all that was pushed into it, what is staged for it, and the free disk."""
     root = at_home(request["root"])
     entries, _ = manifest_of(root, read_json(record_of(root)) or [])
@@ -690,7 +690,7 @@ def report_of(run: str) -> Json:
     return state
 
 
-def start(wire: Wire, request: Json) -> Json:  # noqa: ARG001
+def start(_wire: Wire, request: Json) -> Json:
     """Start the job under a supervisor and wait for its process number; a job that was started is left alone."""
     run = at_home(request["run"])
     paths = run_paths(run)
@@ -740,12 +740,12 @@ def start_supervisor(run: str, order: bytes) -> str:
     return "" if answer == b"running\n" else (answer.decode(errors="replace") or "it died at once")
 
 
-def report(wire: Wire, request: Json) -> Json:  # noqa: ARG001
+def report(_wire: Wire, request: Json) -> Json:
     """What there is to say of the job."""
     return {"report": report_of(at_home(request["run"]))}
 
 
-def renew(wire: Wire, request: Json) -> Json:  # noqa: ARG001
+def renew(_wire: Wire, request: Json) -> Json:
     """Push the lease's end off."""
     write_lease(at_home(request["run"]), request["lease_s"])
     return {}
@@ -756,7 +756,7 @@ def write_lease(run: str, lease_s: float) -> None:
     write_atomically(run_paths(run)["lease"], json.dumps(time.time() + lease_s))
 
 
-def send_signal(wire: Wire, request: Json) -> Json:  # noqa: ARG001
+def send_signal(_wire: Wire, request: Json) -> Json:
     """Ask the supervisor to end the job; where it is dead, signal the job's process group itself."""
     run = at_home(request["run"])
     state = report_of(run)

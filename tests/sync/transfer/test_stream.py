@@ -208,3 +208,16 @@ def test_a_flood_comes_whole(connection: Any, layout: RemoteLayout, job: Any, tm
     remote_agent.start(connection, layout, job("yes 'epoch 12 step 1 loss 0.12345' | head -c 30000000"))
     size = sum(len(data) for data in stream.follow(lambda: connection, layout))
     assert size == 30_000_000
+
+
+def test_the_end_is_not_told_before_the_last_byte(tmp_path: Path) -> None:
+    # What the job writes between the tail's last look at the log and its look at the state.
+    (tmp_path / "log").write_bytes(b"last words")
+    (tmp_path / "state").write_text('{"state": "done", "exit_status": 0}')
+    with (tmp_path / "sent").open("wb", buffering=0) as sink:
+        tail = agent.Tail(agent.Wire(-1, sink.fileno()), str(tmp_path), 0)
+        assert not tail.ended()
+        assert tail.send_new()
+        assert tail.ended()
+        tail.close()
+    assert b"last words" in (tmp_path / "sent").read_bytes()
