@@ -92,7 +92,9 @@ class LocalConnection:
     def run(self, command: str, *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
         stream = self.open(command)
         try:
-            stream.write(stdin)
+            # A command that ends early shows by its status, as it does over SSH.
+            with contextlib.suppress(HostUnreachable):
+                stream.write(stdin)
             return stream.finish()
         finally:
             stream.close()
