@@ -23,3 +23,6 @@ class Body(Protocol):
 
     def fall(self) -> None:
         """Every process of it is gone when this returns; harmless when done twice."""
+
+    def hang_up(self) -> None:
+        """Nobody asks for events or connections any more."""

@@ -44,6 +44,7 @@ class SandboxHost:
             listeners = self._body.rise()
         except GpurunError:
             self.release()
+            self._body.hang_up()
             raise
         self._listeners = list(listeners.values())
         self._switchboard.answer(
@@ -91,6 +92,7 @@ class SandboxHost:
             elif event["event"] == "ending":
                 ending = Ending(event["how"])
         self._stop()
+        self._body.hang_up()
         if not self._expected.is_set():
             self._expected.set()
             self._machine.ended(ending)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -95,6 +96,10 @@ class LoopbackBody:
             "guest_variables": self._variables(metadata.getsockname()[1]),
         }
         self._environment = config["guest_variables"]
+        # A login shell reads /etc/profile, which sets another PATH: without the shims, with the laptop's shutdown.
+        for name in (".profile", ".zprofile"):
+            if not (self._home / name).exists():
+                (self._home / name).write_text(f"export PATH={shlex.quote(self._environment['PATH'])}\n")
         self._process, self._control = spawn(
             "plain", mark=self._mark, config=config, console=self._machine.folder / "console"
         )
@@ -138,6 +143,9 @@ class LoopbackBody:
         self._process.wait()
         kill_marked(lambda mark: mark == self._mark)
         self._process = None
+
+    def hang_up(self) -> None:
+        """Close the socket to the first process."""
         if self._control:
             self._control.close()
 

@@ -120,6 +120,9 @@ class NamespaceBody:
         elif self._process.poll() is None:
             self._process.kill()
         self._process.wait()
+
+    def hang_up(self) -> None:
+        """Close the socket to the first process."""
         if self._control:
             self._control.close()
 

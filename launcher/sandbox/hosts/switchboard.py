@@ -8,8 +8,6 @@ import socket
 import threading
 from collections.abc import Callable
 
-type_handler = Callable[[socket.socket, str], None]
-
 
 class Switchboard:
     """Listeners and who answers them; a handler gets the connected socket and the peer's address."""
@@ -28,7 +26,11 @@ class Switchboard:
     def answer(self, listener: socket.socket, handler: Callable[[socket.socket, str], None]) -> None:
         """Accept on `listener`, which must be listening, from now on."""
         listener.setblocking(False)
-        self._change(lambda: self._selector.register(listener, selectors.EVENT_READ, handler))
+
+        def add() -> None:
+            self._selector.register(listener, selectors.EVENT_READ, (listener, handler))
+
+        self._change(add)
 
     def hang_up(self, listener: socket.socket) -> None:
         """Close `listener`; when this returns it is closed."""
@@ -73,12 +75,11 @@ class Switchboard:
             change()
 
     def _accept(self, key: selectors.SelectorKey) -> None:
-        listener = key.fileobj
-        assert isinstance(listener, socket.socket)
+        listener, handler = key.data
         try:
             line, peer = listener.accept()
         except OSError:
             # The peer hung up between the event and the call, or descriptors ran out: the next event tries again.
             return
         line.setblocking(True)
-        threading.Thread(target=key.data, args=(line, str(peer[0])), daemon=True).start()
+        threading.Thread(target=handler, args=(line, str(peer[0])), daemon=True).start()

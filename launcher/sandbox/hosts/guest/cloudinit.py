@@ -197,6 +197,6 @@ def run_script(user_data: bytes, places: Places) -> None:
 def _run(argv: list[str], places: Places) -> None:
     started = time.monotonic()
     environment = {**os.environ, "INSTANCE_ID": fetch(places, "meta-data/instance-id").decode()}
-    status = os.spawnvpe(os.P_WAIT, argv[0], argv, environment)
+    status = os.spawnvpe(os.P_WAIT, argv[0], argv, environment)  # noqa: S606 - a shell is not wanted
     if status:
         say(f"{argv[-1][:200]!r} ended with {status} after {time.monotonic() - started:.1f} s")

@@ -59,7 +59,7 @@ def _show_folder(source: Path, target: Path, layers: Path, changes: Changes) -> 
 
 
 def _overlay(source: Path, target: Path, layers: Path, changes: Changes) -> None:
-    number = len(os.listdir(layers))
+    number = sum(1 for _ in layers.iterdir())
     lower, upper, work = (layers / f"{number}.{role}" for role in ("lower", "upper", "work"))
     lower.symlink_to(source)
     upper.mkdir(mode=0o755)
@@ -95,7 +95,8 @@ def _make_folders(source: Path, upper: Path, path: str) -> None:
 def _show_parts(source: Path, target: Path, layers: Path, changes: Changes) -> None:
     for path in changes.folders:
         (target / path).mkdir(parents=True, exist_ok=True)
-    for name in sorted(set(os.listdir(source)) - changes.hidden - set(changes.files)):
+    names = {entry.name for entry in source.iterdir()}
+    for name in sorted(names - changes.hidden - set(changes.files)):
         part = source / name
         if part.is_symlink() or part.is_dir():
             show(part, target / name, layers, changes.below(name))

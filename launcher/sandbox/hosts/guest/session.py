@@ -15,6 +15,7 @@ import asyncssh
 
 CHUNK_BYTES = 1 << 17
 ACCEPTED = ("LANG", "LC_")
+END_OF_TRANSMISSION = b"\x04"
 
 
 class Session:
@@ -23,58 +24,57 @@ class Session:
     def __init__(self, process: asyncssh.SSHServerProcess[bytes], environment: dict[str, str], home: str) -> None:
         self._process = process
         self._home = home
-        self._environment = environment
+        self._environment = {"SHELL": "/bin/bash", **environment}
         self._child: asyncio.subprocess.Process | None = None
         self._terminal = -1
+        self._lost = False
 
     async def run(self) -> None:
         """Start the command, pump until it ended and its output is out, hand its status through."""
         try:
             if self._process.term_type:
-                await self._run_on_terminal()
+                await self._run_on_terminal(self._process.term_type)
             else:
                 await self._run_on_pipes()
         except (OSError, asyncssh.Error) as error:
-            self._complain(error)
-        finally:
-            if self._terminal >= 0:
-                os.close(self._terminal)
-
-    def _complain(self, error: Exception) -> None:
-        with contextlib.suppress(OSError):
-            self._process.stderr.write(f"{error}\n".encode())
-            self._process.exit(255)
+            with contextlib.suppress(OSError):
+                self._process.stderr.write(f"{error}\n".encode())
+                self._process.exit(255)
 
     async def _run_on_pipes(self) -> None:
         pipe = asyncio.subprocess.PIPE
-        self._child = await self._start(stdin=pipe, stdout=pipe, stderr=pipe, limit=CHUNK_BYTES)
-        feeding = asyncio.ensure_future(self._feed_pipe())
+        self._child = child = await self._start({}, stdin=pipe, stdout=pipe, stderr=pipe, limit=CHUNK_BYTES)
+        feeding = asyncio.ensure_future(self._feed_pipe(child.stdin))
         await asyncio.gather(
-            self._drain(self._child.stdout, self._process.stdout),
-            self._drain(self._child.stderr, self._process.stderr),
+            self._drain(child.stdout, self._process.stdout),
+            self._drain(child.stderr, self._process.stderr),
         )
-        await self._finish(feeding)
+        await self._finish(child, feeding)
 
-    async def _run_on_terminal(self) -> None:
+    async def _run_on_terminal(self, kind: str) -> None:
         self._terminal, inner = os.openpty()
         self._resize(*self._process.term_size)
         try:
-            self._child = await self._start(
-                stdin=inner, stdout=inner, stderr=inner, preexec_fn=_take_terminal, TERM=self._process.term_type or ""
+            self._child = child = await self._start(
+                {"TERM": kind}, stdin=inner, stdout=inner, stderr=inner, preexec_fn=_take_terminal
             )
         finally:
             os.close(inner)
-        os.set_blocking(self._terminal, False)
-        feeding = asyncio.ensure_future(self._feed_terminal())
-        await self._drain_terminal()
-        await self._finish(feeding)
+        reader = asyncio.StreamReader(CHUNK_BYTES)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(self._terminal, "rb", buffering=0)
+        )
+        feeding = asyncio.ensure_future(self._feed_terminal(transport))
+        # The last process on the terminal closing it reads as EIO (tty_ioctl(4)).
+        with contextlib.suppress(OSError):
+            await self._drain(reader, self._process.stdout)
+        await self._finish(child, feeding)
+        transport.close()
 
-    async def _start(self, **options: Any) -> asyncio.subprocess.Process:
-        shell = self._environment.get("SHELL", "/bin/bash")
-        command = self._process.command
+    async def _start(self, extra: dict[str, str], **options: Any) -> asyncio.subprocess.Process:
+        shell, command = self._environment["SHELL"], self._process.command
         argv = [shell, "-c", command] if command else [shell, "-l"]
-        asked = {k: v for k, v in self._process.env.items() if k.startswith(ACCEPTED)}
-        extra = {"TERM": options.pop("TERM")} if "TERM" in options else {}
+        asked = {name: value for name, value in self._process.env.items() if name.startswith(ACCEPTED)}
         return await asyncio.create_subprocess_exec(
             *argv,
             cwd=self._home,
@@ -86,12 +86,10 @@ class Session:
     def _facts(self) -> dict[str, str]:
         peer, own = self._process.get_extra_info("peername"), self._process.get_extra_info("sockname")
         line = f"{peer[0]} {peer[1]} {own[0]} {own[1]}" if peer and own else ""
-        shell = self._environment.get("SHELL", "/bin/bash")
-        return {"USER": "ubuntu", "LOGNAME": "ubuntu", "HOME": self._home, "SHELL": shell, "SSH_CONNECTION": line}
+        return {"USER": "ubuntu", "LOGNAME": "ubuntu", "HOME": self._home, "SSH_CONNECTION": line}
 
-    async def _finish(self, feeding: asyncio.Future[None]) -> None:
-        assert self._child is not None
-        status = await self._child.wait()
+    async def _finish(self, child: asyncio.subprocess.Process, feeding: asyncio.Future[None]) -> None:
+        status = await child.wait()
         feeding.cancel()
         with contextlib.suppress(OSError):
             if status >= 0:
@@ -100,36 +98,31 @@ class Session:
                 self._process.exit_with_signal(signal.Signals(-status).name.removeprefix("SIG"))
 
     async def _drain(self, source: asyncio.StreamReader | None, target: asyncssh.SSHWriter[bytes]) -> None:
-        assert source is not None
-        while data := await source.read(CHUNK_BYTES):
-            try:
+        while source and (data := await source.read(CHUNK_BYTES)):
+            # Once the caller hung up the output goes nowhere, but the command must not stand still on a full pipe.
+            with contextlib.suppress(OSError):
                 target.write(data)
                 await target.drain()
-            except OSError:
-                # The caller hung up: the pipe closes, and the command gets SIGPIPE as under sshd.
-                if self._child and (transport := getattr(self._child, "_transport", None)):
-                    for number in (1, 2):
-                        transport.get_pipe_transport(number).close()
-                return
 
-    async def _feed_pipe(self) -> None:
-        assert self._child is not None
-        assert self._child.stdin is not None
+    async def _feed_pipe(self, target: asyncio.StreamWriter | None) -> None:
+        if target is None:
+            return
         with contextlib.suppress(OSError):
             while data := await self._read():
-                self._child.stdin.write(data)
-                await self._child.stdin.drain()
-        self._child.stdin.close()
+                target.write(data)
+                await target.drain()
+        target.close()
 
-    async def _feed_terminal(self) -> None:
+    async def _feed_terminal(self, transport: asyncio.ReadTransport) -> None:
         while data := await self._read():
-            await self._write_terminal(data)
-        if self._process.channel.get_connection() is None or self._process.is_closing():
+            await self._type(data)
+        if self._lost or self._process.is_closing():
             self._signal(signal.SIGHUP)
+            transport.close()
         else:
-            await self._write_terminal(b"\x04")
+            await self._type(END_OF_TRANSMISSION)
 
-    async def _write_terminal(self, data: bytes) -> None:
+    async def _type(self, data: bytes) -> None:
         while data:
             try:
                 data = data[os.write(self._terminal, data) :]
@@ -137,24 +130,6 @@ class Session:
                 await asyncio.sleep(0.01)
             except OSError:
                 return
-
-    async def _drain_terminal(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            ready: asyncio.Future[None] = loop.create_future()
-            loop.add_reader(self._terminal, lambda: ready.done() or ready.set_result(None))
-            await ready
-            loop.remove_reader(self._terminal)
-            try:
-                data = os.read(self._terminal, CHUNK_BYTES)
-            except OSError:
-                # EIO: the last process on the terminal closed it (tty_ioctl(4)).
-                return
-            if not data:
-                return
-            with contextlib.suppress(OSError):
-                self._process.stdout.write(data)
-                await self._process.stdout.drain()
 
     async def _read(self) -> bytes:
         """The next of the caller's bytes; empty at the end. Signals and window sizes are obeyed on the way."""
@@ -164,10 +139,11 @@ class Session:
             except asyncssh.TerminalSizeChanged as change:
                 self._resize(change.width, change.height, change.pixwidth, change.pixheight)
             except asyncssh.SignalReceived as received:
-                self._signal(signal.Signals[f"SIG{received.signal}"])
+                self._signal(getattr(signal, f"SIG{received.signal}", signal.SIGTERM))
             except asyncssh.BreakReceived:
                 self._signal(signal.SIGINT)
-            except asyncssh.SoftEOFReceived:
+            except (asyncssh.Error, OSError):
+                self._lost = True
                 return b""
 
     def _signal(self, number: signal.Signals) -> None:

@@ -19,7 +19,7 @@ HOST_KEY = Path("/etc/ssh/ssh_host_ed25519_key")
 def start(messages: Messages, config: dict[str, Any]) -> None:
     """Start it beside this process, wait until it listens, and say so to the daemon."""
     if not HOST_KEY.exists() and shutil.which("ssh-keygen"):
-        os.spawnlp(os.P_WAIT, "ssh-keygen", "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(HOST_KEY))
+        os.spawnlp(os.P_WAIT, "ssh-keygen", "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(HOST_KEY))  # noqa: S606 - a shell is not wanted
     if not os.fork():
         os.setsid()
         if config["sshd"]:
@@ -32,7 +32,7 @@ def start(messages: Messages, config: dict[str, Any]) -> None:
 def _become_openssh(sshd: str) -> NoReturn:
     if rootless():
         become_ubuntu()
-    os.execv(sshd, [sshd, "-D", "-e", "-f", "/etc/ssh/sshd_config"])
+    os.execv(sshd, [sshd, "-D", "-e", "-f", "/etc/ssh/sshd_config"])  # noqa: S606 - a shell is not wanted
 
 
 def _become_ours(config: dict[str, Any]) -> NoReturn:
@@ -47,7 +47,7 @@ def _become_ours(config: dict[str, Any]) -> NoReturn:
         "authorized_keys": "/home/ubuntu/.ssh/authorized_keys",
         "environment": {**config["guest_variables"], "PATH": rootfs.PATH, "LANG": "C.UTF-8"},
     }
-    os.execv(rootfs.python(), ["python", "-I", "-c", START, str(Path(rootfs.GUEST_CODE).parent), json.dumps(own)])
+    os.execv(rootfs.python(), ["python", "-I", "-c", START, str(Path(rootfs.GUEST_CODE).parent), json.dumps(own)])  # noqa: S606 - a shell is not wanted
 
 
 def become_ubuntu() -> None:
