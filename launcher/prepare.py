@@ -8,7 +8,8 @@ from pathlib import Path
 from launcher.aws import storage
 from launcher.aws.client import Aws
 from launcher.domain import JobSpec
-from launcher.sync import ignore, manifest
+from launcher.ports import Reporter
+from launcher.sync import ignore, keys, manifest
 
 URL_LIFETIME_S = 6 * 3600
 
@@ -28,6 +29,17 @@ class Luggage:
         files = sum(len(scan.manifest.entries) for scan in scans)
         size_bytes = sum(scan.manifest.size_bytes for scan in scans)
         return f"{files} files, {size_bytes / 1e6:.1f} MB"
+
+
+def check_key(spec: JobSpec, reporter: Reporter) -> None:
+    """See that the user's own key can be used, repairing its permissions, before anything is bought.
+
+    Raises `SpecError` with the exact command where it cannot be repaired.
+    """
+    if spec.ssh.key is None:
+        return
+    for note in keys.inspect(spec.ssh.key).notes:
+        reporter.note(note)
 
 
 def pack(spec: JobSpec, aws: Aws) -> Luggage:

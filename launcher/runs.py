@@ -107,7 +107,7 @@ def create(
         reporter=reporter,
         phases=Phases(ledger, run_id, reporter),
     )
-    live.phases.enter("plan", at=planning_began)
+    live.phases.enter("plan", f"{len(plan.offers)} pools looked at", at=planning_began)
     return live
 
 

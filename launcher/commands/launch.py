@@ -38,6 +38,7 @@ def command(
     instance_type: Annotated[list[str] | None, typer.Option(help="Allowed type; repeatable.")] = None,
     gpu: Annotated[str | None, typer.Option(help="Kind and count, such as t4 or a10g:2.")] = None,
     region: Annotated[list[str] | None, typer.Option(help="Allowed region; repeatable.")] = None,
+    zone: Annotated[list[str] | None, typer.Option(help="Allowed zone; repeatable.")] = None,
     spot: Annotated[str | None, typer.Option(help="true, false or prefer.")] = None,
     image: Annotated[str | None, typer.Option(help="ami-..., name:PATTERN, tag:KEY=VALUE or ssm:/PATH.")] = None,
     disk: Annotated[str | None, typer.Option(help="Root disk, such as 100 GiB.")] = None,
@@ -63,6 +64,7 @@ def command(
         "instance_types": instance_type,
         "gpu": gpu,
         "regions": region,
+        "zones": zone,
         "spot": spot,
         "image": image,
         "disk": disk,
@@ -74,9 +76,10 @@ def command(
     }
     spec = read_spec(target, arguments or [], changes)
     account = session.account(sandbox=sandbox, profile=profile, region=region[0] if region else None)
-    from launcher import render
+    from launcher import prepare, render
 
     reporter = render.reporter(as_json=as_json)
+    prepare.check_key(spec, reporter)
     with session.ledger() as book:
         aws, plan = _plan(spec, account, book, reporter)
         _show(spec, plan, as_json=as_json, dry_run=dry_run)
@@ -107,7 +110,6 @@ def _plan(spec: JobSpec, account: Account, book: Ledger, reporter: Reporter) -> 
     from launcher import plan as planning
     from launcher.aws.client import Aws
 
-    reporter.phase("plan", spec.name)
     aws = Aws(account)
     return aws, planning.make(spec, aws, book.cache)
 

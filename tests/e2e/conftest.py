@@ -68,15 +68,16 @@ class Laptop:
 
     def start(self, *arguments: str, **env: str) -> subprocess.Popen:
         """Start a command and leave it running."""
-        process = subprocess.Popen(
-            [*self.command, *arguments],
-            cwd=self.work,
-            env=self.environment | env,
-            stdout=(self.home / "stdout").open("ab"),
-            stderr=(self.home / "stderr").open("ab"),
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        with (self.home / "stdout").open("ab") as out, (self.home / "stderr").open("ab") as err:
+            process = subprocess.Popen(
+                [*self.command, *arguments],
+                cwd=self.work,
+                env=self.environment | env,
+                stdout=out,
+                stderr=err,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
         self.started.append(process)
         return process
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from launcher.sandbox.client import Client
+from launcher.sandbox.client import SandboxClient
 
 HELLO = "echo hello\n"
 
@@ -14,7 +14,7 @@ HELLO = "echo hello\n"
 @pytest.fixture
 def torment(cloud):
     """The fault switches of the session's cloud, all off again afterwards."""
-    client = Client(cloud)
+    client = SandboxClient(cloud.endpoint_url)
     yield client
     client.clear_faults()
     client.settings(boot_delay_s=0.0)

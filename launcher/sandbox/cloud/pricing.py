@@ -32,7 +32,7 @@ def get_products(params: Mapping[str, Any]) -> dict[str, Any]:
     """GetProducts' answer."""
     if params.get("ServiceCode") != "AmazonEC2":
         return {"FormatVersion": "aws_v1", "PriceList": []}
-    wanted = {each["Field"]: each["Value"] for each in params.get("Filters", [])}
+    wanted = {each["Field"]: _values(each) for each in params.get("Filters", [])}
     found = [row for row in _rows(wanted) if _fits(row["product"]["attributes"], wanted)]
     start = int(params.get("NextToken") or 0)
     end = start + int(params.get("MaxResults") or _PAGE)
@@ -42,19 +42,29 @@ def get_products(params: Mapping[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def _fits(attributes: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
-    return all(str(attributes.get(name, "")).lower() == value.lower() for name, value in wanted.items())
+def _values(each: Mapping[str, str]) -> frozenset[str]:
+    """What a filter admits, in lower case: TERM_MATCH and EQUALS one value, ANY_OF several."""
+    values = each["Value"].split(",") if each["Type"] == "ANY_OF" else [each["Value"]]
+    return frozenset(value.lower() for value in values)
 
 
-def _rows(wanted: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _fits(attributes: Mapping[str, str], wanted: Mapping[str, frozenset[str]]) -> bool:
+    return all(str(attributes.get(name, "")).lower() in values for name, values in wanted.items())
+
+
+def _rows(wanted: Mapping[str, frozenset[str]]) -> Iterator[dict[str, Any]]:
     """Every product of the regions and types that can match."""
     for region, location in region_names().items():
-        if wanted.get("regionCode", region) != region or wanted.get("location", location) != location:
+        if not _admits(wanted, "regionCode", region) or not _admits(wanted, "location", location):
             continue
         for kind in catalogue.offered(region):
-            if wanted.get("instanceType", kind) == kind:
+            if _admits(wanted, "instanceType", kind):
                 for variant in _VARIANTS:
                     yield _row(kind, region, location, *variant)
+
+
+def _admits(wanted: Mapping[str, frozenset[str]], field: str, value: str) -> bool:
+    return field not in wanted or value.lower() in wanted[field]
 
 
 def _row(
