@@ -56,6 +56,8 @@ __all__ = [
 MAX_OVERRIDES = 300
 """Of one fleet (EC2 User Guide, "EC2 Fleet quotas")."""
 ATTEMPTS = 4
+REFUSALS = (NoCapacity, QuotaExceeded, PriceTooHigh, NotPermitted)
+"""After these AWS has surely made nothing."""
 GRAVITY: tuple[type[ProvisionError], ...] = (
     NotPermitted,
     QuotaExceeded,
@@ -75,7 +77,13 @@ def launch(aws: Aws, request: FleetRequest) -> Instance:
     template = create_template(aws, request)
     refusals: list[ProvisionError] = []
     for market, offers in markets:
-        answer = _create(aws, request, template, market, offers)
+        try:
+            answer = _create(aws, _call(request, template, market, offers))
+        except REFUSALS as refusal:
+            refusals.append(refusal)  # this market is closed to us; the other may not be
+            continue
+        if answer is None:
+            return _made_unheard(aws, request)
         for made in answer.get("Instances", []):
             return _pending(aws, request, made, offers)
         refusals.append(_refusal(answer.get("Errors", []), market, request))
@@ -103,14 +111,14 @@ def _markets(request: FleetRequest) -> list[tuple[Market, list[Offer]]]:
     return [(market, offers[:MAX_OVERRIDES]) for market, offers in by_market if offers]
 
 
-def _create(
-    aws: Aws, request: FleetRequest, template: str, market: Market, offers: Sequence[Offer]
-) -> CreateFleetResultTypeDef:
-    """Send the call, again with the same token where the reply was lost or says nothing of the request."""
-    call = _call(request, template, market, offers)
+def _create(aws: Aws, call: CreateFleetRequestTypeDef) -> CreateFleetResultTypeDef | None:
+    """Send the call, again with the same token where the reply was lost or says nothing of the request.
+
+    Gives `None` when no reply was ever heard: then AWS may or may not have acted.
+    """
     waits = backoff(first_s=0.2)
-    with aws.errors("launch the machine"):
-        for _ in range(ATTEMPTS - 1):
+    for _ in range(ATTEMPTS):
+        with aws.errors("launch the machine"):
             try:
                 return aws.launcher_ec2.create_fleet(**call)
             except LOST_REPLY:
@@ -119,7 +127,18 @@ def _create(
                 if code_of(error) not in PASSING:
                     raise
                 time.sleep(next(waits))
-        return aws.launcher_ec2.create_fleet(**call)
+    return None
+
+
+def _made_unheard(aws: Aws, request: FleetRequest) -> Instance:
+    """The machine that a call without a reply made, found by tag; no second one is asked for, in no market."""
+    for instance in find(aws, run_id=request.run_id):
+        if instance.state in {"pending", "running"}:
+            return instance
+    raise ProvisionError(
+        f"AWS did not answer the launch in {aws.region}, asked {ATTEMPTS} times, and no machine carries the run's tag",
+        hint=f"gpurun resume {request.run_id}, or gpurun down {request.run_id}",
+    )
 
 
 def _call(request: FleetRequest, template: str, market: Market, offers: Sequence[Offer]) -> CreateFleetRequestTypeDef:

@@ -230,12 +230,29 @@ def test_a_hiccup_is_asked_again_with_the_same_token(aws, request_for, cloud, co
     assert len(cloud.asked("CreateFleet")) == 2
 
 
-def test_a_hiccup_that_lasts_is_told(aws, request_for, cloud):
+def test_a_hiccup_that_lasts_is_told_and_the_other_market_is_not_asked(aws, request_for, offer, cloud):
     cloud.refuse("CreateFleet", "Unavailable", "down", 503)
     with pytest.raises(ProvisionError) as caught:
-        fleet.launch(aws, request_for())
-    assert caught.value.code == "Unavailable"
+        fleet.launch(aws, request_for(offer(), offer(market=ON_DEMAND)))
+    assert "gpurun resume r1" in caught.value.hint
     assert len(cloud.asked("CreateFleet")) == fleet.ATTEMPTS
+    assert len({call["ClientToken"] for call in cloud.asked("CreateFleet")}) == 1
+
+
+def test_a_machine_whose_birth_was_never_heard_of_is_found_by_its_tag(aws, request_for, offer, cloud):
+    asked = request_for(offer(), offer(market=ON_DEMAND))
+    made = fleet.launch(aws, asked)
+    cloud.refuse("CreateFleet", "Unavailable", "down", 503)
+    assert fleet.launch(aws, asked).instance_id == made.instance_id
+
+
+def test_a_market_whose_call_is_refused_leaves_the_other(aws, request_for, offer, cloud):
+    cloud.answer(
+        "CreateFleet",
+        lambda _: (400, cloud.error_xml("MaxSpotInstanceCountExceeded", "no")),
+        lambda _: None,
+    )
+    assert fleet.launch(aws, request_for(offer(), offer(market=ON_DEMAND))).market is ON_DEMAND
 
 
 def test_the_same_template_is_made_once(aws, request_for):
