@@ -349,7 +349,7 @@ class JobReport:
     """What the agent says of the job."""
 
     state: str
-    """absent, starting, running, done."""
+    """absent, starting, running, done, or lost: its supervisor died and it is over."""
     exit_status: int | None = None
     """As a shell gives it: 128 + N for signal N."""
     killed_by_memory: bool = False

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from launcher.domain import Manifest
-from launcher.errors import HostUnreachable
+from launcher.errors import HostUnreachable, RemoteError
 from launcher.live import LiveRun
-from launcher.sync import download
+from launcher.sync import download, remote_agent
 
 ATTEMPTS = 5
+RENEW_EVERY_S = 300.0
+"""Well within the results grace, which begins when the lease lapses."""
 LOG_NAME = "gpurun-log.txt"
 CHECKPOINT_NAME = "checkpoint"
 
@@ -22,8 +27,29 @@ def bring_home(live: LiveRun) -> None:
     the line stays dead.
     """
     results = Path(live.record.results_dir)
-    files, size_bytes = _pull_all(live, results)
+    with _held(live):
+        files, size_bytes = _pull_all(live, results)
     live.event("fetched", files=files, size_bytes=size_bytes)
+
+
+@contextmanager
+def _held(live: LiveRun) -> Iterator[None]:
+    """Renew the machine's lease while the block runs: a long download outlasts the results grace."""
+    done = threading.Event()
+
+    def renew() -> None:
+        while not done.wait(RENEW_EVERY_S):
+            with suppress(RemoteError):  # a dead line is the download's to mend; the grace is longer than that takes
+                if live.line is not None:
+                    remote_agent.renew(live.line.current(), live.layout, 2 * RENEW_EVERY_S)
+
+    keeper = threading.Thread(target=renew, daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        done.set()
+        keeper.join()
 
 
 def pull_everything(live: LiveRun, destination: Path) -> Path:
@@ -50,7 +76,9 @@ def pull(live: LiveRun, remote_dir: str, destination: Path, *, label: str) -> Ma
         raise HostUnreachable("no line to the machine", hint=f"gpurun resume {live.run_id}")
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return download.pull(line.fresh(60.0), remote_dir, destination, live.reporter.transfer, label=label)
+            return download.pull(
+                line.fresh(60.0), remote_dir, destination, live.reporter.transfer, label=label, note=live.reporter.warn
+            )
         except HostUnreachable:
             if attempt == ATTEMPTS:
                 raise

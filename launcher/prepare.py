@@ -23,6 +23,11 @@ class Luggage:
     objects: tuple[storage.RemoteObject, ...]
 
     @property
+    def skipped(self) -> tuple[tuple[str, str], ...]:
+        """What stays behind though no rule says so, and why."""
+        return self.code.skipped + (self.data.skipped if self.data else ())
+
+    @property
     def text(self) -> str:
         """How much it is, for people."""
         scans = [scan for scan in (self.code, self.data) if scan is not None]

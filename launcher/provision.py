@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import groupby
+from concurrent.futures import ThreadPoolExecutor
 
 from launcher import lifeline
 from launcher.aws import fleet, images, keypair, network
@@ -69,11 +68,10 @@ def _adopt(live: LiveRun, instance: Instance) -> Instance:
 
 def _launch(live: LiveRun) -> Instance:
     refusals: list[ProvisionError] = []
-    for region, offers in groupby(
-        sorted(live.plan.offers, key=_region_order(live.plan.offers)), key=lambda offer: offer.region
-    ):
+    for region in dict.fromkeys(offer.region for offer in live.plan.offers):
+        offers = tuple(offer for offer in live.plan.offers if offer.region == region)
         try:
-            return _launch_in(live, live.aws.at(region), tuple(offers))
+            return _launch_in(live, live.aws.at(region), offers)
         except ProvisionError as refusal:
             live.event("fleet.refused", region=region, error=refusal.message)
             refusals.append(refusal)
@@ -81,11 +79,6 @@ def _launch(live: LiveRun) -> Instance:
         raise refusals[0]
     worst = refusals[0]
     raise type(worst)("\n".join(each.message for each in refusals), hint=worst.hint, code=worst.code)
-
-
-def _region_order(offers: tuple[Offer, ...]) -> object:
-    first = {region: index for index, region in reversed(list(enumerate(offer.region for offer in offers)))}
-    return lambda offer: first[offer.region]
 
 
 def _launch_in(live: LiveRun, aws: Aws, offers: tuple[Offer, ...]) -> Instance:
@@ -98,19 +91,20 @@ def _launch_in(live: LiveRun, aws: Aws, offers: tuple[Offer, ...]) -> Instance:
         key = pool.submit(_import_key, live, aws, tags)
         image = pool.submit(_image, live, aws, offers)
         subnets = pool.submit(network.default_subnets, aws, sorted({offer.zone for offer in offers}))
-        gathered = _all_of(ingress, key, image, subnets)
+        group_id, key_name = ingress.result(), key.result()
+        found, subnet_ids = image.result(), subnets.result()
     live.event("fleet.intent", region=aws.region, token=token)
     resource = live.ledger.intend(live.run_id, "instance", token, aws.region)
     request = fleet.FleetRequest(
         run_id=live.run_id,
         token=token,
-        image=gathered[2],
+        image=found,
         offers=offers,
-        subnets=gathered[3],
-        group_id=gathered[0],
-        key_name=gathered[1],
+        subnets=subnet_ids,
+        group_id=group_id,
+        key_name=key_name,
         user_data=_user_data(live),
-        disk_gib=max(live.spec.resources.disk_gib, gathered[2].root_size_gib),
+        disk_gib=max(live.spec.resources.disk_gib, found.root_size_gib),
         max_price_usd_per_hour=live.spec.limits.max_price_usd_per_hour,
         tags=tags,
     )
@@ -128,10 +122,6 @@ def tags_of(live: LiveRun) -> dict[str, str]:
         TAG_OWNER: owner(),
         "Name": f"gpurun {live.run_id}",
     }
-
-
-def _all_of(*futures: Future[object]) -> list:
-    return [future.result() for future in futures]
 
 
 def _open_ingress(live: LiveRun, aws: Aws, tags: dict[str, str]) -> str:

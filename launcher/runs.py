@@ -7,6 +7,7 @@ Every step finds what an earlier attempt left and goes on from there, so one fun
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -26,7 +27,7 @@ from launcher.paths import StatePaths
 from launcher.phases import Phases
 from launcher.ports import Connection, Reporter
 from launcher.prepare import Luggage, pack
-from launcher.sync import keys, remote_agent, stream, upload
+from launcher.sync import keys, manifest, remote_agent, stream, upload
 
 CONNECT_TIMEOUT_S = 240.0
 REDIAL_S = 15.0
@@ -184,12 +185,19 @@ def _sync(live: LiveRun, connection: Connection, luggage: Luggage) -> None:
     if live.record.status is RunStatus.BOOTING:
         live.advance(RunStatus.SYNCING)
     remote_agent.install(connection, live.layout)
-    report = live.reporter.transfer
-    upload.push(connection, luggage.code, live.layout.code, report, label="code")
+    for name, why in luggage.skipped:
+        live.reporter.warn(f"not uploaded: {name}: {why}")
+    _push(live, connection, luggage.code, live.layout.code, "code")
     if luggage.data is not None:
-        upload.push(connection, luggage.data, live.layout.data, report, label="data")
+        _push(live, connection, luggage.data, live.layout.data, "data")
     if luggage.objects:
         remote_agent.fetch_urls(connection, live.layout, luggage.objects)
+
+
+def _push(live: LiveRun, connection: Connection, scan: manifest.Scan, remote_dir: str, label: str) -> None:
+    sent = upload.push(connection, scan, remote_dir, live.reporter.transfer, label=label)
+    for name in sent.changed:
+        live.reporter.warn(f"{name} changed while it was read; what went up is the newer state")
 
 
 def _start(live: LiveRun, connection: Connection) -> None:
@@ -275,6 +283,8 @@ def _reason(report: JobReport) -> str:
         return "the job was killed for memory: ask for a machine with more, resources.memory in the spec"
     if report.state == "lost":
         return "the machine lost the job: it rebooted, or its supervisor was killed"
+    if report.exit_status == 128 + signal.SIGKILL:
+        return "the job was killed by signal 9, most likely for memory: resources.memory in the spec asks for more"
     return f"the job exited with status {report.exit_status}" if report.exit_status else ""
 
 

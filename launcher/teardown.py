@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from launcher import cost, interrupts
 from launcher.aws import fleet, keypair, network
@@ -105,7 +106,7 @@ def receipt(live: LiveRun) -> Receipt:
     )
 
 
-def _last(live: LiveRun, kind: str) -> dict:
+def _last(live: LiveRun, kind: str) -> dict[str, Any]:
     found = [event.data for event in live.ledger.events(live.run_id) if event.kind == kind]
     return found[-1] if found else {}
 

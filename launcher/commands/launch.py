@@ -81,7 +81,7 @@ def command(
     reporter = render.reporter(as_json=as_json)
     prepare.check_key(spec, reporter)
     with session.ledger() as book:
-        aws, plan = _plan(spec, account, book, reporter)
+        aws, plan = _plan(spec, account, book)
         _show(spec, plan, as_json=as_json, dry_run=dry_run)
         if dry_run or not _confirmed(skip=yes or sandbox):
             return 0
@@ -106,7 +106,7 @@ def read_spec(target: str, arguments: list[str], changes: dict[str, Any]) -> Job
     return specs.override(loaded, specs.Overrides(**given))
 
 
-def _plan(spec: JobSpec, account: Account, book: Ledger, reporter: Reporter) -> tuple[Aws, Plan]:
+def _plan(spec: JobSpec, account: Account, book: Ledger) -> tuple[Aws, Plan]:
     from launcher import plan as planning
     from launcher.aws.client import Aws
 

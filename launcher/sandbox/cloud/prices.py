@@ -1,6 +1,7 @@
 """What machines cost in the sandbox: plausible, the same for everybody, and moving slowly as the market does.
 
-The on-demand figures lie close to those of us-east-1, Linux, shared tenancy, of late 2025; other regions and types that are not listed are estimated from them. Spot prices are made up.
+The on-demand figures lie close to those of us-east-1, Linux, shared tenancy, of late 2025; other
+regions, and types that are not listed, are estimated from them. Spot prices are made up.
 """
 
 from __future__ import annotations
