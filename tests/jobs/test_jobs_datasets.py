@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from jobs.datasets import digits, idx, kaggle, source
@@ -119,40 +119,40 @@ def test_kaggle_holds_out_its_last_thousand_rows(tmp_path: Path):
     assert read.test_y.tolist() == [number % 10 for number in range(4200, 5200)]
 
 
-def test_kaggle_is_read_in_blocks_as_in_one_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    path = write_kaggle(tmp_path / "train.csv", [f"{n % 10},{n % 256},{255 - n % 256}" for n in range(600)])
-    whole = kaggle.read(path)
-    monkeypatch.setattr(kaggle, "BLOCK_BYTES", 7)
-    assert np.array_equal(kaggle.read(path).train_x, whole.train_x)
-    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n").rstrip())
-    assert np.array_equal(kaggle.read(path).test_x, whole.test_x)
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n"])
+def test_kaggle_is_read_whatever_ends_its_lines(tmp_path: Path, ending: bytes):
+    path = write_kaggle(tmp_path / "train.csv", [f"{n % 10},{n},{255 - n}" for n in range(250)])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", ending).rstrip())
+    read = kaggle.read(path)
+    assert np.concatenate([read.train_x, read.test_x]).tolist() == [[n, 255 - n] for n in range(250)]
 
 
-cells = st.integers(0, 255).flatmap(
-    lambda value: st.sampled_from([str(value), f"{value:03}", f"{value}.0", f" {value}"])
+COLUMNS = ["label", "pixel0", "pixel1"]
+written = st.integers(0, 255).flatmap(
+    lambda value: st.sampled_from([str(value), f"{value:03}", f"{value}.0", f" {value}", f'"{value}"'])
 )
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.lists(cells, min_size=3, max_size=3), min_size=1, max_size=20))
-def test_kaggle_quick_and_slow_parsers_agree(table: list[list[str]]):
-    text = "".join(",".join(row) + "\n" for row in table).encode()
-    expected = [[int(float(cell)) for cell in row] for row in table]
-    quick = kaggle.parse_block(text, 3)
-    plain = all(cell.isdigit() for row in table for cell in row)
-    assert (quick is not None) == plain
-    if quick is not None:
-        assert quick.tolist() == expected
-    assert kaggle.parse_slowly(text, ["label", "pixel0", "pixel1"], Path("f"), 2).tolist() == expected
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(written, min_size=3, max_size=3), min_size=1, max_size=20))
+def test_kaggle_numbers_are_read_however_they_are_written(tmp_path: Path, table: list[list[str]]):
+    path = write_kaggle(tmp_path / "train.csv", [",".join(row) for row in table])
+    expected = [[int(float(cell.strip('"'))) for cell in row] for row in table]
+    assert kaggle.read_rows(path, COLUMNS).tolist() == expected
+    assert kaggle.read_rows_slowly(path, COLUMNS).tolist() == expected
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.text(alphabet="0123456789,\n. x", max_size=60))
-def test_kaggle_quick_parser_accepts_nothing_that_the_slow_one_refuses(text: str):
-    data = text.encode() + b"\n"
-    quick = kaggle.parse_block(data, 2)
-    if quick is not None:
-        assert quick.tolist() == kaggle.parse_slowly(data, ["label", "pixel0"], Path("f"), 2).tolist()
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(alphabet="0123456789,\n. x-", max_size=60))
+def test_kaggle_quick_reader_accepts_nothing_that_the_slow_one_refuses(tmp_path: Path, text: str):
+    path = write_kaggle(tmp_path / "train.csv", ["1,2,3", text])
+    try:
+        expected = kaggle.read_rows_slowly(path, COLUMNS).tolist()
+    except JobError:
+        with pytest.raises(JobError):
+            kaggle.read_rows(path, COLUMNS)
+    else:
+        assert kaggle.read_rows(path, COLUMNS).tolist() == expected
 
 
 @pytest.mark.parametrize(
