@@ -30,6 +30,7 @@ class SandboxHost:
         self._listeners: list[socket.socket] = []
         self._expected = threading.Event()
         self._lock = threading.Lock()
+        self._down = False
         self._door = Door(switchboard=switchboard, wire=wire, admits=machine.admits, dial=body.dial)
 
     @property
@@ -105,6 +106,9 @@ class SandboxHost:
     def _stop(self) -> None:
         """Every process gone, every socket closed; whoever comes first does it, all wait for it."""
         with self._lock:
+            if self._down:
+                return
+            self._down = True
             self._body.fall()
             self._wire.close()
             for listener in self._listeners:

@@ -31,10 +31,14 @@ class NamespaceDriver:
     kind = "namespaces"
     warning = ""
 
-    def __init__(self, state: Path) -> None:
-        """Try a whole world once; raises `GpurunError` with the reason where this laptop does not let us."""
+    def __init__(self, state: Path, *, rootless: bool | None = None) -> None:
+        """Try a whole world once; raises `GpurunError` with the reason where this laptop does not let us.
+
+        `rootless` says whether in a user namespace; `None`: without where we are root and may.
+        """
         self._image = read_image()
-        self._rootless = _probe(self._image, state)
+        ways = [False, True] if os.geteuid() == 0 else [True]
+        self._rootless = _probe(self._image, state, ways if rootless is None else [rootless])
         self._switchboard = Switchboard()
         self._hosts: dict[str, SandboxHost] = {}
 
@@ -141,11 +145,13 @@ def _config(image: HostImage, **own: Any) -> dict[str, Any]:
     }
 
 
-def _probe(image: HostImage, state: Path) -> bool:
-    """Build a world and run Python in it; whether that took a user namespace. Raises `GpurunError`."""
+def _probe(image: HostImage, state: Path, ways: list[bool]) -> bool:
+    """The first of `ways`, with a user namespace or without, in which a world stands and runs Python.
+
+    Raises `GpurunError` with the last one's reason.
+    """
     if sys.platform != "linux":
         raise _cannot_start({"message": "namespaces are Linux's"}, state)
-    ways = [False, True] if os.geteuid() == 0 else [True]
     for rootless in ways[:-1]:
         with contextlib.suppress(GpurunError):
             _try_world(image, state, rootless=rootless)
