@@ -172,7 +172,7 @@ def test_computes_in_the_floating_point_type_that_was_asked_for(jobs, floatx: st
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not MNIST.is_dir(), reason="MNIST is not at hand: four IDX files in ../shared/data/mnist")
+@pytest.mark.skipif(not MNIST.is_dir(), reason="MNIST's four IDX files are not beside the checkout")
 def test_the_decks_job_on_mnist_ends_under_eight_percent(jobs):
     done = jobs.run("train", "deck-mlp", "--data", MNIST)
     assert done.returncode == 0, done.stderr
