@@ -72,11 +72,15 @@ class LiveRun:
     def update(self, **columns: Unpack[RunChanges]) -> None:
         """Write columns of the run's row and read it anew."""
         self.ledger.update(self.run_id, **columns)
-        self.record = self.ledger.get(self.run_id)
+        self.refresh()
 
     def advance(self, status: RunStatus) -> None:
         """Move the run on."""
         self.ledger.advance(self.run_id, status)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the row anew: a signal may have come between a write and the reading of it."""
         self.record = self.ledger.get(self.run_id)
 
     def event(self, kind: str, **data: Any) -> None:

@@ -22,11 +22,16 @@ MIN_USEFUL_HOURS = 0.1
 def needed(spec: JobSpec) -> Requirements:
     """The spec's requirements with the floor that a job of its device needs."""
     asked = spec.resources
-    if asked.instance_types or asked.vcpus or asked.memory_bytes or asked.gpu_count:
+    if asked.instance_types:
         return asked
     if spec.device is Device.GPU:
-        return replace(asked, gpu_count=1)
-    return replace(asked, vcpus=MIN_CPU_VCPUS, memory_bytes=MIN_CPU_MEMORY_BYTES)
+        return replace(asked, gpu_count=max(1, asked.gpu_count))
+    return replace(
+        asked,
+        vcpus=asked.vcpus or MIN_CPU_VCPUS,
+        # The cheapest machines have half a GiB, which no framework fits into.
+        memory_bytes=asked.memory_bytes or MIN_CPU_MEMORY_BYTES,
+    )
 
 
 def rank(found: Sequence[Offer], policy: SpotPolicy) -> tuple[Offer, ...]:

@@ -74,6 +74,9 @@ def _launch(live: LiveRun) -> Instance:
             return _launch_in(live, live.aws.at(region), offers)
         except ProvisionError as refusal:
             live.event("fleet.refused", region=region, error=refusal.message)
+            if not refusal.code:
+                # Not a refusal that AWS spelt out: a machine may be there, and another region would make a second.
+                raise
             refusals.append(refusal)
     if len(refusals) == 1:
         raise refusals[0]

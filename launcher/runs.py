@@ -119,6 +119,7 @@ def attend(live: LiveRun, attendance: Attendance) -> Outcome:
     """
     live.update(launcher_pid=os.getpid(), launcher_started=process.started(os.getpid()), detached=False)
     while True:
+        live.refresh()
         try:
             with interrupts.as_exceptions():
                 return _drive(live, attendance)

@@ -27,6 +27,7 @@ def end(live: LiveRun, status: RunStatus, *, reason: str = "") -> Receipt:
     """
     with interrupts.deferred(live.reporter.warn):
         live.hang_up()
+        live.refresh()
         if live.record.status.final:
             return receipt(live)
         if live.record.status is not RunStatus.PLANNED:

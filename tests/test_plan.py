@@ -47,6 +47,8 @@ def test_a_gpu_job_that_asks_for_nothing_gets_one_gpu_and_a_cpu_job_a_small_mach
     cpu = JobSpec(name="a", argv=("x",), workdir=Path(), device=Device.CPU)
     assert plan.needed(gpu).gpu_count == 1
     assert (plan.needed(cpu).vcpus, plan.needed(cpu).gpu_count) == (plan.MIN_CPU_VCPUS, 0)
+    more = JobSpec(name="a", argv=("x",), workdir=Path(), device=Device.CPU, resources=Requirements(vcpus=8))
+    assert (plan.needed(more).vcpus, plan.needed(more).memory_bytes) == (8, plan.MIN_CPU_MEMORY_BYTES)
     asked = Requirements(instance_types=("p5.48xlarge",))
     assert plan.needed(JobSpec(name="a", argv=("x",), workdir=Path(), resources=asked)) == asked
 

@@ -31,12 +31,18 @@ def command(
 
     aws = Aws(session.account(sandbox=sandbox, profile=profile, region=region))
     with session.ledger() as book:
-        found = orphans.find_everywhere(aws)
+        survey = orphans.survey(aws)
+        found = list(survey.orphans)
         doomed = [orphan for orphan in found if _ownerless(orphan, book, everybody=everybody)]
         if as_json:
-            render.print_json({"found": found, "removed": doomed if yes else [], "would_remove": doomed}, indent=1)
+            render.print_json(
+                {"found": found, "removed": doomed if yes else [], "would_remove": doomed, "refused": survey.refused},
+                indent=1,
+            )
         else:
             _print(found, doomed, yes=yes)
+        for region_name, why in survey.refused.items():
+            sys.stderr.write(f"warning: {region_name} could not be searched: {why}\n")
         if yes:
             orphans.remove_all(aws, doomed)
             _close(doomed, book)
