@@ -65,7 +65,7 @@ def test_digits_hold_out_a_fifth_of_every_class_and_always_the_same():
 
 
 def test_digits_are_those_of_scikit_learn():
-    from sklearn.datasets import load_digits  # noqa: PLC0415  # slow, and needed here alone
+    from sklearn.datasets import load_digits  # slow, and needed here alone
 
     bundled, ours = load_digits(), digits.read()
     both = np.concatenate([ours.train_x, ours.test_x]), np.concatenate([ours.train_y, ours.test_y])

@@ -89,7 +89,7 @@ def test_leaves_weights_metrics_and_a_result(trained):
 
 
 def test_cost_is_the_summed_cross_entropy_and_the_penalty_on_the_held_out_rows(trained):
-    from jobs.datasets import digits  # noqa: PLC0415  # beside its only use
+    from jobs.datasets import digits  # beside its only use
 
     folder, _ = trained
     weights = {
