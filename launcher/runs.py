@@ -56,6 +56,8 @@ class Attendance:
     """How this launcher attends the run."""
 
     detach: bool = False
+    boot_timeout_s: float = CONNECT_TIMEOUT_S
+    """How long a machine may take from running to answering SSH."""
     ask: Callable[[LiveRun, bool], Choice]
     """Asks what Ctrl-C meant; the flag says whether the job runs, so that detaching makes sense."""
 
@@ -148,14 +150,14 @@ def _ask(live: LiveRun, attendance: Attendance) -> Choice:
 
 
 def _drive(live: LiveRun, attendance: Attendance) -> Outcome:
-    connection = _started(live)
+    connection = _started(live, attendance.boot_timeout_s)
     if attendance.detach:
         return _let_go(live)
     report = _follow(live, connection)
     return _finish(live, report)
 
 
-def _started(live: LiveRun) -> Connection:
+def _started(live: LiveRun, boot_timeout_s: float) -> Connection:
     """The machine, reached, with the job running on it."""
     luggage = None if _job_started(live) else pack(live.spec, live.aws)
     if live.record.status in {RunStatus.PLANNED, RunStatus.INTERRUPTED}:
@@ -165,7 +167,7 @@ def _started(live: LiveRun) -> Connection:
     live.phases.enter("boot", f"{instance.instance_type} {instance.market} in {instance.zone}")
     instance = provision.boot(live, instance)
     live.phases.enter("connect", instance.public_address or instance.private_address or "")
-    connection = live.open_line(instance).fresh(CONNECT_TIMEOUT_S)
+    connection = live.open_line(instance).fresh(boot_timeout_s)
     if luggage is not None:
         _sync(live, connection, luggage)
         _start(live, connection)

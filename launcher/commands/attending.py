@@ -15,9 +15,11 @@ if TYPE_CHECKING:
 _CHOICES = {"s": runs.Choice.STOP, "d": runs.Choice.DETACH, "k": runs.Choice.KEEP, "": runs.Choice.KEEP}
 
 
-def attend(live: LiveRun, *, detach: bool = False, as_json: bool) -> int:
+def attend(
+    live: LiveRun, *, detach: bool = False, boot_timeout_s: float = runs.CONNECT_TIMEOUT_S, as_json: bool
+) -> int:
     """Drive the run to its end and print its receipt; returns the job's exit status."""
-    outcome = runs.attend(live, runs.Attendance(detach=detach, ask=ask))
+    outcome = runs.attend(live, runs.Attendance(detach=detach, boot_timeout_s=boot_timeout_s, ask=ask))
     if outcome.receipt is not None:
         show(live, outcome.receipt, as_json=as_json)
     return outcome.exit_status

@@ -47,6 +47,7 @@ def command(
     max_price: Annotated[float | None, typer.Option(help="US dollars per hour for a machine.")] = None,
     outputs: Annotated[Path | None, typer.Option(help="Where results go; default runs/<id>/.")] = None,
     key: Annotated[Path | None, typer.Option(help="Your own private key; default: one per run.")] = None,
+    boot_timeout: Annotated[float, typer.Option(help="Seconds until SSH must answer.", min=1)] = 240,
     profile: options.Profile = None,
 ) -> int:
     """Run a spec or a script on the cheapest machine that fits, and bring its results home.
@@ -85,7 +86,18 @@ def command(
         _show(spec, plan, as_json=as_json, dry_run=dry_run)
         if dry_run or not _confirmed(skip=yes or sandbox):
             return 0
-        return _launch(spec, plan, account, aws, book, reporter, began=began, detach=detach, as_json=as_json)
+        return _launch(
+            spec,
+            plan,
+            account,
+            aws,
+            book,
+            reporter,
+            began=began,
+            detach=detach,
+            boot_timeout_s=boot_timeout,
+            as_json=as_json,
+        )
 
 
 def read_spec(target: str, arguments: list[str], changes: dict[str, Any]) -> JobSpec:
@@ -141,6 +153,7 @@ def _launch(
     *,
     began: datetime,
     detach: bool,
+    boot_timeout_s: float,
     as_json: bool,
 ) -> int:
     from launcher import runs
@@ -157,4 +170,4 @@ def _launch(
         planning_began=began,
     )
     reporter.note(f"run {live.run_id}; it ends by {live.deadline:%H:%M:%S} UTC, whatever happens")
-    return attending.attend(live, detach=detach, as_json=as_json)
+    return attending.attend(live, detach=detach, boot_timeout_s=boot_timeout_s, as_json=as_json)

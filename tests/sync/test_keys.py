@@ -238,7 +238,7 @@ def test_the_formats_of_other_tools_are_understood(tmp_path: Path, private: obje
         (b"", "empty", "copy it again"),
         (b"\n \n", "empty", "copy it again"),
         (b"PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\n", "PuTTY", "puttygen {p} -O private-openssh"),
-        (generate("x").public_line.encode(), "public key", "without .pub"),
+        pytest.param(generate("x").public_line.encode(), "public key", "without .pub", id="public-line"),
         (b"---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n", "public key", ""),
         (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "public key", ""),
         (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "certificate", "private key"),

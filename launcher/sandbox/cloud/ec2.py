@@ -12,6 +12,7 @@ from moto.ec2.responses import EC2Response
 
 from launcher.sandbox.cloud import catalogue, fleet, images, network, offers, security_groups
 from launcher.sandbox.cloud.launch import launch, objection, place, refuse, with_template
+from launcher.sandbox.cloud.pricing import region_names
 from launcher.sandbox.cloud.settings import OPT_IN_REGIONS
 from launcher.sandbox.cloud.wire import Answer
 from launcher.sandbox.cloud.world import ENVIRON_KEY, World
@@ -97,6 +98,7 @@ class SandboxEc2(EC2Response):  # type: ignore[misc] # moto comes without types
         rows = [
             {"RegionName": each.name, "Endpoint": each.endpoint, "OptInStatus": _opt_in(each.name, enabled)}
             for each in regions
+            if each.name in region_names() and catalogue.offered(each.name)  # the others moto itself refuses
         ]
         if not self.params.get("AllRegions"):
             rows = [row for row in rows if row["OptInStatus"] != "not-opted-in"]
