@@ -177,16 +177,11 @@ def metadata_of(name: str, user_data: bytes, key: str) -> Callable[[str, str, di
     return answer
 
 
-@pytest.fixture
-def scratch() -> Iterator[Path]:
-    """Short and traversable for every user, unlike tmp_path."""
-    with tempfile.TemporaryDirectory(prefix="gpurun-hosts-") as folder:
-        yield Path(folder).resolve()
-
-
 def make_driver(kind: str, state: Path) -> Driver:
     try:
         if kind == "rootless":
+            if os.geteuid():
+                pytest.skip("without root, the namespaces are rootless already")
             return NamespaceDriver(state, rootless=True)
         return hosts.choose(kind, state)
     except GpurunError as error:
@@ -218,15 +213,48 @@ def marked_processes(state: Path) -> list[str]:
     return found
 
 
-@pytest.fixture(params=["namespaces", "rootless", "loopback"])
+def make_scratch() -> tempfile.TemporaryDirectory[str]:
+    """Short and traversable for every user, unlike tmp_path."""
+    return tempfile.TemporaryDirectory(prefix="gpurun-hosts-")
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    with make_scratch() as folder:
+        yield Path(folder).resolve()
+
+
+@pytest.fixture(params=["namespaces", "loopback"])
 def bench(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Bench]:
+    """Hosts of the two kinds, for tests that end them."""
     with bench_of(request.param, scratch) as made:
         yield made
 
 
-@pytest.fixture(params=["namespaces", "rootless"])
-def isolating(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Bench]:
+@pytest.fixture(params=["namespaces", "rootless", "loopback"])
+def every_bench(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Bench]:
+    """Also as an unprivileged user has them."""
     with bench_of(request.param, scratch) as made:
+        yield made
+
+
+@pytest.fixture(scope="module", params=["namespaces", "loopback"])
+def shared_bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """One driver for a module's tests."""
+    with make_scratch() as folder, bench_of(request.param, Path(folder).resolve()) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def booted(shared_bench: Bench) -> Booted:
+    """One host for a module's tests, which do not end it."""
+    return shared_bench.boot().wait()
+
+
+@pytest.fixture(scope="module", params=["namespaces", "rootless"])
+def isolating(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """Hosts that hide the laptop."""
+    with make_scratch() as folder, bench_of(request.param, Path(folder).resolve()) as made:
         yield made
 
 

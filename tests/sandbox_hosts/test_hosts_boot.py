@@ -16,10 +16,10 @@ from launcher.sandbox import hosts
 from launcher.sandbox.machine import Ending
 
 
-def test_shows_the_injected_host_key_and_lets_in_the_ec2_key(bench: Any) -> None:
-    booted = bench.boot().wait()
+def test_shows_the_injected_host_key_and_lets_in_the_ec2_key(every_bench: Any) -> None:
+    booted = every_bench.boot().wait()
     assert booted.out("echo $USER; cat ~/.ssh/authorized_keys").split()[0] == "ubuntu"
-    stranger = bench.make_key(booted.key.with_name("stranger"))
+    stranger = every_bench.make_key(booted.key.with_name("stranger"))
     booted.key = stranger
     assert b"Permission denied" in booted.ssh("true").stderr
 
@@ -31,9 +31,9 @@ def test_another_host_key_is_refused(bench: Any) -> None:
     assert b"verification failed" in booted.ssh("true").stderr
 
 
-def test_boots_what_the_user_data_says(bench: Any) -> None:
-    place = bench.place
-    booted = bench.boot(
+def test_boots_what_the_user_data_says(every_bench: Any) -> None:
+    place = every_bench.place
+    booted = every_bench.boot(
         {
             "bootcmd": [f"echo early >> {place}/order; (sleep 0.3; echo survived > {place}/background) &"],
             "ssh_authorized_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ another"],
@@ -49,7 +49,7 @@ def test_boots_what_the_user_data_says(bench: Any) -> None:
     assert booted.out(f"cat {place}/order").split("\n") == ["early", f"late {booted.machine.instance_id}", "last"]
     assert booted.out("stat -c %a ~/made/file; cat ~/made/file") == "644\nas asked"
     assert "another" in booted.out("cat ~/.ssh/authorized_keys")
-    bench.until(lambda: booted.ssh(f"cat {place}/background").stdout == b"survived\n", "the background command")
+    every_bench.until(lambda: booted.ssh(f"cat {place}/background").stdout == b"survived\n", "the background command")
     assert b"ended with 3" in booted.host.console()
 
 
@@ -81,8 +81,8 @@ def test_port_is_closed_until_the_boot_is_over(bench: Any) -> None:
         ("systemctl reboot", Ending.REBOOT),
     ],
 )
-def test_the_guest_ends_itself(bench: Any, command: str, ending: Ending) -> None:
-    booted = bench.boot().wait()
+def test_the_guest_ends_itself(every_bench: Any, command: str, ending: Ending) -> None:
+    booted = every_bench.boot().wait()
     booted.ssh(command)
     assert booted.endings.get(timeout=20) is ending
     with pytest.raises(ConnectionRefusedError):

@@ -18,21 +18,18 @@ import pytest
 ALL_BYTES = bytes(range(256)) * 8192
 
 
-def test_commands_hand_bytes_and_status_through(bench: Any) -> None:
-    booted = bench.boot().wait()
+def test_commands_hand_bytes_and_status_through(booted: Any) -> None:
     done = booted.ssh("cat; echo complaint >&2; exit 42", stdin=ALL_BYTES)
     assert (done.returncode, done.stdout, done.stderr) == (42, ALL_BYTES, b"complaint\n")
     assert booted.ssh("kill -TERM $$").returncode != 0
 
 
-def test_output_is_whole_when_the_command_ends_at_once(bench: Any) -> None:
-    booted = bench.boot().wait()
+def test_output_is_whole_when_the_command_ends_at_once(booted: Any) -> None:
     sizes = [len(booted.ssh("head -c 3000000 /dev/zero").stdout) for _ in range(3)]
     assert sizes == [3000000] * 3
 
 
-def test_the_python_of_the_environment_comes_first(bench: Any) -> None:
-    booted = bench.boot().wait()
+def test_the_python_of_the_environment_comes_first(booted: Any) -> None:
     for command in (
         "python3 -c 'import yaml; print(yaml.__name__)'",
         "bash -lc 'python3 -c \"import yaml; print(1)\"'",
@@ -42,8 +39,7 @@ def test_the_python_of_the_environment_comes_first(bench: Any) -> None:
 
 
 @pytest.mark.parametrize("legacy", [(), ("-O",)])
-def test_scp_both_ways(bench: Any, tmp_path: Path, legacy: tuple[str, ...]) -> None:
-    booted = bench.boot().wait()
+def test_scp_both_ways(booted: Any, tmp_path: Path, legacy: tuple[str, ...]) -> None:
     (tmp_path / "up").write_bytes(ALL_BYTES)
     scp = ["scp", "-q", *legacy, *booted.options]
     subprocess.run([*scp, tmp_path / "up", "host:there"], check=True, timeout=60)
@@ -51,8 +47,7 @@ def test_scp_both_ways(bench: Any, tmp_path: Path, legacy: tuple[str, ...]) -> N
     assert (tmp_path / "down").read_bytes() == ALL_BYTES
 
 
-def test_sftp_shows_the_home_as_home_ubuntu(bench: Any, tmp_path: Path) -> None:
-    booted = bench.boot().wait()
+def test_sftp_shows_the_home_as_home_ubuntu(booted: Any, tmp_path: Path) -> None:
     (tmp_path / "up").write_bytes(ALL_BYTES)
     batch = f"pwd\nput {tmp_path}/up\nmkdir folder\nrename up folder/up\nls folder\nget folder/up {tmp_path}/down\n"
     done = subprocess.run(
@@ -64,8 +59,7 @@ def test_sftp_shows_the_home_as_home_ubuntu(bench: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("rsync"), reason="no rsync")
-def test_rsync_both_ways(bench: Any, tmp_path: Path) -> None:
-    booted = bench.boot().wait()
+def test_rsync_both_ways(booted: Any, tmp_path: Path) -> None:
     for number in range(50):
         file = tmp_path / "up" / f"folder {number % 5}" / f"file {number}"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -83,8 +77,7 @@ def _digests(top: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def client(bench: Any) -> Any:
-    booted = bench.boot().wait()
+def client(booted: Any) -> Any:
     made = paramiko.SSHClient()
     made.load_host_keys(_known_hosts_for(booted))
     made.connect("127.0.0.1", booted.host.ssh_port, "ubuntu", key_filename=str(booted.key), look_for_keys=False)
@@ -139,8 +132,7 @@ def test_interrupt_on_a_terminal_reaches_the_command(client: Any) -> None:
     assert channel.recv_exit_status() == 9
 
 
-def test_forwards_ports(bench: Any) -> None:
-    booted = bench.boot().wait()
+def test_forwards_ports(booted: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     more = ("-L", f"127.0.0.1:{port}:127.0.0.1:22001", "-o", "ExitOnForwardFailure=yes")
@@ -158,8 +150,7 @@ def test_forwards_ports(bench: Any) -> None:
         process.send_signal(signal.SIGTERM)
 
 
-def test_metadata_service_answers_inside(bench: Any) -> None:
-    booted = bench.boot().wait()
+def test_metadata_service_answers_inside(booted: Any) -> None:
     script = (
         "import os, urllib.request as u\n"
         "base = os.environ.get('AWS_EC2_METADATA_SERVICE_ENDPOINT', 'http://169.254.169.254')\n"
@@ -172,12 +163,17 @@ def test_metadata_service_answers_inside(bench: Any) -> None:
     assert booted.ssh("python3 -", stdin=script.encode()).stdout.decode().split() == ["401", booted.machine.instance_id]
 
 
-def test_the_control_plane_has_the_same_address_inside(bench: Any) -> None:
+def test_the_control_plane_has_the_same_address_inside(shared_bench: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as cloud:
         port = cloud.getsockname()[1]
-        thread = threading.Thread(target=lambda: cloud.accept()[0].sendall(b"the cloud"))
+        thread = threading.Thread(target=_answer_once, args=(cloud,))
         thread.start()
-        booted = bench.boot(cloud_port=port).wait()
+        booted = shared_bench.boot(cloud_port=port).wait()
         ask = f'import socket; print(socket.create_connection(("127.0.0.1", {port})).recv(99).decode())'
         assert booted.out(f"python3 -c '{ask}'") == "the cloud"
         thread.join()
+
+
+def _answer_once(cloud: socket.socket) -> None:
+    with cloud.accept()[0] as line:
+        line.sendall(b"the cloud")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 import sys
 from pathlib import Path
@@ -16,7 +17,6 @@ def test_the_laptops_files_are_not_there(isolating: Any, scratch: Path) -> None:
     secret = scratch / "secret"
     secret.write_text("of the laptop")
     secret.chmod(0o644)
-    (Path.home() / ".bashrc").exists()
     booted = isolating.boot().wait()
     for path in (secret, Path.home() / ".bashrc", Path(__file__), isolating.state):
         assert booted.ssh(f"test -e '{path}'").returncode == 1, path
@@ -70,8 +70,6 @@ def test_no_privilege_is_left_to_the_user(isolating: Any) -> None:
 def test_the_pure_python_server_serves_where_openssh_is_missing(
     isolating: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import dataclasses
-
     driver = isolating.driver
     monkeypatch.setattr(driver, "_image", dataclasses.replace(driver._image, sshd=None))
     booted = isolating.boot().wait()
