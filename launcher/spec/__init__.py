@@ -1,11 +1,20 @@
-"""What a user asks for: a YAML file, a bare script and flags, each checked whole and turned into a JobSpec."""
+"""What a user asks for: a YAML file, a bare script and flags, each checked whole and turned into a JobSpec.
 
-from launcher.spec.load import load
-from launcher.spec.override import Overrides, override
-from launcher.spec.schema import json_schema, schema_json
-from launcher.spec.script import for_script
-from launcher.spec.stored import dump, restore
-from launcher.spec.template import template
+A bare script needs no YAML reader and a resumed run none of the checks, so each name is imported at its first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from launcher.spec.flags import Overrides, override
+    from launcher.spec.loading import load
+    from launcher.spec.schema import json_schema, schema_json
+    from launcher.spec.script import for_script
+    from launcher.spec.starter import template
+    from launcher.spec.stored import dump, restore
 
 __all__ = [
     "Overrides",
@@ -18,3 +27,23 @@ __all__ = [
     "schema_json",
     "template",
 ]
+
+_HOMES = {
+    "Overrides": "flags",
+    "dump": "stored",
+    "for_script": "script",
+    "json_schema": "schema",
+    "load": "loading",
+    "override": "flags",
+    "restore": "stored",
+    "schema_json": "schema",
+    "template": "starter",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(name)
+    value = getattr(import_module(f"launcher.spec.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

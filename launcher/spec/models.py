@@ -165,7 +165,7 @@ class ResourceFields(BaseModel):
     @field_validator("zones")
     @classmethod
     def _inside_regions(cls, zones: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        check_zones(zones, info.data.get("regions") or ())
+        values.check_zones(zones, info.data.get("regions") or ())
         return zones
 
 
@@ -244,13 +244,6 @@ class SpecFields(BaseModel):
         if resources.gpu and resources.gpu.count == 0 and info.data.get("device") is Device.GPU:
             raise ValueError("no GPU is asked for, but the device is gpu; expected `device: cpu`, or a GPU")
         return resources
-
-
-def check_zones(zones: tuple[str, ...], regions: tuple[str, ...]) -> None:
-    """Zones must lie in the regions where both are given; raises `ValueError`."""
-    for zone in zones:
-        if regions and values.region_of(zone) not in regions:
-            raise ValueError(f"{zone} lies outside of {', '.join(regions)}, expected a zone of those regions")
 
 
 def check_script(argv: tuple[str, ...], folder: Path) -> None:

@@ -259,3 +259,10 @@ def _shown(value: object) -> str:
         return "nothing"
     text = str(value).lower() if isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def check_zones(zones: tuple[str, ...], regions: tuple[str, ...]) -> None:
+    """Zones must lie in the regions where both are given; raises `ValueError`."""
+    for zone in zones:
+        if regions and region_of(zone) not in regions:
+            raise ValueError(f"{zone} lies outside of {', '.join(regions)}, expected a zone of those regions")

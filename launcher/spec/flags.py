@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, TypeVar
 from launcher.domain import Device, FloatX, JobSpec, Limits, Requirements
 from launcher.errors import SpecError
 from launcher.spec import files, values
-from launcher.spec.models import GpuFields, check_zones
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from launcher.spec.models import GpuFields
 
 Value = TypeVar("Value")
 
@@ -111,7 +112,7 @@ def _resources(flags: _Flags, changes: Overrides, old: Requirements, device: Dev
     if changes.zones and not changes.regions:
         regions = tuple(dict.fromkeys(values.region_of(zone) for zone in zones))
     flag = "--zone" if changes.zones else "--region"
-    flags.take(flag, zones, lambda _: check_zones(zones, regions), None)
+    flags.take(flag, zones, lambda _: values.check_zones(zones, regions), None)
     return replace(
         _with_gpu(flags, changes, old, device),
         instance_types=flags.take(
@@ -140,6 +141,8 @@ def _with_gpu(flags: _Flags, changes: Overrides, old: Requirements, device: Devi
 
 
 def _gpu(text: object, device: Device) -> GpuFields:
+    from launcher.spec.models import GpuFields  # noqa: PLC0415 - pydantic models, for this flag alone
+
     # A flag is always text: `--gpu 2` is a count, as `gpu: 2` is in a spec.
     digits = isinstance(text, str) and text.isdecimal()
     fields = GpuFields.model_validate(values.gpu(int(str(text)) if digits else text))
