@@ -40,7 +40,7 @@ def observe(record: RunRecord) -> Truth:
 
 
 def _judge(record: RunRecord, instances: tuple[Instance, ...]) -> tuple[str, str]:
-    resume, down = f"gpurun resume {record.run_id}", f"gpurun down {record.run_id}"
+    resume = f"gpurun resume {record.run_id}"
     until = f"until {record.deadline_at:%Y-%m-%d %H:%M:%S} UTC" if record.deadline_at else "with no deadline"
     if instances:
         who = instances[0]
@@ -48,7 +48,7 @@ def _judge(record: RunRecord, instances: tuple[Instance, ...]) -> tuple[str, str
         return f"{how}; {who.instance_id} ({who.instance_type}) is {who.state}, {until} at most", resume
     if record.status in {RunStatus.PLANNED, RunStatus.PROVISIONING}:
         return "its launcher is gone and no machine carries its tag", resume
-    return "its machine is gone", down
+    return "its machine is gone", resume
 
 
 def settle(record: RunRecord, ledger: Ledger, truth: Truth) -> RunRecord:

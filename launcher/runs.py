@@ -120,6 +120,8 @@ def attend(live: LiveRun, attendance: Attendance) -> Outcome:
     Raises `Cancelled` when it was stopped, and any `GpurunError` after having ended what must be ended.
     """
     live.update(launcher_pid=os.getpid(), launcher_started=process.started(os.getpid()), detached=False)
+    if live.record.status is RunStatus.TERMINATING:
+        return _end_begun(live)
     while True:
         live.refresh()
         try:
@@ -140,6 +142,15 @@ def attend(live: LiveRun, attendance: Attendance) -> Outcome:
         if choice is not Choice.KEEP:
             stop(live)
             raise Cancelled(f"run {live.run_id} was stopped; nothing is left running")
+
+
+def _end_begun(live: LiveRun) -> Outcome:
+    """Go on with an end that an earlier launcher began, to the status that it meant."""
+    begun = [event.data for event in live.ledger.events(live.run_id) if event.kind == "ending"]
+    status = RunStatus(begun[-1]["status"]) if begun else RunStatus.FAILED
+    receipt = teardown.end(live, status, reason=live.record.reason or "its machine was gone")
+    missing = 0 if status is RunStatus.SUCCEEDED else RemoteError.exit_code
+    return Outcome(exit_status=missing if live.record.exit_status is None else live.record.exit_status, receipt=receipt)
 
 
 def _ask(live: LiveRun, attendance: Attendance) -> Choice:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from launcher import process
-from launcher.domain import RunStatus
 from launcher.errors import LedgerError
 from launcher.live import LiveRun
 
@@ -22,8 +21,4 @@ def claim(live: LiveRun) -> None:
         raise LedgerError(
             f"process {live.record.launcher_pid} is attending run {live.run_id}",
             hint=f"gpurun logs {live.run_id} -f watches it, gpurun stop {live.run_id} stops it",
-        )
-    if live.record.status is RunStatus.TERMINATING:
-        raise LedgerError(
-            f"run {live.run_id} was being ended when its launcher died", hint=f"gpurun down {live.run_id}"
         )

@@ -104,7 +104,10 @@ TABLE: dict[str, Fault] = {
     "MissingAuthenticationToken": Fault(CredentialsError, Scope.ACCOUNT, _LOGIN),
     "ExpiredToken": Fault(CredentialsError, Scope.ACCOUNT, "aws sso login{profile}"),
     "ExpiredTokenException": Fault(CredentialsError, Scope.ACCOUNT, "aws sso login{profile}"),
-    "RequestExpired": Fault(CredentialsError, Scope.ACCOUNT, _CLOCK),
+    # EC2's word for a session token past its time, and for a clock that is far off.
+    "RequestExpired": Fault(
+        CredentialsError, Scope.ACCOUNT, "aws sso login{profile}, or new keys; if they are new, " + _CLOCK
+    ),
     "InvalidAMIID.NotFound": Fault(BrokenRequest, Scope.REGION, _IMAGE),
     "InvalidAMIID.Malformed": Fault(BrokenRequest, Scope.ACCOUNT, _IMAGE),
     "InvalidAMIID.Unavailable": Fault(BrokenRequest, Scope.REGION, _IMAGE),

@@ -54,16 +54,18 @@ def test_credentials_that_expire_say_how_to_renew_them(laptop, torment):
 
 
 def test_credentials_that_expire_in_mid_run_cost_nothing_but_a_renewal(laptop, torment):
-    process = laptop.start("launch", "--sandbox", laptop.job("echo begun; sleep 1; echo w > $GPURUN_OUTPUT_DIR/w.txt\n"))
+    process = laptop.start(
+        "launch", "--sandbox", laptop.job("echo begun; sleep 1; echo w > $GPURUN_OUTPUT_DIR/w.txt\n")
+    )
     laptop.wait_for_event("job.started")
     _fault(torment, ".*", "expired-credentials", times=-1)
     assert process.wait(60) == 3, laptop.stderr()
-    assert "gpurun" in laptop.stderr().splitlines()[-1]
+    assert "gpurun resume" in laptop.stderr()
     torment.clear_faults()
     assert len(laptop.living()) == 1
     (run,) = laptop.runs()
     assert next(laptop.work.glob("runs/*/w.txt")).read_text() == "w\n"
-    assert laptop.gpurun(*run["next"].split()[1:], "--yes").returncode == 0
+    assert laptop.gpurun(*run["next"].split()[1:]).returncode == 0
     assert laptop.living() == []
 
 
