@@ -1,5 +1,6 @@
 """A shell on a machine: the system's ssh, and ours on a real pseudo-terminal."""
 
+import grp
 import os
 import shutil
 import subprocess
@@ -100,6 +101,17 @@ def on_terminal(argv: list[str], environment: dict[str, str]) -> Iterator[tuple[
         os.close(master)
 
 
+def sshd_gives_terminals() -> bool:
+    """Without privilege it cannot hand one to the group tty, where the kernel does not by itself (devpts' gid=)."""
+    master, slave = os.openpty()
+    try:
+        return os.geteuid() == 0 or os.fstat(slave).st_gid == grp.getgrnam("tty").gr_gid
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+@pytest.mark.skipif(not sshd_gives_terminals(), reason="an unprivileged sshd gets no terminals here")
 def test_without_ssh_a_terminal_is_a_terminal(sshd, tmp_path: Path, without_ssh) -> None:
     with on_terminal(argv(sshd, tmp_path), without_ssh) as (terminal, process):
         terminal.sendline("stty size; test -t 0 && echo is-a-$((1))-tty")
