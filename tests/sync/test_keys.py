@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.errors import SpecError
@@ -68,6 +68,7 @@ def test_a_fingerprint_is_what_openssh_prints(tmp_path: Path) -> None:
     assert fingerprint(host_key_of(key.public_line)) in printed
 
 
+@settings(deadline=None, max_examples=100)
 @given(st.text())
 def test_text_that_is_no_public_key_is_refused_as_such(text: str) -> None:
     with pytest.raises(SpecError):
@@ -270,6 +271,7 @@ def test_a_dsa_key_is_refused_as_one_that_servers_no_longer_accept(tmp_path: Pat
     assert "no longer accept" in refused(put(tmp_path / "key", pem)).message
 
 
+@settings(deadline=None, max_examples=100)
 @given(st.integers(0, len(WHOLE) - 1), st.characters(codec="utf-8"))
 def test_any_damage_is_a_spec_error_or_no_damage(at: int, character: str) -> None:
     for text in (WHOLE[:at], WHOLE[:at] + character + WHOLE[at + 1 :]):

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.domain import Endpoint
@@ -161,6 +161,7 @@ PATH_CHARACTERS = st.characters(codec="utf-8", exclude_characters="/", exclude_c
 
 
 @needs_ssh
+@settings(deadline=None, max_examples=40)
 @given(st.text(PATH_CHARACTERS, min_size=1, max_size=20))
 def test_any_path_is_quoted_so_that_ssh_reads_it_back(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     key = Path("/keys") / f"k{name}"
@@ -174,6 +175,7 @@ def test_any_path_is_quoted_so_that_ssh_reads_it_back(tmp_path_factory: pytest.T
     assert shown(written(state, endpoint), RUN)["identityfile"].replace("%%", "%") == str(key)
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.text())
 def test_any_run_name_becomes_one_harmless_word(name: str) -> None:
     alias = host_alias(name)

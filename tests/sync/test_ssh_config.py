@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.domain import Endpoint
@@ -186,6 +186,7 @@ def test_a_user_without_a_passwd_entry_is_no_obstacle(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="no ssh")
+@settings(deadline=None, max_examples=40)
 @given(
     st.lists(
         st.tuples(
@@ -206,6 +207,7 @@ def test_hosts_resolve_as_ssh_does(tmp_path_factory: pytest.TempPathFactory, blo
     assert (target.host, str(target.port)) == (theirs["hostname"], theirs["port"])
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.text(alphabet=string.printable))
 def test_no_text_at_all_gives_a_traceback(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     config = tmp_path_factory.mktemp("config") / "config"
