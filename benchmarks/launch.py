@@ -37,10 +37,11 @@ def main() -> None:
     print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(", ".join(f"{name} {version(name)}" for name in ("boto3", "paramiko", "typer", "moto", "awscli")) + "\n")
     with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        os.environ["XDG_STATE_HOME"] = str(home)
+        home = Path(folder) / "work"
+        home.mkdir()
+        os.environ["XDG_STATE_HOME"] = folder
         start_up(asked.repeat)
-        sandbox = control.start(StatePaths(home / "gpurun").sandbox)
+        sandbox = control.start(StatePaths(Path(folder) / "gpurun").sandbox)
         try:
             (home / "job.sh").write_text("echo hello\n")
             hello(home, sandbox, asked.repeat)
@@ -131,14 +132,16 @@ def at_once(home: Path, count: int) -> None:
     """Many launches at once on one sandbox: all must succeed; the memory is each launcher's own peak."""
     began = time.perf_counter()
     command = [str(BIN / "gpurun"), "launch", "--sandbox", "--name", "crowd", "job.sh"]
-    crowd = [
-        subprocess.Popen(command, cwd=home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for _ in range(count)
-    ]
+    told = [(home / f"crowd-{number}").open("wb") for number in range(count)]
+    crowd = [subprocess.Popen(command, cwd=home, stdout=subprocess.DEVNULL, stderr=each) for each in told]
     peaks, failed = [], 0
-    for process in crowd:
+    for process, output in zip(crowd, told, strict=True):
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-        failed += process.returncode != 0
+        output.close()
+        if process.returncode != 0:
+            failed += 1
+            print(Path(output.name).read_text(), file=sys.stderr)
         peaks.append(usage.ru_maxrss / 1024)
     whole = time.perf_counter() - began
     rows = [(str(count), str(failed), f"{whole:.1f}", f"{statistics.median(peaks):.0f}", f"{max(peaks):.0f}")]

@@ -10,6 +10,7 @@ from typing import Self
 from pathspec import GitIgnoreSpec
 
 from launcher.errors import SpecError
+from launcher.paths import state_home
 
 OWN_FILE = ".gpurunignore"
 GIT_FILE = ".gitignore"
@@ -25,6 +26,10 @@ ALWAYS_OUT = frozenset(
         "node_modules",
         ".ipynb_checkpoints",
         ".DS_Store",
+        # Whoever launches from the home folder does not mean to send these.
+        ".ssh",
+        ".aws",
+        ".gnupg",
     }
 )
 RESULTS = "runs"
@@ -72,6 +77,8 @@ class Rules:
 
     def exclude(self, path: Path, name: str, *, folder: bool) -> bool:
         """Whether the file or folder called `name` in the tree stays at home."""
+        if folder and _is_state(path):
+            return True
         if not self.everything and _never(path, name, folder=folder):
             return True
         for prefix, patterns in reversed(self.levels):
@@ -96,6 +103,12 @@ def _never(path: Path, name: str, *, folder: bool) -> bool:
     if base in ALWAYS_OUT or (name == RESULTS and folder):
         return True
     return folder and (path / "pyvenv.cfg").exists()
+
+
+def _is_state(path: Path) -> bool:
+    """Whether it is gpurun's own state: private keys, a journal that changes, and the sandbox's hosts."""
+    own = state_home()
+    return path.name == own.name and path.resolve() == own.resolve()
 
 
 def _read(path: Path) -> tuple[Pattern, ...]:

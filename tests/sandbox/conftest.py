@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 from launcher.sandbox.client import SandboxClient
 from launcher.sandbox.control import Sandbox
 
-DLAMI = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
+DLAMI = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id"
 GONE = {"terminated", "shutting-down"}
 DEFAULTS = {"pending_s": 0.0, "boot_delay_s": 0.0, "shutting_down_s": 0.0, "terminated_visible_s": 3600.0}
 

@@ -115,7 +115,7 @@ def test_on_demand_prices_are_the_published_ones_and_told_apart(region) -> None:
 
 def test_the_deep_learning_image_is_found_by_parameter_name_and_owner(region) -> None:
     shown = region.ec2.describe_images(ImageIds=[region.image])["Images"][0]
-    assert shown["Name"].startswith("Deep Learning Base OSS Nvidia Driver GPU AMI (Ubuntu 22.04)")
+    assert shown["Name"].startswith("Deep Learning Base OSS Nvidia Driver GPU AMI (Ubuntu 24.04)")
     assert shown["ImageOwnerAlias"] == "amazon"
     disk = shown["BlockDeviceMappings"][0]
     assert (disk["DeviceName"], disk["Ebs"]["VolumeSize"]) == (shown["RootDeviceName"], 60)

@@ -44,7 +44,7 @@ def test_a_day_with_the_sandbox(gpurun: Shell) -> None:
     assert "with none hosts" in gpurun("start", "--hosts", "none")
     script = gpurun("env") + (
         "aws ssm get-parameter --query Parameter.Value --output text "
-        "--name /aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id"
+        "--name /aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id"
     )
     image = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert image.stdout.startswith("ami-")

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 AMAZON, CANONICAL, COMMUNITY = "898082745236", "099720109477", "442011374225"
-BASE_DLAMI = "Deep Learning Base OSS Nvidia Driver GPU AMI (Ubuntu 22.04)"
+BASE_DLAMI = "Deep Learning Base OSS Nvidia Driver GPU AMI (Ubuntu 24.04)"
 
 _IMAGES: tuple[tuple[str, str, str, str, str, int], ...] = (
     # name, owner, description, root device, created, root size in GiB
