@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from launcher.domain import Receipt
     from launcher.live import LiveRun
 
+LOOK_UP_EVERY_S = 0.2
 _CHOICES = {"s": runs.Choice.STOP, "d": runs.Choice.DETACH, "k": runs.Choice.KEEP, "": runs.Choice.KEEP}
 
 
@@ -35,6 +37,9 @@ def ask(live: LiveRun, job_runs: bool) -> runs.Choice:
         question = "[s]top and end the machine, [k]eep going? [k] "
     sys.stderr.write(f"\nrun {live.run_id}: {question}")
     sys.stderr.flush()
+    # A Ctrl-C that comes just before a blocking read would wait for the next key: look up now and then.
+    while not select.select([sys.stdin], [], [], LOOK_UP_EVERY_S)[0]:
+        pass
     answer = sys.stdin.readline()
     if not answer:
         return runs.Choice.STOP

@@ -238,8 +238,8 @@ def test_a_signal_after_the_end_does_nothing(connection: Any, layout: RemoteLayo
 
 def test_the_deadline_gives_the_job_its_grace_before_it(connection: Any, layout: RemoteLayout, job: Any) -> None:
     script = "trap 'echo saved; exit 0' TERM\nsleep 300 & wait"
-    deadline = time.time() + 2.0
-    report, log = run(connection, layout, job(script, deadline_epoch_s=deadline, grace_s=1.0))
+    deadline = time.time() + 6.0
+    report, log = run(connection, layout, job(script, deadline_epoch_s=deadline, grace_s=4.0))
     assert time.time() < deadline
     assert (report.exit_status, log) == (0, b"saved\n")
     assert state_of(connection, layout)["ended_by"] == "deadline"
