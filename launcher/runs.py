@@ -155,8 +155,12 @@ def _end_begun(live: LiveRun) -> Outcome:
 
 def _ask(live: LiveRun, attendance: Attendance) -> Choice:
     try:
-        return attendance.ask(live, _job_started(live))
-    except (KeyboardInterrupt, EOFError):  # a second Ctrl-C, or nobody there to answer
+        # A launcher started in the background ignores SIGINT outside of such a block.
+        with interrupts.as_exceptions():
+            return attendance.ask(live, _job_started(live))
+    except interrupts.HangUp:
+        return Choice.DETACH
+    except (KeyboardInterrupt, interrupts.StopAsked, EOFError):  # a second Ctrl-C, or nobody there to answer
         return Choice.STOP
 
 
