@@ -251,6 +251,13 @@ def booted(shared_bench: Bench) -> Booted:
     return shared_bench.boot().wait()
 
 
+@pytest.fixture(scope="module")
+def loopback() -> Iterator[Bench]:
+    """Hosts that do not hide it."""
+    with make_scratch() as folder, bench_of("loopback", Path(folder).resolve()) as made:
+        yield made
+
+
 @pytest.fixture(scope="module", params=["namespaces", "rootless"])
 def isolating(request: pytest.FixtureRequest) -> Iterator[Bench]:
     """Hosts that hide the laptop."""

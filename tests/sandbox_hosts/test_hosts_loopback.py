@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +14,20 @@ from launcher.sandbox import hosts
 from launcher.sandbox.hosts.guest.cloudinit import Places, place_of
 from launcher.sandbox.hosts.guest.marked import kill_marked
 
-
-@pytest.fixture
-def loopback(scratch: Path) -> Iterator[Any]:
-    driver = hosts.choose("loopback", scratch / "state")
-    yield driver
-    driver.close()
+NAMES = ("shutdown", "poweroff", "reboot", "halt", "systemctl", "systemd-run", "sudo")
 
 
-@pytest.mark.parametrize("shell", ["bash -c", "bash -lc", "sh -lc"])
-@pytest.mark.parametrize("name", ["shutdown", "poweroff", "reboot", "halt", "systemctl", "systemd-run", "sudo"])
-def test_what_would_end_the_laptop_is_not_on_the_path(booted: Any, shared_bench: Any, shell: str, name: str) -> None:
-    if shared_bench.kind != "loopback":
-        pytest.skip("only of loopback hosts")
-    assert booted.out(f"{shell} 'command -v {name}'").startswith(str(booted.machine.folder))
+def test_what_would_end_the_laptop_is_not_on_the_path(loopback: Any) -> None:
+    booted = loopback.boot().wait()
+    for shell in ("bash -c", "bash -lc", "sh -lc"):
+        found = booted.out(f"{shell} 'for name in {' '.join(NAMES)}; do command -v $name; done'").split()
+        assert found == [f"{booted.machine.folder}/shims/{name}" for name in NAMES]
+    assert booted.ssh("systemd-run --on-active=1 true").returncode == 1
 
 
 def test_says_that_it_does_not_isolate(loopback: Any) -> None:
-    assert loopback.kind == "loopback"
-    assert "files of this computer" in loopback.warning
+    assert loopback.driver.kind == "loopback"
+    assert "files of this computer" in loopback.driver.warning
 
 
 def test_is_chosen_with_the_reason_where_namespaces_are_not_to_be_had(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.sandbox.hosts.guest.power import CANCEL, POWER_OFF, REBOOT, parse_order
@@ -41,7 +41,11 @@ def test_does_nothing_on_what_it_does_not_know(line: str) -> None:
     assert parse_order(line, now_s=NOW_S) is None
 
 
-@given(st.text())
+WORDS = st.one_of(st.text(), st.sampled_from(["shutdown", "-h", "-r", "now", "+3", "23:59", "9:99", "--reboot"]))
+
+
+@settings(deadline=None)
+@given(st.lists(WORDS, max_size=4).map(" ".join))
 def test_survives_any_line(line: str) -> None:
     order = parse_order(line, now_s=NOW_S)
     assert order is None or order.at_s >= NOW_S

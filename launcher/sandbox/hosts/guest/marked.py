@@ -28,7 +28,8 @@ def kill_marked(belongs: Callable[[str], bool]) -> None:
             except psutil.Error:
                 # Gone meanwhile.
                 continue
-        psutil.wait_procs(left, timeout=0.2)
+        # Not psutil's wait: it would reap a child whose Popen then never learns its status.
+        time.sleep(0.01)
 
 
 def _marked(psutil: Any, belongs: Callable[[str], bool]) -> list[Any]:
