@@ -13,6 +13,7 @@ from launcher.commands import options, session
 from launcher.errors import SpecError
 
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+_LONGEST = timedelta(days=36_500)
 
 
 def command(
@@ -47,7 +48,9 @@ _SUMS = (("runs", ".0f"), ("hours", ".2f"), ("cost_usd", ".4f"))
 
 
 def _span(text: str) -> timedelta:
-    match = re.fullmatch(r"(\d+)([hdw])", text)
-    if match is None:
-        raise SpecError(f"--since {text}: expected a number and h, d or w", hint="gpurun cost --since 30d")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    match = re.fullmatch(r"0*([0-9]{1,6})([hdw])", text)
+    span = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
+    if span is None or span > _LONGEST:
+        message = f"--since {text:.40}: expected a number and h, d or w, at most {_LONGEST.days}d"
+        raise SpecError(message, hint="gpurun cost --since 30d")
+    return span

@@ -18,7 +18,9 @@ def command(
     *,
     gpu: Annotated[str | None, typer.Option(help="Kind and count, such as t4 or a10g:2.")] = None,
     vcpus: Annotated[int, typer.Option(help="At least so many.", min=0)] = 0,
-    memory_gib: Annotated[float, typer.Option(help="At least so much.", min=0)] = 0,
+    memory_gib: Annotated[
+        float, typer.Option(help="At least so much.", min=0, max=1_000_000, callback=options.finite)
+    ] = 0,
     instance_type: Annotated[list[str] | None, typer.Option(help="Only this type; repeatable.")] = None,
     region: Annotated[list[str] | None, typer.Option(help="In this region; repeatable.")] = None,
     limit: Annotated[int, typer.Option(help="Rows.", min=1)] = 20,

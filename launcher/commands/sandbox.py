@@ -87,7 +87,10 @@ def env() -> None:
 def interrupt(
     instance: Instance,
     *,
-    in_s: Annotated[float, typer.Option("--in", help="Seconds from the notice to the end.", min=0)] = 120.0,
+    in_s: Annotated[
+        float,
+        typer.Option("--in", help="Seconds from the notice to the end.", min=0, max=86_400, callback=options.finite),
+    ] = 120.0,
 ) -> None:
     """Take a spot machine back, after the notice that AWS gives."""
     client, instance_id = _found(instance)
@@ -135,9 +138,12 @@ def add_fault(
     market: Annotated[str, typer.Option(help="spot or on-demand.")] = "",
     times: Annotated[int, typer.Option(help="How many calls; -1: all until `fault clear`.")] = 1,
     skip: Annotated[int, typer.Option(help="How many calls pass first.")] = 0,
-    probability: Annotated[float, typer.Option(help="Of each call.", min=0, max=1)] = 1.0,
+    probability: Annotated[float, typer.Option(help="Of each call.", min=0, max=1, callback=options.finite)] = 1.0,
     seed: Annotated[int | None, typer.Option(help="Makes the probability's dice repeatable.")] = None,
-    delay_s: Annotated[float, typer.Option("--delay", help="Seconds before anything happens.", min=0)] = 0.0,
+    delay_s: Annotated[
+        float,
+        typer.Option("--delay", help="Seconds before anything happens.", min=0, max=86_400, callback=options.finite),
+    ] = 0.0,
     drop: Annotated[str, typer.Option(help="Reset the connection: before or after the call takes effect.")] = "",
 ) -> None:
     """Make calls fail: gpurun sandbox fault add InsufficientInstanceCapacity --action CreateFleet --type 'g5.*'."""
