@@ -27,6 +27,7 @@ class Database:
         """Open or make the file, and bring its tables up to date."""
         self._path = path
         self._lock = RLock()
+        self._turn = object()
         with explained(path):
             _private_folder(path.parent)
             self._connection = sqlite3.connect(
@@ -52,16 +53,27 @@ class Database:
     def write(self) -> Iterator[sqlite3.Connection]:
         """A transaction that is the only writer from its first statement: all of it lasts, or none.
 
-        Nothing that waits for a network may happen inside.
+        Nothing that waits for a network may happen inside, nor another `write`. A signal's exception may strike
+        anywhere: what was not committed is rolled back, at the next `write` at the latest.
         """
         with self._lock, explained(self._path):
-            self._connection.execute("BEGIN IMMEDIATE")
+            turn = object()
             try:
+                # Where the exception struck just outside this function, the last transaction is still open.
+                self._roll_back()
+                self._turn = turn
+                self._connection.execute("BEGIN IMMEDIATE")
                 yield self._connection
+                self._connection.execute("COMMIT")
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                # Such a one is told of its end late, when its traceback goes: by then the turn may be another's.
+                if self._turn is turn:
+                    self._roll_back()
                 raise
-            self._connection.execute("COMMIT")
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
     def _prepare(self) -> None:
         self._connection.row_factory = _as_dict
