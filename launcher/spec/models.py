@@ -74,6 +74,9 @@ def _with_short_forms(schema: Schema) -> None:
 
 
 _POSITIVE: Schema = {"type": "number", "exclusiveMinimum": 0}
+_HOURS = WithJsonSchema(_POSITIVE | {"maximum": values.MAX_HOURS})
+_COST = WithJsonSchema(_POSITIVE | {"maximum": values.MAX_COST_USD})
+_PRICE = WithJsonSchema(_POSITIVE | {"maximum": values.MAX_PRICE_USD_PER_HOUR})
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _SIZE = WithJsonSchema({"oneOf": [{"type": "string", "examples": ["16 GiB"]}, _POSITIVE]})
 _DURATION: Schema = {"oneOf": [{"type": "string", "examples": ["30m", "1h 30m"]}, {"enum": [False, 0]}]}
@@ -86,7 +89,9 @@ _COMMAND: Schema = {
 _SPOT: Schema = {"enum": [True, False, "prefer"]}
 _ENV: Schema = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
 
-Positive = Annotated[float, PlainValidator(values.positive), WithJsonSchema(_POSITIVE)]
+Hours = Annotated[float, PlainValidator(values.hours), _HOURS]
+CostUsd = Annotated[float, PlainValidator(values.cost_usd), _COST]
+PriceUsdPerHour = Annotated[float, PlainValidator(values.price_usd_per_hour), _PRICE]
 Count = Annotated[int, PlainValidator(values.whole), WithJsonSchema(_COUNT)]
 SizeBytes = Annotated[int, PlainValidator(values.size_bytes), _SIZE]
 DiskGib = Annotated[int, PlainValidator(values.disk_gib), _SIZE]
@@ -174,9 +179,11 @@ class LimitFields(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    max_hours: Positive = Field(default=4.0, description="Hours until the machine ends itself, whatever happens.")
-    max_cost: Positive | None = Field(default=None, description="US dollars that the whole run may cost.")
-    max_price: Positive | None = Field(default=None, description="US dollars an hour that the machine may cost.")
+    max_hours: Hours = Field(
+        default=4.0, description="Hours until the machine ends itself, whatever happens; at most 720."
+    )
+    max_cost: CostUsd | None = Field(default=None, description="US dollars that the whole run may cost.")
+    max_price: PriceUsdPerHour | None = Field(default=None, description="US dollars an hour that the machine may cost.")
 
 
 class SshFields(BaseModel):

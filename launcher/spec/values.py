@@ -30,6 +30,10 @@ _IMAGE = re.compile(r"ami-[0-9a-f]{8}(?:[0-9a-f]{9})?|name:\S.*|tag:[^=]+=.+|ssm
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _POWERS = {"": 3, "k": 1, "m": 2, "g": 3, "t": 4}
 _MAX_GIB = 1e9
+MAX_HOURS = 720
+"""Thirty days: a run longer than that is a slip of the keyboard far more often than a wish."""
+MAX_COST_USD = 1_000_000
+MAX_PRICE_USD_PER_HOUR = 10_000
 _MAX_DISK_GIB = 65_536
 """The largest gp3 volume (AWS, "Amazon EBS volume types")."""
 
@@ -56,12 +60,28 @@ def command(value: object) -> tuple[str, ...] | str:
     raise ValueError(f"{_shown(value)} cannot be run, expected a script or a list such as [python, train.py]")
 
 
-def positive(value: object) -> float:
-    """A number above zero."""
+def hours(value: object) -> float:
+    """How long a run may take."""
+    return positive(value, MAX_HOURS, " hours (30 days)")
+
+
+def cost_usd(value: object) -> float:
+    """What a run may cost."""
+    return positive(value, MAX_COST_USD, " US dollars")
+
+
+def price_usd_per_hour(value: object) -> float:
+    """What a machine may cost."""
+    return positive(value, MAX_PRICE_USD_PER_HOUR, " US dollars an hour")
+
+
+def positive(value: object, most: float, unit: str) -> float:
+    """A number above zero, and no larger than `most`; `unit` follows it in the message."""
+    expected = f"a number above 0 and at most {most:.0f}{unit}, such as 4"
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{_shown(value)} is not a number, expected one above 0, such as 4")  # noqa: TRY004 - pydantic collects ValueError alone
-    if not math.isfinite(value) or value <= 0:
-        raise ValueError(f"{value} is out of range, expected a number above 0, such as 4")
+        raise ValueError(f"{_shown(value)} is not a number, expected {expected}")  # noqa: TRY004 - pydantic collects ValueError alone
+    if not 0 < value <= most:
+        raise ValueError(f"{_shown(value)} is out of range, expected {expected}")
     return float(value)
 
 
@@ -75,7 +95,7 @@ def whole(value: object) -> int:
 def size_bytes(value: object) -> int:
     """`16 GiB`, `500 MB`, or a bare number of GiB."""
     if isinstance(value, int | float):
-        value = f"{min(positive(value), _MAX_GIB):.6f}"
+        value = f"{positive(value, _MAX_GIB, ' GiB'):.6f}"
     match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
     if not match or float(match[1]) <= 0:
         raise ValueError(f"{_shown(value)} is not a size, expected one such as 16 GiB")
@@ -99,7 +119,10 @@ def duration_s(value: object) -> float:
     match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) and value.strip() else None
     if not match:
         raise ValueError(f"{_shown(value)} is not a duration, expected one such as 30m or 1h 30m, or false")
-    return float(sum(int(part or 0) * unit for part, unit in zip(match.groups(), (86400, 3600, 60, 1), strict=True)))
+    seconds = sum(int(part or 0) * unit for part, unit in zip(match.groups(), (86400, 3600, 60, 1), strict=True))
+    if seconds > MAX_HOURS * 3600:
+        raise ValueError(f"{_shown(value)} is too long, expected at most {MAX_HOURS}h (30 days)")
+    return float(seconds)
 
 
 def gpu(value: object) -> dict[str, object]:

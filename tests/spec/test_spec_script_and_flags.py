@@ -107,6 +107,20 @@ def test_one_wrong_flag_is_the_message_itself(job):
     assert "--help" in caught.value.hint
 
 
+@pytest.mark.parametrize("most", [1e9, 1e300, float("inf"), float("nan")])
+def test_limits_beyond_all_sense_are_refused(job, most):
+    with pytest.raises(SpecError) as caught:
+        spec.override(job, Overrides(max_hours=most, max_cost=most, max_price=most))
+    assert [problem.split(":")[0] for problem in caught.value.problems] == ["--max-hours", "--max-cost", "--max-price"]
+    assert "at most 720 hours" in caught.value.problems[0]
+
+
+def test_the_largest_limits_are_taken(job):
+    found = spec.override(job, Overrides(max_hours=720, max_cost=1e6, max_price=1e4, disk="64 TiB"))
+    assert found.limits == Limits(max_hours=720.0, max_cost_usd=1e6, max_price_usd_per_hour=1e4)
+    assert found.resources.disk_gib == 65_536
+
+
 def test_flags_come_over_the_environment_of_the_spec(job):
     found = spec.override(replace(job, env={"A": "1", "B": "2"}), Overrides(env=("B=3",)))
     assert found.env == {"A": "1", "B": "3"}
