@@ -29,7 +29,7 @@ from launcher.ledger.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 _INSERT_RUN = f"INSERT INTO runs ({', '.join(RUN_COLUMNS)}) VALUES ({', '.join('?' * len(RUN_COLUMNS))})"  # noqa: S608 - our own columns
@@ -116,6 +116,31 @@ class Ledger:
             _set(connection, run_id, columns | dict(changes), status=status)
             if before != status:
                 _add_event(connection, run_id, "status", {"from": before.value, "to": status.value}, now)
+
+    def claim(self, run_id: str, pid: int, started: str, *, alive: Callable[[int | None, str | None], bool]) -> bool:
+        """Take the run for the launcher that is process `pid`, begun at `started`; `False` where another has it.
+
+        A launcher that `alive` says is dead has nothing; a run that is ours already stays ours. `alive` is asked
+        while all other writers wait: it must be quick.
+        """
+        with self._database.write() as connection:
+            _require(_status(connection, run_id), run_id)
+            sql = "SELECT launcher_pid, launcher_started FROM runs WHERE run_id = ?"
+            row = connection.execute(sql, (run_id,)).fetchone()
+            holder = (row["launcher_pid"], row["launcher_started"])
+            if holder != (pid, started) and alive(*holder):
+                return False
+            _set(connection, run_id, {"launcher_pid": pid, "launcher_started": started, "detached": False})
+            return True
+
+    def release(self, run_id: str, pid: int) -> None:
+        """Let the run go, so that another launcher may claim it; one that is not process `pid`'s is left alone."""
+        with self._database.write() as connection:
+            connection.execute(
+                "UPDATE runs SET launcher_pid = NULL, launcher_started = NULL, updated_at = ?"
+                " WHERE run_id = ? AND launcher_pid = ?",
+                (time_text(datetime.now(UTC)), run_id, pid),
+            )
 
     def event(self, run_id: str, kind: str, data: Mapping[str, object] | None = None) -> int:
         """Enter a step of a run; gives its number, which grows over all runs."""
