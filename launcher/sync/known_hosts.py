@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shlex
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from launcher.domain import Endpoint, HostKey
@@ -12,6 +15,9 @@ from launcher.errors import SpecError
 from launcher.paths import RunPaths, StatePaths
 from launcher.sync.keys import host_key_of, write_private
 from launcher.sync.ssh_config import Hop, require_plain, resolve
+
+if sys.platform != "win32":
+    import fcntl
 
 _UNSAFE_IN_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -66,10 +72,15 @@ _COMMON = (
 
 
 def write_index(state: StatePaths) -> None:
-    """Gather every run's ssh_config in one file, the newest first, since a run's name may have been used before."""
-    configs = sorted(state.runs.glob("*/ssh_config"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    """Gather every run's ssh_config in one file, the newest first, since a run's name may have been used before.
+
+    Launchers do so one after the other, each with what is there when its turn comes: the last one drops nobody.
+    """
     header = "# Written by gpurun, and written over; `ssh -F` with this file reaches every live run.\n"
-    write_private(state.ssh_config, "\n".join([header, *(path.read_text(encoding="utf-8") for path in configs)]))
+    with _turn(state):
+        found = [_dated(path) for path in state.runs.glob("*/ssh_config")]
+        texts = [text for _, text in sorted((each for each in found if each), reverse=True)]
+        write_private(state.ssh_config, "\n".join([header, *texts]))
 
 
 def remove(state: StatePaths, run_id: str) -> None:
@@ -78,6 +89,31 @@ def remove(state: StatePaths, run_id: str) -> None:
     paths.ssh_config.unlink(missing_ok=True)
     paths.known_hosts.unlink(missing_ok=True)
     write_index(state)
+
+
+@contextmanager
+def _turn(state: StatePaths) -> Iterator[None]:
+    """One launcher at a time, where the system and the file system have flock(2)."""
+    state.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (state.home / ".ssh_config.lock").open("a") as lock:
+        if sys.platform != "win32":
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+        yield
+
+
+_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
+
+
+def _dated(path: Path) -> tuple[int, str] | None:
+    """A file's age, in ns since the epoch, and text; `None` for one that its launcher has removed meanwhile."""
+    try:
+        return path.stat().st_mtime_ns, path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
 
 
 def host_alias(name: str) -> str:

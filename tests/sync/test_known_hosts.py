@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -145,6 +146,70 @@ def test_the_newest_run_of_a_name_is_the_one_that_is_reached(state: StatePaths) 
     assert shown(state.ssh_config, "run-c")["hostname"] == "run-c"
     assert not state.run("run-c").known_hosts.exists()
     remove(state, "run-c")
+
+
+CROWD = """
+import sys
+from pathlib import Path
+from launcher.domain import Endpoint, HostKey
+from launcher.paths import StatePaths
+from launcher.sync.known_hosts import remove, write_index, write_run_config
+
+state, number, lives = StatePaths(Path(sys.argv[1])), sys.argv[2], sys.argv[3] == "lives"
+endpoint = Endpoint(address="192.0.2.1", user="u", host_keys=(HostKey(algorithm="ssh-ed25519", base64="AAAA"),))
+print("ready", flush=True)
+sys.stdin.readline()
+for round in range(10):
+    run_id = f"run-{number}-{round}"
+    write_run_config(state.run(run_id), run_id=run_id, name=run_id, endpoint=endpoint)
+    write_index(state)
+    if not (lives and round == 9):
+        remove(state, run_id)
+"""
+
+
+def test_twelve_launchers_write_and_remove_at_once(state: StatePaths) -> None:
+    ends = ["lives", "goes"] * 6
+    launchers = [
+        subprocess.Popen(
+            [sys.executable, "-c", CROWD, str(state.home), str(number), end],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number, end in enumerate(ends)
+    ]
+    try:
+        assert [each.stdout.readline() for each in launchers if each.stdout] == ["ready\n"] * 12
+        for each in launchers:
+            assert each.stdin
+            each.stdin.write("\n")
+            each.stdin.flush()
+        assert [(each.communicate(timeout=60)[1], each.returncode) for each in launchers] == [("", 0)] * 12
+    finally:
+        for each in launchers:
+            each.kill()
+            each.wait()
+    hosts = [line.split()[1] for line in state.ssh_config.read_text().splitlines() if line.startswith("Host ")]
+    assert sorted(hosts) == sorted(f"run-{number}-9" for number, end in enumerate(ends) if end == "lives")
+
+
+def test_a_run_that_is_removed_while_the_index_is_written_is_left_out(state: StatePaths, monkeypatch) -> None:
+    """Its file goes after it was found and before it is looked at, as another launcher's end does."""
+    for run_id in ("run-a", "run-b"):
+        written(state, Endpoint(address="192.0.2.1", user="u", host_keys=(KEY,)), run_id)
+    glob = Path.glob
+
+    def glob_and_remove(path: Path, pattern: str) -> list[Path]:
+        found = list(glob(path, pattern))
+        state.run("run-a").ssh_config.unlink()
+        return found
+
+    monkeypatch.setattr(Path, "glob", glob_and_remove)
+    write_index(state)
+    assert "Host run-b " in state.ssh_config.read_text()
+    assert "Host run-a " not in state.ssh_config.read_text()
 
 
 @needs_ssh
