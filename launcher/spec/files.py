@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import tempfile
 from pathlib import Path
 
 from launcher.spec.mistakes import nearest, printable
@@ -55,10 +56,30 @@ def data(value: object, base: Path) -> Path | str:
 
 
 def output_folder(value: object, base: Path) -> Path:
-    """A folder that may be there or not, relative to `base`."""
+    """A folder that is there or can be made, and that files can be written to; relative to `base`."""
     path = _path(value, base)
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"{path} is not a folder, expected a folder for the results")
+    expected = "expected a folder for the results"
+    try:
+        there = _nearest_that_is_there(path)
+        if not there.is_dir():
+            below = "" if there == path else f", so {path} cannot be made"
+            raise ValueError(f"{there} is not a folder{below}, {expected}")
+        # Permissions alone do not tell: root may write anywhere but to a read-only disk.
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as fault:
+        reason = fault.strerror or fault
+        raise ValueError(f"{path} cannot be written to ({reason}), {expected}") from None
+    return path
+
+
+def _nearest_that_is_there(path: Path) -> Path:
+    """The path itself or the first of its parents that exists; a link to nothing counts as there."""
+    for each in (path, *path.parents):
+        try:
+            each.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        return each
     return path
 
 

@@ -233,6 +233,31 @@ def test_an_unreadable_spec_is_told():
             os.seteuid(me)
 
 
+def test_outputs_in_a_folder_of_somebody_else_are_refused():
+    me = os.geteuid()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o555)
+        (folder / "gpurun.yaml").write_text("run: x\noutputs: results/of/mine")
+        if me == 0:
+            os.seteuid(65534)
+        try:
+            with pytest.raises(SpecError) as caught:
+                spec.load(folder / "gpurun.yaml")
+        finally:
+            os.seteuid(me)
+            folder.chmod(0o755)
+        (problem,) = caught.value.problems
+        assert problem.endswith(
+            "results/of/mine cannot be written to (Permission denied), expected a folder for the results"
+        )
+
+
+def test_looking_at_an_outputs_folder_makes_nothing(folder, load):
+    load("run: x\noutputs: results/deep")
+    assert [each.name for each in folder.iterdir()] == ["gpurun.yaml"]
+
+
 def test_unreadable_data_is_told():
     me = os.geteuid()
     with tempfile.TemporaryDirectory() as name:

@@ -121,6 +121,12 @@ def test_the_largest_limits_are_taken(job):
     assert found.resources.disk_gib == 65_536
 
 
+def test_outputs_below_a_file_are_refused(job, folder):
+    (folder / "file").write_text("x")
+    with pytest.raises(SpecError, match=r"^--outputs: .*file is not a folder, so .*file/x cannot be made"):
+        spec.override(job, Overrides(outputs="file/x"), cwd=folder)
+
+
 def test_flags_come_over_the_environment_of_the_spec(job):
     found = spec.override(replace(job, env={"A": "1", "B": "2"}), Overrides(env=("B=3",)))
     assert found.env == {"A": "1", "B": "3"}

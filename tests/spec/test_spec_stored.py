@@ -107,7 +107,8 @@ def test_what_loads_is_right_by_the_schema(load, text):
     [
         "device: cpu", "run: ''", "run: x\nnme: x", "run: x\nname: Bad Name", "run: x\ndevice: gqu",
         "run: x\nresources: {spot: maybe}", "run: x\nlimits: {max_hours: 0}", "run: x\nlimits: {max_hours: 1000}",
-        "run: x\nresources: {vcpus: -1}", "run: x\ncheckpoint: maybe", "run: x\nenv: {A: [1]}", "run: x\nresources: {gpu: true}",
+        "run: x\nresources: {vcpus: -1}", "run: x\ncheckpoint: maybe", "run: x\nenv: {A: [1]}",
+        "run: x\nresources: {gpu: true}",
     ],
 )  # fmt: skip
 def test_what_the_schema_can_see_is_wrong_by_both(mistakes, text):
