@@ -146,6 +146,32 @@ def test_init_writes_a_spec_that_loads_and_never_writes_over_one(gpurun, tmp_pat
     assert "run" in schema["properties"]
 
 
+def test_init_forced_writes_through_a_link_and_leaves_no_scraps(gpurun, tmp_path):
+    (tmp_path / "mine.yaml").write_text("old")
+    (tmp_path / "gpurun.yaml").symlink_to("mine.yaml")
+    assert gpurun("init", "--force").returncode == 0
+    assert (tmp_path / "gpurun.yaml").is_symlink()
+    assert "run:" in (tmp_path / "mine.yaml").read_text()
+    assert {each.name for each in tmp_path.iterdir()} == {"gpurun.yaml", "mine.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (".", "is a folder"),
+        ("/proc/x.yaml", "cannot write /proc/x.yaml"),
+        ("missing/x.yaml", "mkdir -p missing"),
+        ("x" * 300, "File name too long"),
+    ],
+)
+@pytest.mark.parametrize("force", [True, False])
+def test_init_where_nothing_can_be_written_is_told(gpurun, path, words, force):
+    done = gpurun("init", *(["--force"] if force else []), path)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "next: " in done.stderr
+
+
 def test_a_closed_pipe_is_not_an_error(gpurun, tmp_path):
     done = subprocess.run(
         ["bash", "-c", f"set -o pipefail; {sys.executable} -m launcher.cli init --schema | head -1"],
