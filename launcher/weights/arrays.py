@@ -61,6 +61,14 @@ def check(arrays: Mapping[str, object]) -> dict[str, Array]:
     return {_check_name(name): _check_array(name, value) for name, value in arrays.items()}
 
 
+def identical(one: Array, other: Array) -> bool:
+    """Whether type, shape and every bit are the same, whatever the byte order."""
+    native = one.dtype.newbyteorder("="), other.dtype.newbyteorder("=")
+    if native[0] != native[1] or one.shape != other.shape:
+        return False
+    return one.astype(native[0]).tobytes() == other.astype(native[1]).tobytes()
+
+
 def is_machine_learning(dtype: Dtype) -> bool:
     """Whether numpy's own formats cannot say what the type is."""
     return dtype.name in MACHINE_LEARNING_DTYPES

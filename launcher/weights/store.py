@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, BinaryIO
@@ -32,6 +33,7 @@ _SUFFIXES = {
     ".npz": WeightsFormat.NPZ,
     ".safetensors": WeightsFormat.SAFETENSORS,
 }
+_NO_FOLDER = (FileExistsError, NotADirectoryError)
 _DUMP = {
     WeightsFormat.PKL: pickled.dump,
     WeightsFormat.NPZ: zipped.dump,
@@ -68,9 +70,29 @@ def save(values: Mapping[str, object], path: Path, format: str = WeightsFormat.N
         _DUMP[kind](checked, file)
 
 
-def convert(source: Path, dest: Path, format: str) -> None:  # noqa: A002 - the word of the trade
-    """Read weights and write them in another format; raises `WeightsError` and leaves `dest` as it was."""
-    save(load(source), dest, format)
+def convert(source: Path, dest: Path, format: str, *, overwrite: bool = True) -> None:  # noqa: A002 - the word of the trade
+    """Read weights and write them in another format; raises `WeightsError` and leaves `dest` as it was.
+
+    Without `overwrite`, a `dest` that is there must hold the very same arrays, and stays as it is.
+    """
+    values = load(source)
+    if overwrite or not dest.exists():
+        save(values, dest, format)
+    elif not _holds(dest, values):
+        message = f"{dest} is there already, and holds other weights than {source}"
+        raise WeightsError(message, hint="gpurun fetch-weights --to DIR, an empty folder, leaves both as they are")
+
+
+def target_folder(path: Path) -> Path:
+    """The folder, made where it was not there, and writable; raises `WeightsError`."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as fault:
+        reason = f"{fault.filename} is not a folder" if isinstance(fault, _NO_FOLDER) else fault.strerror or fault
+        message = f"no weights can be written to {path}: {reason}"
+        raise WeightsError(message, hint="name a folder that is there or can be made: --to DIR") from fault
+    return path
 
 
 def copy(source: Path, dest: Path) -> None:
@@ -91,6 +113,14 @@ def find(folder: Path) -> list[Path]:
         if path.suffix.lower() in _SUFFIXES and not _hidden(path, folder) and path.is_file() and not path.is_symlink()
     ]
     return sorted(found, key=lambda path: (-path.stat().st_mtime_ns, str(path)))
+
+
+def _holds(path: Path, values: Mapping[str, Array]) -> bool:
+    try:
+        found = load(path)
+    except WeightsError:
+        return False
+    return found.keys() == values.keys() and all(arrays.identical(found[name], values[name]) for name in values)
 
 
 def _read(path: Path, known: WeightsFormat) -> dict[str, Array]:

@@ -116,6 +116,65 @@ def test_every_format_converts_to_every_other(tmp_path, source, target):
     assert_same(weights.load(tmp_path / f"two.{target}"), arrays)
 
 
+@pytest.mark.parametrize("kind", ["npz", "safetensors"])
+def test_a_conversion_can_leave_the_jobs_own_file_alone(tmp_path, kind):
+    source, own = tmp_path / "a.pkl", tmp_path / f"a.{kind}"
+    weights.save({"w": np.ones(2)}, source, "pkl")
+    weights.save({"w": np.zeros(2)}, own, kind)
+    before = own.read_bytes()
+    with pytest.raises(WeightsError, match="holds other weights") as caught:
+        weights.convert(source, own, kind, overwrite=False)
+    assert "--to DIR" in caught.value.hint
+    assert own.read_bytes() == before
+    own.unlink()
+    weights.convert(source, own, kind, overwrite=False)
+    assert weights.load(own)["w"].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("there", "same"),
+    [
+        ({"w": np.array([1.0, np.nan], ">f4")}, True),
+        ({"w": np.array([1.0, np.nan], "<f8")}, False),
+        ({"w": np.array([[1.0, np.nan]], "<f4")}, False),
+        ({"v": np.array([1.0, np.nan], "<f4")}, False),
+        ({"w": np.array([1.0, np.nan], "<f4"), "v": np.ones(1)}, False),
+    ],
+)
+def test_a_conversion_that_is_done_already_stays(tmp_path, there, same):
+    weights.save({"w": np.array([1.0, np.nan], "<f4")}, tmp_path / "a.pkl", "pkl")
+    weights.save(there, tmp_path / "a.npz", "npz")
+    before = (tmp_path / "a.npz").stat()
+    if same:
+        weights.convert(tmp_path / "a.pkl", tmp_path / "a.npz", "npz", overwrite=False)
+    else:
+        with pytest.raises(WeightsError):
+            weights.convert(tmp_path / "a.pkl", tmp_path / "a.npz", "npz", overwrite=False)
+    assert (tmp_path / "a.npz").stat().st_ino == before.st_ino
+
+
+def test_a_target_that_cannot_be_read_is_not_written_over(tmp_path):
+    weights.save({"w": np.ones(2)}, tmp_path / "a.pkl", "pkl")
+    (tmp_path / "a.npz").write_bytes(b"no archive")
+    with pytest.raises(WeightsError, match="is there already"):
+        weights.convert(tmp_path / "a.pkl", tmp_path / "a.npz", "npz", overwrite=False)
+    assert (tmp_path / "a.npz").read_bytes() == b"no archive"
+
+
+def test_a_target_folder_is_made_or_refused(tmp_path):
+    assert weights.target_folder(tmp_path / "a" / "b").is_dir()
+    assert weights.target_folder(tmp_path / "a") == tmp_path / "a"
+    assert list((tmp_path / "a").iterdir()) == [tmp_path / "a" / "b"]
+    (tmp_path / "file").write_text("x")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(WeightsError, match="is not a folder") as caught:
+            weights.target_folder(path)
+        assert "--to DIR" in caught.value.hint
+    for path in (Path("/proc"), Path("/proc/x"), tmp_path / ("x" * 300)):
+        with pytest.raises(WeightsError, match="no weights can be written"):
+            weights.target_folder(path)
+
+
 def test_other_libraries_read_what_we_write(tmp_path):
     arrays = {"w": np.arange(6, dtype="<f4").reshape(2, 3), "i": np.arange(3), "flag": np.array([True, False])}
     for kind in weights.WeightsFormat:
