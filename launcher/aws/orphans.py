@@ -55,6 +55,14 @@ class Survey:
     """Region -> what it said."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What could not be removed, and why."""
+
+    orphan: Orphan
+    error: GpurunError
+
+
 def find(aws: Aws) -> list[Orphan]:
     """All that carries a run's tag in this region, in the order in which it can be removed.
 
@@ -63,11 +71,6 @@ def find(aws: Aws) -> list[Orphan]:
     looks: Sequence[Callable[[Aws], list[Orphan]]] = (_instances, _volumes, _templates, _keys, _groups)
     with aws.errors("look for what is left of runs"), ThreadPoolExecutor(len(looks)) as pool:
         return [each for found in pool.map(lambda look: look(aws), looks) for each in found]
-
-
-def find_everywhere(aws: Aws) -> list[Orphan]:
-    """The same in every region that the account may use; see `survey` for those that would not be searched."""
-    return list(survey(aws).orphans)
 
 
 def survey(aws: Aws) -> Survey:
@@ -114,12 +117,24 @@ def remove(aws: Aws, orphan: Orphan) -> None:
         raise SpecError(f"{orphan.kind!r} is nothing that gpurun makes", hint=f"one of {', '.join(KINDS)}")
 
 
-def remove_all(aws: Aws, orphans: Iterable[Orphan]) -> None:
-    """Remove many, machines first, since they hold the rest."""
+def remove_all(aws: Aws, orphans: Iterable[Orphan]) -> tuple[Failure, ...]:
+    """Remove many, machines first, since they hold the rest; gives those that could not be, and stops at none."""
     ordered = sorted(orphans, key=lambda each: KINDS.index(each.kind))
     with ThreadPoolExecutor(THREADS) as pool:
-        for _, group in groupby(ordered, key=lambda each: each.kind):
-            list(pool.map(lambda orphan: remove(aws, orphan), group))
+        outcomes = [
+            outcome
+            for _, group in groupby(ordered, key=lambda each: each.kind)
+            for outcome in pool.map(lambda orphan: _try_to_remove(aws, orphan), group)
+        ]
+    return tuple(outcome for outcome in outcomes if outcome is not None)
+
+
+def _try_to_remove(aws: Aws, orphan: Orphan) -> Failure | None:
+    try:
+        remove(aws, orphan)
+    except GpurunError as error:
+        return Failure(orphan=orphan, error=error)
+    return None
 
 
 def _delete(aws: Aws, orphan: Orphan) -> None:

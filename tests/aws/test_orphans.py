@@ -1,7 +1,7 @@
 import pytest
 
 from launcher.aws import fleet, keypair, network, orphans, permissions, template
-from launcher.errors import ProvisionError, SpecError
+from launcher.errors import NotPermitted, ProvisionError, SpecError
 
 TAGS = {"gpurun:run": "r1", "gpurun:deadline": "2026-11-20T00:00:00Z", "Name": "gpurun r1"}
 
@@ -53,9 +53,23 @@ def test_what_is_not_ours_is_left_out(aws, image_id):
 def test_all_is_removed_and_nothing_else(aws, image, image_id, offer):
     leave(aws, image, offer)
     kept = aws.ec2.run_instances(ImageId=image_id, MinCount=1, MaxCount=1, InstanceType="t3.micro")
-    orphans.remove_all(aws, reversed(orphans.find(aws)))
+    assert orphans.remove_all(aws, reversed(orphans.find(aws))) == ()
     assert orphans.find(aws) == []
     assert fleet.describe(aws, kept["Instances"][0]["InstanceId"]).state == "running"
+
+
+@pytest.mark.parametrize(
+    ("action", "kind"),
+    [("DeleteVolume", "volume"), ("DeleteLaunchTemplate", "launch-template"), ("DeleteKeyPair", "key-pair")],
+)
+def test_what_cannot_be_removed_is_told_and_the_others_go(aws, cloud, image, offer, action, kind):
+    for run_id in ("r1", "r2"):
+        leave(aws, image, offer, run_id)
+    cloud.refuse(action, "UnauthorizedOperation", status=403)
+    failed = orphans.remove_all(aws, orphans.find(aws))
+    assert sorted((each.orphan.kind, each.orphan.run_id) for each in failed) == [(kind, "r1"), (kind, "r2")]
+    assert {type(each.error) for each in failed} == {NotPermitted}
+    assert [each.kind for each in orphans.find(aws)] == [kind, kind]
 
 
 def test_removing_what_is_gone_is_harmless(aws, image, offer):
@@ -88,13 +102,13 @@ def two_regions(cloud):
 def test_every_region_is_searched(aws, two_regions):
     for region, run_id in (("us-east-1", "r1"), ("eu-west-1", "r2")):
         keypair.import_key(aws.at(region), run_id=run_id, public_line=permissions.PUBLIC_KEY.decode(), tags=TAGS)
-    found = orphans.find_everywhere(aws)
+    found = orphans.survey(aws).orphans
     assert [(each.kind, each.region, each.run_id) for each in found] == [
         ("key-pair", "eu-west-1", "r2"),
         ("key-pair", "us-east-1", "r1"),
     ]
-    orphans.remove_all(aws, found)
-    assert orphans.find_everywhere(aws) == []
+    assert orphans.remove_all(aws, found) == ()
+    assert orphans.survey(aws).orphans == ()
 
 
 def refuse_in(cloud, region, code, status=403):
@@ -112,14 +126,13 @@ def test_a_region_that_refuses_us_is_named_and_the_others_are_searched(aws, clou
     survey = orphans.survey(aws)
     assert [each.run_id for each in survey.orphans] == ["r1"]
     assert list(survey.refused) == ["eu-west-1"]
-    assert list(survey.orphans) == orphans.find_everywhere(aws)
 
 
 @pytest.mark.parametrize(("region", "code"), [("us-east-1", "UnauthorizedOperation"), ("eu-west-1", "InternalFailure")])
 def test_what_was_not_searched_does_not_look_clean(aws, cloud, two_regions, region, code):
     refuse_in(cloud, region, code, 400)
     with pytest.raises(ProvisionError):
-        orphans.find_everywhere(aws)
+        orphans.survey(aws)
 
 
 def test_a_kind_that_is_not_ours(aws):
