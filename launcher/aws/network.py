@@ -133,7 +133,7 @@ def _source_towards(address: str) -> str:
 
 
 def _public_address(service: str) -> str:
-    hint = "name it yourself: --ingress CIDR"
+    hint = f"it must be reachable from here, past any proxy or sign-in page: curl {service}"
     try:
         with urllib.request.urlopen(service, timeout=5) as answer:  # noqa: S310 - a constant https address
             text = answer.read(64).decode("ascii", "replace").strip()
@@ -150,7 +150,7 @@ def _permission(cidr: str) -> IpPermissionTypeDef:
         network = ipaddress.ip_network(cidr)
     except ValueError as error:
         raise SpecError(
-            f"{cidr!r} is no address range: {error}", hint="for example: --ingress 203.0.113.7/32"
+            f"{cidr!r} is no address range: {error}", hint="an address and its mask, such as 203.0.113.7/32"
         ) from error
     permission: IpPermissionTypeDef = {"IpProtocol": "tcp", "FromPort": SSH_PORT, "ToPort": SSH_PORT}
     if network.version == 4:
