@@ -194,6 +194,24 @@ def test_a_token_makes_one_launch_of_many_calls(region, template: dict[str, str]
     assert region.code_of(refused) == "IdempotentParameterMismatch"
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_token_has_at_most_64_ascii_characters(region, template: dict[str, str], dry_run: bool) -> None:
+    pools = overrides(region, "g5.xlarge")
+    for token in ("x" * 65, "\N{LATIN SMALL LETTER E WITH ACUTE}"):
+        with pytest.raises(ClientError) as of_fleet:
+            region.fleet(template["template"], pools, ClientToken=token, DryRun=dry_run)
+        with pytest.raises(ClientError) as of_run:
+            region.run(ClientToken=token, DryRun=dry_run)
+        assert (region.code_of(of_fleet), region.code_of(of_run)) == ("InvalidParameterValue",) * 2
+    assert region.instances(("instance-state-name", "running"), ("client-token", "x" * 65)) == []
+
+
+def test_a_token_of_64_characters_is_taken(region, template: dict[str, str]) -> None:
+    assert region.run(ClientToken=f"{time.monotonic_ns():x>64}")
+    made = region.fleet(template["template"], overrides(region, "g5.xlarge"), ClientToken=f"{time.monotonic_ns():x>64}")
+    assert made["Instances"]
+
+
 def test_a_lost_reply_is_found_again_by_its_token(region) -> None:
     token = f"token-{time.monotonic_ns()}"
     region.admin.fault({"match": {"action": "RunInstances"}, "effect": {"drop": "after"}})

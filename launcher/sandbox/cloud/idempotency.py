@@ -9,10 +9,16 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from launcher.sandbox.cloud.errors import refusal
+from launcher.sandbox.cloud.errors import Refusal, refusal
 from launcher.sandbox.cloud.wire import Answer, Call, error_answer
 
-TOKENS_HONOURED = frozenset({"RunInstances", "CreateFleet", "CreateLaunchTemplate", "CreateLaunchTemplateVersion"})
+_LONGEST_TOKEN = {
+    "RunInstances": 64,
+    "CreateFleet": 64,
+    "CreateLaunchTemplate": 128,
+    "CreateLaunchTemplateVersion": 128,
+}
+"""The calls of EC2 that honour a token, and the characters that it may have (Amazon EC2 API Reference)."""
 
 
 @dataclass(slots=True)
@@ -33,7 +39,13 @@ class Tokens:
         """Perform the call, or repeat the answer that its token already got; failures are not remembered."""
         token = str(call.params.get("ClientToken", ""))
         asks_only = str(call.params.get("DryRun", "")).lower() == "true"
-        if call.service != "ec2" or call.action not in TOKENS_HONOURED or not token or asks_only:
+        longest = _LONGEST_TOKEN.get(call.action) if call.service == "ec2" else None
+        if longest is None or not token:
+            return perform()
+        if len(token) > longest or not token.isascii():
+            words = f"Value ({token}) for parameter clientToken is invalid. Maximum {longest} ASCII characters."
+            return _refused(refusal("InvalidParameterValue", message=words))
+        if asks_only:
             return perform()
         fingerprint = tuple(sorted((k, str(v)) for k, v in call.params.items() if k != "ClientToken"))
         with self._lock:
@@ -45,6 +57,9 @@ class Tokens:
                 entry.answer = answer if answer.good else None
                 return answer
         if entry.fingerprint != fingerprint:
-            no = refusal("IdempotentParameterMismatch")
-            return error_answer("ec2", no.code, no.status, no.message)
+            return _refused(refusal("IdempotentParameterMismatch"))
         return entry.answer
+
+
+def _refused(no: Refusal) -> Answer:
+    return error_answer("ec2", no.code, no.status, no.message)
