@@ -13,7 +13,6 @@ RunId = NewType("RunId", str)
 TAG_RUN = "gpurun:run"
 TAG_NAME = "gpurun:name"
 TAG_DEADLINE = "gpurun:deadline"
-TAG_IMAGE = "gpurun:image"
 
 
 class RunStatus(StrEnum):

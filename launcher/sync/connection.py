@@ -216,18 +216,10 @@ class Line:
 
     def __init__(self, endpoint: Endpoint, *, connect_timeout_s: float = 30.0) -> None:
         self.endpoint = endpoint
-        self.reconnects = 0
         self._connect_timeout_s = connect_timeout_s
         self._connection: SshConnection | None = None
         self._unlocked: Unlocked = {}
         self._lock = threading.Lock()
-
-    @classmethod
-    def from_connection(cls, endpoint: Endpoint, connection: SshConnection) -> Line:
-        """A line that has a connection already."""
-        line = cls(endpoint)
-        line._connection = connection
-        return line
 
     def current(self) -> SshConnection:
         """The present connection, dead or alive; opened where there was none."""
@@ -243,7 +235,6 @@ class Line:
                 return self._connection
             if self._connection is not None:
                 self._connection.close()
-                self.reconnects += 1
             self._connection = self._open(timeout_s)
             return self._connection
 

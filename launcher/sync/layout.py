@@ -58,8 +58,3 @@ class RemoteLayout:
     def state(self) -> str:
         """What the supervisor last wrote down of the job (JSON)."""
         return f"{self.home}/state"
-
-    @property
-    def supervisor_log(self) -> str:
-        """Where to look when the supervisor itself failed."""
-        return f"{self.home}/supervisor.log"
