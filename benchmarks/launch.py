@@ -124,7 +124,7 @@ def timed(command: list[str], cwd: Path, env: dict[str, str]) -> tuple[float, fl
 
 
 def newest_receipt(home: Path) -> dict:
-    paths = sorted(home.glob("runs/*/gpurun-receipt.json"), key=lambda path: path.stat().st_mtime)
+    paths = sorted(home.glob("runs/*/gpurun/receipt.json"), key=lambda path: path.stat().st_mtime)
     return json.loads(paths[-1].read_text())
 
 

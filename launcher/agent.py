@@ -628,6 +628,7 @@ def run_paths(run: str) -> dict[str, str]:
         "log",
         "state",
         "lease",
+        "released",
         "job.sh",
         "supervisor.log",
     )
@@ -748,6 +749,12 @@ def report(_wire: Wire, request: Json) -> Json:
 def renew(_wire: Wire, request: Json) -> Json:
     """Push the lease's end off."""
     write_lease(at_home(request["run"]), request["lease_s"])
+    return {}
+
+
+def release(_wire: Wire, request: Json) -> Json:
+    """The results are home: the machine need not wait for anybody to come for them."""
+    write_atomically(run_paths(at_home(request["run"]))["released"], "")
     return {}
 
 
@@ -969,7 +976,9 @@ class Supervisor:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         while True:
             lease = read_json(self.paths["lease"]) or 0.0
-            left_s = max(kept, max(ended, lease) + self.order["results_grace_s"]) - time.time()
+            waiting = max(ended, lease) + self.order["results_grace_s"]
+            released = os.path.exists(self.paths["released"])
+            left_s = (kept if released else max(kept, waiting)) - time.time()
             if left_s <= 0:
                 power_off()
             time.sleep(min(left_s, 5.0) if left_s > 0 else 60.0)
@@ -1133,6 +1142,7 @@ OPERATIONS: dict[str, Callable[[Wire, Json], Json]] = {
     "start": start,
     "report": report,
     "renew": renew,
+    "release": release,
     "signal": send_signal,
     "follow": follow,
 }

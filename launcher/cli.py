@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,10 +40,19 @@ _HEAD = "gpurun takes a training script from a laptop to the cheapest AWS spot G
 def main() -> None:
     """The console script; never returns."""
     arguments = sys.argv[1:]
-    if not arguments or arguments in (["--help"], ["-h"]):
+    _open_standard_files()
+    completing = "_GPURUN_COMPLETE" in os.environ
+    if not completing and (not arguments or arguments in (["--help"], ["-h"])):
         sys.stdout.write(root_help())
         raise SystemExit(0)
     raise SystemExit(run(arguments))
+
+
+def _open_standard_files() -> None:
+    """A caller may have closed them (`>&-`): whatever is written then goes nowhere."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w"))  # noqa: SIM115
 
 
 def root_help() -> str:
@@ -136,7 +146,8 @@ def _tell(error: GpurunError, arguments: list[str]) -> None:
         sys.stdout.write(json.dumps({"event": "error", "exit_code": error.exit_code, **told}) + "\n")
         return
     for problem in getattr(error, "problems", ()):
-        sys.stderr.write(f"{problem}\n")
+        if problem != error.message:
+            sys.stderr.write(f"{problem}\n")
     sys.stderr.write(f"error: {error.message}\n")
     if error.hint:
         sys.stderr.write(f"  next: {error.hint}\n")

@@ -226,14 +226,16 @@ class Plan:
     image: Image
     cost: CostEstimate
     """Of the best offer."""
+    dearest: CostEstimate
+    """Of the dearest offer: EC2 may choose any of them for its capacity."""
     hours: float
-    """How long the run may last: the earlier of max_hours and what max_cost buys."""
+    """How long the run may last: the earlier of max_hours and what max_cost buys of the dearest offer."""
     warnings: tuple[str, ...] = ()
 
     @property
     def max_cost_usd(self) -> float:
         """The most that the run can cost."""
-        return self.cost.total_usd_per_hour * self.hours
+        return self.dearest.total_usd_per_hour * self.hours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -379,6 +381,8 @@ class Receipt:
     cost_usd: float
     phases: tuple[PhaseTime, ...]
     results_dir: str
+    fetched: bool
+    """Whether all that the job wrote came home, verified."""
     files: int
     size_bytes: int
     usage: JobUsage | None = None

@@ -9,15 +9,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from launcher.domain import Manifest
-from launcher.errors import HostUnreachable, RemoteError
+from launcher.errors import GpurunError, HostUnreachable, TransferError
 from launcher.live import LiveRun
+from launcher.paths import CHECKPOINT_NAME, LOG_NAME, OWN_FOLDER
 from launcher.sync import download, remote_agent
 
 ATTEMPTS = 5
 RENEW_EVERY_S = 300.0
 """Well within the results grace, which begins when the lease lapses."""
-LOG_NAME = "gpurun-log.txt"
-CHECKPOINT_NAME = "checkpoint"
 
 
 def bring_home(live: LiveRun) -> None:
@@ -28,8 +27,47 @@ def bring_home(live: LiveRun) -> None:
     """
     results = Path(live.record.results_dir)
     with _held(live):
-        files, size_bytes = _pull_all(live, results)
-    live.event("fetched", files=files, size_bytes=size_bytes)
+        pulled = _pull_all(live, results)
+    try:
+        pulled.own.mkdir(exist_ok=True)
+        if live.paths.log.exists():
+            shutil.copyfile(live.paths.log, pulled.own / LOG_NAME)
+    except OSError as error:
+        raise TransferError(
+            f"the log cannot be written to {pulled.own}: {error.strerror}",
+            hint=f"make room there, then gpurun resume {live.run_id}",
+        ) from None
+    live.event("fetched", files=pulled.files, size_bytes=pulled.size_bytes, own=pulled.own.name)
+
+
+def pull_everything(live: LiveRun, destination: Path) -> Path:
+    """Results and checkpoints as they are now, into a folder; the run goes on."""
+    with _held(live):
+        _pull_all(live, destination)
+    return destination
+
+
+class Pulled:
+    """What came home, and where our own files go beside it."""
+
+    def __init__(self, outputs: Manifest, results: Path) -> None:
+        self.files = len(outputs.entries)
+        self.size_bytes = outputs.size_bytes
+        taken = {entry.name.split("/", 1)[0] for entry in outputs.entries}
+        # The job's names are the job's: ours gives way.
+        self.own = results / next(name for name in (OWN_FOLDER, f"{OWN_FOLDER}-run", results.name) if name not in taken)
+
+    def add(self, more: Manifest) -> None:
+        """Count another folder's files in."""
+        self.files += len(more.entries)
+        self.size_bytes += more.size_bytes
+
+
+def _pull_all(live: LiveRun, results: Path) -> Pulled:
+    pulled = Pulled(pull(live, live.layout.output, results, label="results"), results)
+    if live.spec.checkpoint:
+        pulled.add(pull(live, live.layout.checkpoint, pulled.own / CHECKPOINT_NAME, label="checkpoint"))
+    return pulled
 
 
 @contextmanager
@@ -38,10 +76,12 @@ def _held(live: LiveRun) -> Iterator[None]:
     done = threading.Event()
 
     def renew() -> None:
-        while not done.wait(RENEW_EVERY_S):
-            with suppress(RemoteError):  # a dead line is the download's to mend; the grace is longer than that takes
+        while True:
+            with suppress(GpurunError):  # a dead line is the download's to mend; the grace is longer than that takes
                 if live.line is not None:
                     remote_agent.renew(live.line.current(), live.layout, 2 * RENEW_EVERY_S)
+            if done.wait(RENEW_EVERY_S):
+                return
 
     keeper = threading.Thread(target=renew, daemon=True)
     keeper.start()
@@ -52,23 +92,6 @@ def _held(live: LiveRun) -> Iterator[None]:
         keeper.join()
 
 
-def pull_everything(live: LiveRun, destination: Path) -> Path:
-    """Results and checkpoints as they are now, into a folder; the run goes on."""
-    _pull_all(live, destination)
-    return destination
-
-
-def _pull_all(live: LiveRun, results: Path) -> tuple[int, int]:
-    outputs = pull(live, live.layout.output, results, label="results")
-    entries, size_bytes = len(outputs.entries), outputs.size_bytes
-    if live.spec.checkpoint:
-        saved = pull(live, live.layout.checkpoint, results / CHECKPOINT_NAME, label="checkpoint")
-        entries, size_bytes = entries + len(saved.entries), size_bytes + saved.size_bytes
-    if live.paths.log.exists():
-        shutil.copyfile(live.paths.log, results / LOG_NAME)
-    return entries, size_bytes
-
-
 def pull(live: LiveRun, remote_dir: str, destination: Path, *, label: str) -> Manifest:
     """One folder home, over as many lines as it takes."""
     line = live.line
@@ -76,11 +99,17 @@ def pull(live: LiveRun, remote_dir: str, destination: Path, *, label: str) -> Ma
         raise HostUnreachable("no line to the machine", hint=f"gpurun resume {live.run_id}")
     for attempt in range(1, ATTEMPTS + 1):
         try:
+            connection = line.fresh(60.0)
             return download.pull(
-                line.fresh(60.0), remote_dir, destination, live.reporter.transfer, label=label, note=live.reporter.warn
+                connection, remote_dir, destination, live.reporter.transfer, label=label, note=live.reporter.warn
             )
         except HostUnreachable:
             if attempt == ATTEMPTS:
                 raise
             live.reporter.warn("the line broke during the download; going on over a new one")
+        except OSError as error:
+            raise TransferError(
+                f"results cannot be written to {destination}: {error.strerror}",
+                hint=f"gpurun fetch-weights {live.run_id} --to another folder, then gpurun down {live.run_id}",
+            ) from None
     raise AssertionError

@@ -13,6 +13,7 @@ from launcher import spec as specs
 from launcher.aws.client import Aws
 from launcher.domain import Account, Endpoint, HostKey, Instance, JobSpec, Plan, RunId, RunStatus
 from launcher.errors import LedgerError
+from launcher.interrupts import Signals
 from launcher.ledger import Ledger, RunChanges, RunRecord, account_from_text
 from launcher.paths import RunPaths, StatePaths
 from launcher.phases import Phases
@@ -44,6 +45,7 @@ class LiveRun:
     state: StatePaths
     reporter: Reporter
     phases: Phases
+    signals: Signals
     line: Line | None = None
 
     @property
@@ -87,9 +89,13 @@ class LiveRun:
         """Write down what is about to happen, or what did."""
         self.ledger.event(self.run_id, kind, data)
 
+    def told(self, kind: str) -> list[dict[str, Any]]:
+        """What the run's events of one kind say, in order."""
+        return [event.data for event in self.ledger.events(self.run_id) if event.kind == kind]
+
     def has_event(self, kind: str) -> bool:
         """Whether such an event was ever written for this run."""
-        return any(event.kind == kind for event in self.ledger.events(self.run_id))
+        return bool(self.told(kind))
 
     def endpoint(self, instance: Instance) -> Endpoint:
         """Where the machine answers, and with which host key."""
@@ -140,6 +146,7 @@ def restore(record: RunRecord, *, ledger: Ledger, state: StatePaths, reporter: R
         state=state,
         reporter=reporter,
         phases=Phases(ledger, record.run_id, reporter),
+        signals=Signals(reporter.warn),
     )
 
 

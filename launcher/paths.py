@@ -6,6 +6,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+OWN_FOLDER = "gpurun"
+"""Below a run's results: our own files about it."""
+RECEIPT_NAME = "receipt.json"
+LOG_NAME = "log.txt"
+CHECKPOINT_NAME = "checkpoint"
+
 
 def state_home() -> Path:
     """`$XDG_STATE_HOME/gpurun`, or `~/.local/state/gpurun` (XDG Base Directory Specification)."""

@@ -20,9 +20,12 @@ class Phases:
         self._ledger = ledger
         self._run_id = run_id
         self._reporter = reporter
+        self.now = ""
+        """The phase entered last, by this launcher."""
 
     def enter(self, name: str, detail: str = "", *, at: datetime | None = None) -> None:
         """Begin a phase; the one before it ends."""
+        self.now = name
         stamp = (at or datetime.now(UTC)).isoformat()
         self._ledger.event(self._run_id, "phase", {"name": name, "at": stamp})
         if name != "end":

@@ -9,11 +9,16 @@ from launcher import cost
 from launcher.aws import images, offers
 from launcher.aws.client import Aws
 from launcher.aws.offercache import OfferCache
-from launcher.domain import Device, JobSpec, Limits, Market, Offer, Plan, Requirements, SpotPolicy
+from launcher.domain import CostEstimate, Device, JobSpec, Limits, Market, Offer, Plan, Requirements, SpotPolicy
 from launcher.errors import BudgetExceeded, NoCapacity
 
 MAX_POOLS = 60
-"""CreateFleet takes 300 overrides; more than this adds API time and no capacity worth having."""
+"""Of a market. CreateFleet takes 300 overrides; more than this adds API time and no capacity worth having."""
+MIN_POOLS = 6
+PRICE_SPREAD = 2.0
+"""EC2 may choose any pool that is offered for its capacity: none at over twice the cheapest price."""
+BUDGET_SPREAD = 1.25
+"""Where the budget binds, its hours are those of the dearest pool: little dearer than the cheapest, then."""
 MIN_CPU_VCPUS = 2
 MIN_CPU_MEMORY_BYTES = 4 << 30
 MIN_USEFUL_HOURS = 0.1
@@ -41,9 +46,16 @@ def rank(found: Sequence[Offer], policy: SpotPolicy) -> tuple[Offer, ...]:
         SpotPolicy.ON_DEMAND: (Market.ON_DEMAND,),
         SpotPolicy.PREFER_SPOT: (Market.SPOT, Market.ON_DEMAND),
     }[policy]
-    allowed = [offer for offer in found if offer.market in markets]
-    ordered = sorted(allowed, key=lambda offer: (markets.index(offer.market), offer.price_usd_per_hour, offer.zone))
-    return tuple(ordered[:MAX_POOLS])
+    return tuple(offer for market in markets for offer in _near_the_cheapest(found, market))
+
+
+def _near_the_cheapest(found: Sequence[Offer], market: Market) -> list[Offer]:
+    """A market's offers by price, as long as they are worth being chosen for their capacity."""
+    offered = [offer for offer in found if offer.market is market]
+    ordered = sorted(offered, key=lambda offer: (offer.price_usd_per_hour, offer.zone))
+    dearest_usd = PRICE_SPREAD * ordered[0].price_usd_per_hour if ordered else 0.0
+    near = [offer for offer in ordered if offer.price_usd_per_hour <= dearest_usd]
+    return (near if len(near) >= MIN_POOLS else ordered[:MIN_POOLS])[:MAX_POOLS]
 
 
 def make(spec: JobSpec, aws: Aws, cache: OfferCache) -> Plan:
@@ -62,16 +74,29 @@ def make(spec: JobSpec, aws: Aws, cache: OfferCache) -> Plan:
     best = ranked[0]
     image = images.resolve(aws.at(best.region), requirements.image, architecture=best.architecture)
     disk_gib = max(requirements.disk_gib, image.root_size_gib)
-    estimate = cost.estimate(best.price_usd_per_hour, disk_gib, best.region)
-    budget_usd = spec.limits.max_cost_usd
-    bought_hours = None if budget_usd is None else cost.hours_for(budget_usd, estimate)
+    kept = within_budget([offer for offer in ranked if offer.architecture == best.architecture], spec.limits, disk_gib)
+    dearest = max((_estimate(offer, disk_gib) for offer in kept), key=lambda each: each.total_usd_per_hour)
     return Plan(
-        offers=tuple(offer for offer in ranked if offer.architecture == best.architecture),
+        offers=tuple(kept),
         image=image,
-        cost=estimate,
-        hours=affordable_hours(spec.limits, bought_hours),
+        cost=_estimate(best, disk_gib),
+        dearest=dearest,
+        hours=affordable_hours(spec.limits, cost.hours_for(spec.limits.max_cost_usd, dearest)),
         warnings=_warnings(spec, best),
     )
+
+
+def within_budget(offers: Sequence[Offer], limits: Limits, disk_gib: int) -> list[Offer]:
+    """The offers that leave the budget its hours: where it does not buy `max_hours` of all, the cheaper ones alone."""
+    if limits.max_cost_usd is None:
+        return list(offers)
+    rates = [_estimate(offer, disk_gib).total_usd_per_hour for offer in offers]
+    limit_usd = max(BUDGET_SPREAD * min(rates), limits.max_cost_usd / limits.max_hours)
+    return [offer for offer, rate in zip(offers, rates, strict=True) if rate <= limit_usd]
+
+
+def _estimate(offer: Offer, disk_gib: int) -> CostEstimate:
+    return cost.estimate(offer.price_usd_per_hour, disk_gib, offer.region)
 
 
 def affordable_hours(limits: Limits, bought_hours: float | None) -> float:
@@ -79,7 +104,7 @@ def affordable_hours(limits: Limits, bought_hours: float | None) -> float:
     hours = limits.max_hours if bought_hours is None else min(limits.max_hours, bought_hours)
     if hours < MIN_USEFUL_HOURS and bought_hours is not None and bought_hours < limits.max_hours:
         raise BudgetExceeded(
-            f"a budget of {limits.max_cost_usd} USD buys {hours * 60:.1f} minutes on the cheapest machine that fits",
+            f"a budget of {limits.max_cost_usd} USD buys {hours * 60:.1f} minutes on the machines that fit",
             hint=f"at least {MIN_USEFUL_HOURS * 60:.0f} minutes are needed: raise --max-cost, or see `gpurun offers`",
         )
     return hours

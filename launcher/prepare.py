@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launcher.aws import storage
 from launcher.aws.client import Aws
-from launcher.domain import JobSpec
+from launcher.domain import FileEntry, FileKind, JobSpec, Manifest
+from launcher.errors import SpecError
 from launcher.ports import Reporter
 from launcher.sync import ignore, keys, manifest
 
 URL_LIFETIME_S = 6 * 3600
+KEY_SUFFIXES = {"", ".pem", ".key"}
+KEY_SIZE_BYTES = 1 << 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +50,47 @@ def check_key(spec: JobSpec, reporter: Reporter) -> None:
         reporter.note(note)
 
 
+def make_results_folder(folder: Path) -> None:
+    """Make the folder that results will come home to, and see that it can be written, before anything is bought.
+
+    Raises `SpecError`.
+    """
+    try:
+        folder.mkdir(parents=True)
+        probe = folder / ".probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise SpecError(
+            f"results cannot be written to {folder}: {error.strerror}", hint="--outputs names another folder"
+        ) from None
+
+
+def _without_keys(scan: manifest.Scan) -> manifest.Scan:
+    """The scan less private keys: a key lies beside the script more often than it is meant to travel."""
+    keys_found = {entry.name for entry in scan.manifest.entries if _is_private_key(scan.root / entry.name, entry)}
+    if not keys_found:
+        return scan
+    kept = tuple(entry for entry in scan.manifest.entries if entry.name not in keys_found)
+    told = tuple((name, "a private key never goes up") for name in sorted(keys_found))
+    return replace(scan, manifest=Manifest(entries=kept), skipped=scan.skipped + told)
+
+
+def _is_private_key(path: Path, entry: FileEntry) -> bool:
+    likely = path.suffix in KEY_SUFFIXES or path.name.startswith("id_")
+    if not likely or entry.kind is not FileKind.FILE or entry.size_bytes > KEY_SIZE_BYTES:
+        return False
+    with path.open("rb") as file:
+        first = file.readline(100)
+    return first.startswith(b"-----BEGIN") and b"PRIVATE KEY" in first
+
+
 def pack(spec: JobSpec, aws: Aws) -> Luggage:
     """Scan code and data.
 
     Raises `SpecError` for what cannot be read and for an S3 prefix that holds nothing.
     """
-    code = manifest.scan(spec.workdir, ignore=ignore.rules(spec.workdir))
+    code = _without_keys(manifest.scan(spec.workdir, ignore=ignore.rules(spec.workdir)))
     if isinstance(spec.data, Path):
         data = manifest.scan(spec.data, ignore=ignore.nothing())
         return Luggage(code=code, data=data, objects=())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
 from launcher import lifeline
@@ -73,10 +74,10 @@ def _launch(live: LiveRun) -> Instance:
         try:
             return _launch_in(live, live.aws.at(region), offers)
         except ProvisionError as refusal:
-            live.event("fleet.refused", region=region, error=refusal.message)
-            if not refusal.code:
-                # Not a refusal that AWS spelt out: a machine may be there, and another region would make a second.
+            if type(refusal) is ProvisionError:
+                # No refusal, but no answer: a machine may be there, and another region would make a second one.
                 raise
+            live.event("fleet.refused", region=region, error=refusal.message)
             refusals.append(refusal)
     if len(refusals) == 1:
         raise refusals[0]
@@ -85,7 +86,7 @@ def _launch(live: LiveRun) -> Instance:
 
 
 def _launch_in(live: LiveRun, aws: Aws, offers: tuple[Offer, ...]) -> Instance:
-    token = f"{live.record.token}-{aws.region}"
+    token = token_of(live.record.token, aws.region)
     tags = tags_of(live)
     live.update(region=aws.region)
     live.event("network.intent", region=aws.region)
@@ -111,9 +112,15 @@ def _launch_in(live: LiveRun, aws: Aws, offers: tuple[Offer, ...]) -> Instance:
         max_price_usd_per_hour=live.spec.limits.max_price_usd_per_hour,
         tags=tags,
     )
-    instance = fleet.launch(aws, request)
-    live.ledger.confirm(resource, instance.instance_id)
-    return _adopt(live, instance)
+    with live.signals.held("asking EC2 for the machine; a moment"):
+        instance = fleet.launch(aws, request)
+        live.ledger.confirm(resource, instance.instance_id)
+        return _adopt(live, instance)
+
+
+def token_of(run_token: str, region: str) -> str:
+    """The idempotency token of a run's machine in a region: EC2 takes 64 characters, names may be long."""
+    return hashlib.sha256(f"{run_token} {region}".encode()).hexdigest()[:48]
 
 
 def tags_of(live: LiveRun) -> dict[str, str]:

@@ -54,6 +54,9 @@ def _judge(record: RunRecord, instances: tuple[Instance, ...]) -> tuple[str, str
 def settle(record: RunRecord, ledger: Ledger, truth: Truth) -> RunRecord:
     """Write down what EC2 said, where that ends the machine's part: a run without a machine is not `running`."""
     ended = truth.asked and not truth.instances
+    record = ledger.get(record.run_id)  # another command may have ended it while EC2 was asked
+    if record.status.final:
+        return record
     if not ended or record.status in {RunStatus.PLANNED, RunStatus.PROVISIONING, RunStatus.TERMINATING}:
         return record
     ledger.event(record.run_id, "machine.gone", {})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -52,9 +53,7 @@ class PlainReporter:
 
     def log(self, data: bytes) -> None:
         """The job's bytes, as they are."""
-        with contextlib.suppress(BrokenPipeError):
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+        write_out(data)
 
     def _line(self, text: str) -> None:
         # A closed terminal must not end a run that goes on.
@@ -158,14 +157,23 @@ class JsonReporter:
         self._say("log", text=data.decode("utf-8", "replace"))
 
     def _say(self, event: str, **fields: Any) -> None:
-        with contextlib.suppress(OSError):
-            print_json({"event": event, "time": time.time(), **fields})
+        print_json({"event": event, "time": time.time(), **fields})
 
 
 def print_json(value: Any, *, indent: int | None = None) -> None:
     """Print a value as JSON on standard output; dataclasses, dates, paths and enums included."""
-    sys.stdout.write(json.dumps(value, default=_plain, indent=indent, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
+    text = json.dumps(value, default=_plain, indent=indent, ensure_ascii=False) + "\n"
+    write_out(text.encode("utf-8", "surrogateescape"))
+
+
+def write_out(data: bytes) -> None:
+    """Write to standard output; a reader that left, a full disk or a closed terminal must not end a run."""
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError:
+        # What is still in the buffer goes nowhere, and nothing more is tried.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _plain(value: Any) -> Any:
@@ -209,12 +217,20 @@ def receipt_text(receipt: Receipt, *, log_lines: Sequence[str] = ()) -> str:
         f"run       {receipt.run_id}: {receipt.status}"
         + (f", the job exited with {receipt.exit_status}" if receipt.exit_status else ""),
         f"machine   {receipt.instance_type} {receipt.market} in {receipt.zone}: terminated",
-        f"results   {receipt.results_dir}: {receipt.files} files, {size(receipt.size_bytes)}, verified",
+        f"results   {_results(receipt)}",
         f"cost      {receipt.cost_usd:.4f} USD for {receipt.billed_s:.0f} s"
         f" at {receipt.price_usd_per_hour:.4f} USD an hour, disk and address included",
         f"seconds   {phases}  = {took:.1f}",
     ]
     return "\n".join(lines)
+
+
+def _results(receipt: Receipt) -> str:
+    if not receipt.fetched:
+        return "none came home"
+    if not receipt.files:
+        return f"{receipt.results_dir}: the log; the job wrote nothing to $GPURUN_OUTPUT_DIR"
+    return f"{receipt.results_dir}: {receipt.files} files, {size(receipt.size_bytes)}, verified"
 
 
 def size(size_bytes: int) -> str:

@@ -9,18 +9,21 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
+from typing import BinaryIO
 
-from launcher import interrupts, lifeline, process, provision, teardown
+from launcher import interrupts, lifeline, prepare, process, provision, teardown
 from launcher import spec as specs
 from launcher.attach import raise_if_gone, reach
 from launcher.aws.client import Aws
 from launcher.domain import Account, JobReport, JobSpec, Plan, Receipt, RunStatus
-from launcher.errors import Cancelled, GpurunError, HostUnreachable, MachineGone, RemoteError, TransferError
+from launcher.errors import Cancelled, HostUnreachable, LedgerError, MachineGone, RemoteError, SpecError
 from launcher.fetch import bring_home
+from launcher.interrupts import Signals
 from launcher.ledger import Ledger, RunRecord, account_to_text, new_run_id
 from launcher.live import LiveRun, dump_plan, now
 from launcher.paths import StatePaths
@@ -28,8 +31,13 @@ from launcher.phases import Phases
 from launcher.ports import Connection, Reporter
 from launcher.prepare import Luggage, pack
 from launcher.sync import keys, manifest, remote_agent, stream, upload
+from launcher.sync.connection import Line
 
 CONNECT_TIMEOUT_S = 240.0
+RESULTS_FOLDER = "runs"
+HOLD_TIMEOUT_S = 30.0
+MAX_FETCH_MARGIN_S = 300.0
+FETCH_MARGIN_SHARE = 0.05
 REDIAL_S = 15.0
 """How long a lost line is dialled again before EC2 is asked whether the machine still is."""
 
@@ -38,6 +46,8 @@ class Choice(StrEnum):
     """What Ctrl-C can mean."""
 
     STOP = "stop"
+    END = "end"
+    """At once, whatever is not home: the second Ctrl-C."""
     DETACH = "detach"
     KEEP = "keep"
 
@@ -75,6 +85,8 @@ def create(
 ) -> LiveRun:
     """Write a new run down, keys and all, before anything is asked of the cloud."""
     run_id = new_run_id(spec.name)
+    results_dir = (spec.outputs or Path.cwd() / RESULTS_FOLDER) / run_id
+    prepare.make_results_folder(results_dir)
     paths = state.run(run_id)
     paths.home.mkdir(mode=0o700, parents=True)
     host_key = keys.generate(f"gpurun host {run_id}")
@@ -95,9 +107,11 @@ def create(
         region=best.region,
         spec=specs.dump(spec),
         plan=dump_plan(plan),
-        results_dir=str(spec.outputs or Path.cwd() / "runs" / run_id),
+        results_dir=str(results_dir),
         token=run_id,
         host_key_line=host_key.public_line,
+        launcher_pid=os.getpid(),
+        launcher_started=process.started(os.getpid()),
     )
     ledger.create(record)
     live = LiveRun(
@@ -109,6 +123,7 @@ def create(
         state=state,
         reporter=reporter,
         phases=Phases(ledger, run_id, reporter),
+        signals=Signals(reporter.warn),
     )
     live.phases.enter("plan", f"{len(plan.offers)} pools looked at", at=planning_began)
     return live
@@ -117,50 +132,54 @@ def create(
 def attend(live: LiveRun, attendance: Attendance) -> Outcome:
     """Drive a run to its end, or to where the user lets go of it.
 
-    Raises `Cancelled` when it was stopped, and any `GpurunError` after having ended what must be ended.
+    The run must have been claimed. Raises any `GpurunError` after having ended what must be ended.
     """
-    live.update(launcher_pid=os.getpid(), launcher_started=process.started(os.getpid()), detached=False)
-    if live.record.status is RunStatus.TERMINATING:
-        return _end_begun(live)
-    while True:
-        live.refresh()
-        try:
-            with interrupts.as_exceptions():
-                return _drive(live, attendance)
-        except KeyboardInterrupt:
-            choice = _ask(live, attendance)
-        except interrupts.StopAsked:
-            choice = Choice.STOP
-        except interrupts.HangUp:
-            choice = Choice.DETACH
-        except Exception as error:
-            # A bug of ours must not leave a machine behind either; it is raised again and told as one.
-            _after_failure(live, error)
-            raise
-        if choice is Choice.DETACH and _job_started(live):
-            return _let_go(live)
-        if choice is not Choice.KEEP:
-            stop(live)
-            raise Cancelled(f"run {live.run_id} was stopped; nothing is left running")
+    with live.signals.installed():
+        if live.record.status is RunStatus.TERMINATING:
+            return _end_begun(live)
+        while True:
+            choice = _attempt(live, attendance)
+            if isinstance(choice, Outcome):
+                return choice
+            if choice is Choice.DETACH and _job_started(live):
+                return _let_go(live)
+            if choice is not Choice.KEEP:
+                return Outcome(exit_status=Cancelled.exit_code, receipt=stop(live, gently=choice is Choice.STOP))
+
+
+def _attempt(live: LiveRun, attendance: Attendance) -> Outcome | Choice:
+    try:
+        with live.signals.raised():
+            live.refresh()
+            return _drive(live, attendance)
+    except KeyboardInterrupt:
+        return _ask(live, attendance)
+    except interrupts.StopAsked:
+        return Choice.STOP
+    except interrupts.HangUp:
+        return Choice.DETACH if _job_started(live) else Choice.STOP
+    except Exception as error:
+        # A bug of ours must not leave a machine behind either; it is raised again and told as one.
+        _after_failure(live, error)
+        raise
 
 
 def _end_begun(live: LiveRun) -> Outcome:
     """Go on with an end that an earlier launcher began, to the status that it meant."""
-    begun = [event.data for event in live.ledger.events(live.run_id) if event.kind == "ending"]
-    status = RunStatus(begun[-1]["status"]) if begun else RunStatus.FAILED
-    receipt = teardown.end(live, status, reason=live.record.reason or "its machine was gone")
-    missing = 0 if status is RunStatus.SUCCEEDED else RemoteError.exit_code
-    return Outcome(exit_status=missing if live.record.exit_status is None else live.record.exit_status, receipt=receipt)
+    receipt = teardown.end(live, teardown.deserved(live), reason=live.record.reason or "its machine was gone")
+    lost = not receipt.fetched or live.record.exit_status is None
+    return Outcome(exit_status=RemoteError.exit_code if lost else live.record.exit_status or 0, receipt=receipt)
 
 
 def _ask(live: LiveRun, attendance: Attendance) -> Choice:
     try:
-        # A launcher started in the background ignores SIGINT outside of such a block.
-        with interrupts.as_exceptions():
+        with live.signals.raised():
             return attendance.ask(live, _job_started(live))
+    except KeyboardInterrupt:
+        return Choice.END
     except interrupts.HangUp:
         return Choice.DETACH
-    except (KeyboardInterrupt, interrupts.StopAsked, EOFError):  # a second Ctrl-C, or nobody there to answer
+    except (interrupts.StopAsked, OSError, ValueError, AttributeError):  # or nobody there to answer
         return Choice.STOP
 
 
@@ -233,15 +252,30 @@ def _agent_job(live: LiveRun) -> remote_agent.AgentJob:
         argv=spec.argv,
         script=spec.script,
         env=spec.env,
-        secrets={name: os.environ[name] for name in spec.secrets if name in os.environ},
+        secrets=_secrets(live),
         device=spec.device,
         floatx=spec.floatx,
         grace_s=lifeline.STOP_GRACE_S,
-        deadline_epoch_s=live.deadline.timestamp(),
+        deadline_epoch_s=live.deadline.timestamp() - fetch_margin_s(live),
         results_grace_s=lifeline.RESULTS_GRACE_S,
         lease_s=lifeline.LEASE_S,
         keep_on_failure_s=spec.keep_on_failure_s,
     )
+
+
+def fetch_margin_s(live: LiveRun) -> float:
+    """How long before the machine's deadline the job's is, so that what it saved can still come home."""
+    whole_s = (live.deadline - live.record.created_at).total_seconds()
+    return min(MAX_FETCH_MARGIN_S, FETCH_MARGIN_SHARE * whole_s)
+
+
+def _secrets(live: LiveRun) -> dict[str, str]:
+    missing = [name for name in live.spec.secrets if name not in os.environ]
+    if missing:
+        raise SpecError(
+            f"secrets that are not in the environment: {', '.join(missing)}", hint=f"export {missing[0]}=..."
+        )
+    return {name: os.environ[name] for name in live.spec.secrets}
 
 
 def _follow(live: LiveRun, connection: Connection) -> JobReport:
@@ -253,16 +287,37 @@ def _follow(live: LiveRun, connection: Connection) -> JobReport:
         raise HostUnreachable("no line to the machine", hint=f"gpurun resume {live.run_id}")
     path = live.paths.log
     offset = path.stat().st_size if path.exists() else 0
-    follower = stream.follow(lambda: line.fresh(REDIAL_S), live.layout, offset=offset, on_lost=_lost(live))
-    with path.open("ab") as copy:
+    lost = _lost(live)
+    follower = stream.follow(lambda: _dial(line, lost), live.layout, offset=offset, on_lost=lost)
+    if offset:
+        live.phases.enter("run")
+    with path.open("ab", buffering=0) as copy:
         for data in follower:
-            if offset == 0:
+            if live.phases.now == "first log":
                 live.phases.enter("run")
-            offset += len(data)
-            copy.write(data)
-            copy.flush()
+            _keep(live, copy, data)
             live.reporter.log(data)
     return follower.report
+
+
+def _keep(live: LiveRun, copy: BinaryIO, data: bytes) -> None:
+    """Write log bytes home; a full disk there ends the copy, which `resume` completes, and not the watching."""
+    if copy.closed:
+        return
+    try:
+        copy.write(data)
+    except OSError as error:
+        copy.close()
+        live.reporter.warn(f"the log is no longer written to {live.paths.log}: {error.strerror}")
+
+
+def _dial(line: Line, lost: Callable[[RemoteError], None]) -> Connection:
+    """A live connection, however long it takes; `lost` is told of each vain attempt and may give up."""
+    while True:
+        try:
+            return line.fresh(REDIAL_S)
+        except HostUnreachable as error:
+            lost(error)
 
 
 def _lost(live: LiveRun) -> Callable[[RemoteError], None]:
@@ -280,20 +335,30 @@ def _lost(live: LiveRun) -> Callable[[RemoteError], None]:
     return on_lost
 
 
-def _finish(live: LiveRun, report: JobReport, status: RunStatus | None = None) -> Outcome:
+def _finish(live: LiveRun, report: JobReport) -> Outcome:
     """Results home and verified first, then the machine ended."""
+    exit_status = _record_end(live, report)
+    _fetch(live)
+    if exit_status and live.spec.keep_on_failure_s:
+        return _kept(live, exit_status)
+    ended = teardown.end(live, RunStatus.FAILED if exit_status else RunStatus.SUCCEEDED)
+    return Outcome(exit_status=exit_status, receipt=ended)
+
+
+def _record_end(live: LiveRun, report: JobReport) -> int:
+    """Write down how the job ended; gives its exit status, 1 where none is known."""
     usage = asdict(report.usage) if report.usage else None
     live.event("job.done", exit_status=report.exit_status, usage=usage, killed_by_memory=report.killed_by_memory)
-    exit_status = report.exit_status if report.exit_status is not None else 1
+    exit_status = 1 if report.exit_status is None else report.exit_status
     live.update(exit_status=exit_status, reason=_reason(report))
+    return exit_status
+
+
+def _fetch(live: LiveRun) -> None:
     if live.record.status is RunStatus.RUNNING:
         live.advance(RunStatus.FETCHING)
     live.phases.enter("fetch")
     bring_home(live)
-    if exit_status and live.spec.keep_on_failure_s and status is None:
-        return _kept(live, exit_status)
-    ended = teardown.end(live, status or (RunStatus.FAILED if exit_status else RunStatus.SUCCEEDED))
-    return Outcome(exit_status=exit_status, receipt=ended)
 
 
 def _reason(report: JobReport) -> str:
@@ -307,18 +372,27 @@ def _reason(report: JobReport) -> str:
 
 
 def _kept(live: LiveRun, exit_status: int) -> Outcome:
-    minutes = live.spec.keep_on_failure_s / 60
+    """Leave a failed job's machine up for a look; what remains to be done is to end it, by `down` or by itself."""
+    keep_s = live.spec.keep_on_failure_s
+    if live.line is not None:
+        remote_agent.release(live.line.fresh(CONNECT_TIMEOUT_S), live.layout)
+    live.advance(RunStatus.TERMINATING)
+    live.event("ending", status=RunStatus.FAILED.value, reason=live.record.reason, kept_s=keep_s)
+    _detach(live)
     live.reporter.warn(
-        f"the job failed and its results are home; the machine stays {minutes:.0f} minutes more for you to look: "
+        f"the job failed and its results are home; the machine stays {keep_s:.0f} s from its end for a look: "
         f"gpurun ssh {live.run_id}, then gpurun down {live.run_id}"
     )
-    live.hang_up()
     return Outcome(exit_status=exit_status, receipt=None)
 
 
-def _let_go(live: LiveRun) -> Outcome:
+def _detach(live: LiveRun) -> None:
     live.update(detached=True, launcher_pid=None, launcher_started=None)
     live.hang_up()
+
+
+def _let_go(live: LiveRun) -> Outcome:
+    _detach(live)
     live.reporter.note(
         f"detached: the job goes on; the machine ends itself {lifeline.RESULTS_GRACE_S / 60:.0f} minutes after the job "
         f"and at {live.deadline:%H:%M:%S} UTC at the latest. Its results come home with: gpurun resume {live.run_id}"
@@ -326,15 +400,22 @@ def _let_go(live: LiveRun) -> Outcome:
     return Outcome(exit_status=0, receipt=None)
 
 
-def stop(live: LiveRun) -> Receipt:
-    """Stop the job with its grace, bring home what there is, end the machine; another Ctrl-C skips to the end."""
-    try:
-        with interrupts.as_exceptions():
-            _stop_gently(live)
-    except (KeyboardInterrupt, interrupts.StopAsked, interrupts.HangUp):
-        live.reporter.warn("ending the machine at once")
-    except GpurunError as error:
-        live.reporter.warn(f"could not bring the results home: {error.message}")
+def stop(live: LiveRun, *, gently: bool = True) -> Receipt:
+    """End the run on the user's word: the job stopped with its grace and its results home first, unless not `gently`.
+
+    Another signal ends the machine at once. Raises what keeps the results from coming home; the machine then waits.
+    """
+    if gently:
+        try:
+            with live.signals.installed(), live.signals.raised():
+                _stop_gently(live)
+        except (KeyboardInterrupt, interrupts.StopAsked, interrupts.HangUp):
+            live.reporter.warn("ending the machine at once; what is not home is lost")
+        except MachineGone as error:
+            live.reporter.warn(error.message)
+        except Exception as error:
+            _after_failure(live, error)
+            raise
     return teardown.end(live, RunStatus.CANCELLED, reason="stopped by the user")
 
 
@@ -342,39 +423,44 @@ def _stop_gently(live: LiveRun) -> None:
     if not _job_started(live):
         return
     connection = reach(live).fresh(CONNECT_TIMEOUT_S)
-    live.reporter.note("stopping the job; it has 90 s to save a checkpoint")
-    remote_agent.signal(connection, live.layout, "TERM")
-    report = _follow(live, connection)
-    live.event("job.done", exit_status=report.exit_status, usage=None, killed_by_memory=False)
-    live.update(exit_status=report.exit_status)
-    if live.record.status is RunStatus.RUNNING:
-        live.advance(RunStatus.FETCHING)
-    live.phases.enter("fetch")
-    bring_home(live)
+    if not live.has_event("job.done"):
+        live.reporter.note(f"stopping the job; it has {lifeline.STOP_GRACE_S:.0f} s to save a checkpoint")
+        remote_agent.signal(connection, live.layout, "TERM")
+        _record_end(live, _follow(live, connection))
+    _fetch(live)
 
 
 def _after_failure(live: LiveRun, error: Exception) -> None:
     """End the machine, unless it still holds work that only it has."""
-    live.event("failed", error=str(error), type=type(error).__name__)
+    with suppress(LedgerError):
+        live.event("failed", error=str(error), type=type(error).__name__)
     if not _job_started(live) or isinstance(error, MachineGone):
-        teardown.end(live, RunStatus.FAILED, reason=str(error))
+        # A job that ended and came home is what it was, whatever became of its machine.
+        home = isinstance(error, MachineGone) and live.has_event("fetched")
+        teardown.end(live, teardown.deserved(live) if home else RunStatus.FAILED, reason=str(error))
         return
-    if isinstance(error, TransferError):
-        hold_until_deadline(live)
-    live.update(launcher_pid=None, launcher_started=None, reason=str(error))
+    held = live.has_event("job.done") and hold_until_deadline(live)
+    with suppress(LedgerError):
+        live.update(launcher_pid=None, launcher_started=None, reason=str(error))
     live.hang_up()
+    until = f"at {live.deadline:%Y-%m-%d %H:%M:%S} UTC"
+    if not held:
+        until = f"{lifeline.RESULTS_GRACE_S / 60:.0f} minutes after its job, and {until} at the latest"
     live.reporter.warn(
-        f"the machine is left as it is and ends itself at {live.deadline:%H:%M:%S} UTC; "
+        f"the machine is left as it is and ends itself {until}; "
         f"gpurun resume {live.run_id} goes on, gpurun down {live.run_id} ends it now"
     )
 
 
-def hold_until_deadline(live: LiveRun) -> None:
-    """Keep a finished job's machine for its results until the deadline, lease or no lease."""
+def hold_until_deadline(live: LiveRun) -> bool:
+    """Keep a finished job's machine for its results until the deadline, lease or no lease; says whether it will."""
     if live.line is None:
-        return
+        return False
     try:
-        connection = live.line.fresh(CONNECT_TIMEOUT_S)
-        remote_agent.renew(connection, live.layout, lifeline.seconds_left(live.deadline))
+        with live.signals.held("asking the machine to wait for you"):
+            connection = live.line.fresh(HOLD_TIMEOUT_S)
+            remote_agent.renew(connection, live.layout, lifeline.seconds_left(live.deadline))
     except RemoteError as error:
         live.reporter.warn(f"could not ask the machine to wait for you: {error.message}")
+        return False
+    return True

@@ -2,66 +2,85 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from launcher import cost, interrupts
+from launcher import cost
 from launcher.aws import fleet, keypair, network
 from launcher.aws.client import Aws
 from launcher.domain import JobUsage, Receipt, RunStatus
+from launcher.errors import LedgerError
 from launcher.ledger import receipt_to_text
 from launcher.live import LiveRun, now
+from launcher.paths import RECEIPT_NAME
 from launcher.sync import known_hosts
 
 TERMINATE_TIMEOUT_S = 300.0
-RECEIPT_NAME = "gpurun-receipt.json"
+UNHEARD_S = 20.0
+"""By when a machine whose launch was sent must show under its tag: DescribeInstances is eventually consistent."""
+UNHEARD_POLL_S = 1.0
 
 
 def end(live: LiveRun, status: RunStatus, *, reason: str = "") -> Receipt:
     """End the run with a final status: terminate, see `terminated`, remove key, template and rule, write the receipt.
 
-    Safe to call at any point and again; signals wait until it is done. Raises what AWS answers when the end cannot be
-    verified: the run then stays `terminating`, and `gpurun down` goes on from there.
+    Safe to call at any point and again; signals wait until it is done. A ledger that cannot be written does not keep
+    the machine alive. Raises what AWS answers when the end cannot be verified: the run then stays `terminating`, and
+    `gpurun resume` goes on from there.
     """
-    with interrupts.deferred(live.reporter.warn):
+    with live.signals.held("already ending the machine; this takes seconds and is not interrupted"):
         live.hang_up()
-        live.refresh()
+        with suppress(LedgerError):
+            live.refresh()
         if live.record.status.final:
             return receipt(live)
         if live.record.status is not RunStatus.PLANNED:
-            live.advance(RunStatus.TERMINATING)
-            live.event("ending", status=status.value, reason=reason)
+            with suppress(LedgerError):
+                live.advance(RunStatus.TERMINATING)
+                live.event("ending", status=status.value, reason=reason)
+                live.phases.enter("terminate")
             _remove_everything(live)
         live.phases.enter("end")
         live.update(reason=reason or live.record.reason)
-        live.advance(status)
         _forget(live)
+        live.advance(status)
         final = receipt(live)
         text = receipt_to_text(final)
         live.update(receipt=text)
-        results = Path(live.record.results_dir)
-        if results.is_dir():
-            (results / RECEIPT_NAME).write_text(text + "\n")
+        _leave_receipt(live, text)
         return final
 
 
+def deserved(live: LiveRun) -> RunStatus:
+    """What a run whose machine is ended without anybody's wish has come to: what is home decides."""
+    begun = live.told("ending")
+    if begun:
+        return RunStatus(begun[-1]["status"])
+    home = live.has_event("fetched") and live.record.exit_status == 0
+    return RunStatus.SUCCEEDED if home else RunStatus.FAILED
+
+
 def _remove_everything(live: LiveRun) -> None:
-    live.phases.enter("terminate")
-    regions = {event.data["region"] for event in live.ledger.events(live.run_id) if event.kind == "network.intent"}
+    regions = _regions(live)
     with ThreadPoolExecutor(max(1, len(regions))) as pool:
         list(pool.map(lambda region: _remove_in(live, live.aws.at(region)), sorted(regions)))
-    for resource in live.ledger.open_resources(live.run_id):
-        live.ledger.released(resource.resource_id)
+    with suppress(LedgerError):
+        for resource in live.ledger.open_resources(live.run_id):
+            live.ledger.released(resource.resource_id)
+
+
+def _regions(live: LiveRun) -> set[str]:
+    try:
+        return {live.record.region, *(data["region"] for data in live.told("network.intent"))}
+    except LedgerError:
+        return {live.record.region}
 
 
 def _remove_in(live: LiveRun, aws: Aws) -> None:
-    known = {live.record.instance_id} if live.record.instance_id and aws.region == live.record.region else set()
-    if not known:
-        # CreateFleet may have been sent without its answer being read: the tag tells.
-        known = {each.instance_id for each in fleet.find(aws, run_id=live.run_id) if not each.gone}
-    ids = sorted(known)
+    ids = _machines(live, aws)
     fleet.terminate(aws, ids)
     with ThreadPoolExecutor(2) as pool:
         removed = [
@@ -72,6 +91,40 @@ def _remove_in(live: LiveRun, aws: Aws) -> None:
         for each in removed:
             each.result()
     network.close_ingress(aws, run_id=live.run_id)
+
+
+def _machines(live: LiveRun, aws: Aws) -> list[str]:
+    """The run's machines in a region; where a launch was sent and never answered, looked for until it must show."""
+    if live.record.instance_id and aws.region == live.record.region:
+        return [live.record.instance_id]
+    deadline = time.monotonic() + (UNHEARD_S if _unheard(live, aws.region) else 0.0)
+    while True:
+        found = [each.instance_id for each in fleet.find(aws, run_id=live.run_id) if not each.gone]
+        if found or time.monotonic() >= deadline:
+            return found
+        time.sleep(UNHEARD_POLL_S)
+
+
+def _unheard(live: LiveRun, region: str) -> bool:
+    """Whether CreateFleet was sent there and neither a machine nor a refusal was written down."""
+    try:
+        sent = any(data["region"] == region for data in live.told("fleet.intent"))
+        refused = any(data["region"] == region for data in live.told("fleet.refused"))
+    except LedgerError:
+        return True
+    return sent and not refused
+
+
+def _leave_receipt(live: LiveRun, text: str) -> None:
+    results = Path(live.record.results_dir)
+    fetched = live.told("fetched")
+    try:
+        if fetched:
+            (results / fetched[-1]["own"] / RECEIPT_NAME).write_text(text + "\n")
+        elif results.is_dir() and not any(results.iterdir()):
+            results.rmdir()  # made for results that never came
+    except OSError as error:
+        live.reporter.warn(f"the receipt could not be written beside the results: {error}")
 
 
 def _forget(live: LiveRun) -> None:
@@ -87,8 +140,8 @@ def receipt(live: LiveRun) -> Receipt:
     begun = _moment(live, "instance")
     billed_s = cost.billed_seconds(((record.ended_at or now()) - begun).total_seconds()) if begun else 0.0
     estimate = cost.estimate(record.price_usd_per_hour or 0.0, live.spec.resources.disk_gib, record.region)
-    fetched = _last(live, "fetched")
-    usage = _last(live, "job.done").get("usage")
+    fetched = live.told("fetched")
+    usage = next((data["usage"] for data in reversed(live.told("job.done")) if data.get("usage")), None)
     return Receipt(
         run_id=live.run_id,
         status=record.status,
@@ -101,15 +154,11 @@ def receipt(live: LiveRun) -> Receipt:
         cost_usd=cost.actual(estimate, billed_s),
         phases=live.phases.times(),
         results_dir=record.results_dir,
-        files=fetched.get("files", 0),
-        size_bytes=fetched.get("size_bytes", 0),
+        fetched=bool(fetched),
+        files=fetched[-1]["files"] if fetched else 0,
+        size_bytes=fetched[-1]["size_bytes"] if fetched else 0,
         usage=JobUsage(**usage) if usage else None,
     )
-
-
-def _last(live: LiveRun, kind: str) -> dict[str, Any]:
-    found = [event.data for event in live.ledger.events(live.run_id) if event.kind == kind]
-    return found[-1] if found else {}
 
 
 def _moment(live: LiveRun, kind: str) -> datetime | None:

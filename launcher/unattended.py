@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from launcher import process
 from launcher.errors import LedgerError
 from launcher.live import LiveRun
@@ -17,8 +19,11 @@ def claim(live: LiveRun) -> None:
 
     Raises `LedgerError` naming the process that does.
     """
-    if attended(live):
+    mine = process.started(os.getpid()) or ""
+    if not live.ledger.claim(live.run_id, os.getpid(), mine, alive=process.alive):
+        live.refresh()
         raise LedgerError(
             f"process {live.record.launcher_pid} is attending run {live.run_id}",
             hint=f"gpurun logs {live.run_id} -f watches it, gpurun stop {live.run_id} stops it",
         )
+    live.refresh()

@@ -73,7 +73,7 @@ def wait_running(aws: Aws, instance_id: str, timeout_s: float) -> Instance:
         state = last.state if last else "unknown to EC2"
         raise HostUnreachable(
             f"instance {instance_id} is {state} and has no address after {timeout_s:.0f} s",
-            hint="gpurun status --refresh",
+            hint="gpurun status",
         )
     return instance
 

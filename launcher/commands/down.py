@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import typer
@@ -14,6 +16,9 @@ from launcher.errors import SpecError
 
 if TYPE_CHECKING:
     from launcher.ledger import Ledger, RunRecord
+
+BETWEEN_SIGNALS_S = 0.5
+DISMISS_TIMEOUT_S = 60.0
 
 
 def command(run: options.Run = "last", *, yes: options.Yes = False) -> int:
@@ -29,7 +34,7 @@ def command(run: options.Run = "last", *, yes: options.Yes = False) -> int:
 
 
 def _sure(record: RunRecord, book: Ledger) -> bool:
-    if record.plan is None or any(event.kind == "fetched" for event in book.events(record.run_id)):
+    if any(event.kind == "fetched" for event in book.events(record.run_id)):
         return True
     if not sys.stdin.isatty():
         message = f"results of run {record.run_id} are not home, and nobody is there to confirm their loss"
@@ -38,17 +43,41 @@ def _sure(record: RunRecord, book: Ledger) -> bool:
 
 
 def _end(record: RunRecord, book: Ledger) -> int:
-    from launcher import process, render, teardown
+    from launcher import process, render, teardown, unattended
+    from launcher.commands import attending
     from launcher.domain import RunStatus
 
-    if record.plan is None:
-        book.advance(record.run_id, RunStatus.CANCELLED)
-        return 0
     if process.alive(record.launcher_pid, record.launcher_started) and record.launcher_pid is not None:
-        # Its launcher would take the vanished machine for a fault and try to help: end it first.
-        os.kill(record.launcher_pid, signal.SIGKILL)
+        _dismiss(record.launcher_pid, record.launcher_started)
+        record = book.get(record.run_id)
     live = session.live_run(record, book, render.reporter(as_json=False))
-    fetched = live.has_event("fetched") and record.exit_status == 0
-    receipt = teardown.end(live, RunStatus.SUCCEEDED if fetched else RunStatus.CANCELLED, reason=record.reason)
-    sys.stderr.write(f"run {record.run_id}: machine terminated; cost {receipt.cost_usd:.4f} USD\n")
+    if not record.status.final:
+        unattended.claim(live)
+        over = live.has_event("ending") or live.has_event("fetched")
+        status = teardown.deserved(live) if over else RunStatus.CANCELLED
+        teardown.end(live, status, reason=record.reason or "ended by the user")
+    attending.show(live, teardown.receipt(live), as_json=False)
     return 0
+
+
+def _dismiss(pid: int, started: str | None) -> None:
+    """Have the run's launcher end it: the second SIGTERM means at once. One that does not answer is killed."""
+    from launcher import process
+
+    with suppress(ProcessLookupError):
+        for number in (signal.SIGTERM, signal.SIGTERM):
+            os.kill(pid, number)
+            _wait_for_end(pid, started, BETWEEN_SIGNALS_S)
+        if process.alive(pid, started) and not _wait_for_end(pid, started, DISMISS_TIMEOUT_S):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _wait_for_end(pid: int, started: str | None, timeout_s: float) -> bool:
+    from launcher import process
+
+    limit = time.monotonic() + timeout_s
+    while process.alive(pid, started):
+        if time.monotonic() >= limit:
+            return False
+        time.sleep(0.05)
+    return True

@@ -54,6 +54,7 @@ def command(
 ) -> int:
     """Run a spec or a script on the cheapest machine that fits, and bring its results home.
 
+    \b
     gpurun launch                          the spec gpurun.yaml
     gpurun launch train.py -- --epochs 20  a bare script with its arguments
     """

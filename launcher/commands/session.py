@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
-from launcher.errors import SpecError
+from launcher.errors import CredentialsError, SpecError
 from launcher.paths import StatePaths, state_home
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def account(*, sandbox: bool, profile: str | None = None, region: str | None = N
         raise SpecError("--sandbox and --profile name two clouds", hint="leave one of them out")
     from launcher.sandbox import control
 
+    if control.status(state().sandbox) is None:
+        sys.stderr.write("starting the sandbox cloud on this machine; a few seconds\n")
     return control.start(state().sandbox).account
 
 
@@ -43,4 +46,17 @@ def live_run(record: RunRecord, book: Ledger, reporter: Reporter) -> LiveRun:
     """A run from the ledger, ready to be worked on."""
     from launcher import live
 
+    _require_cloud(record)
     return live.restore(record, ledger=book, state=state(), reporter=reporter)
+
+
+def _require_cloud(record: RunRecord) -> None:
+    """See that the cloud of the run is still described where it was; a sandbox that was stopped is not."""
+    from launcher.ledger import account_from_text
+
+    config = account_from_text(record.account).config_file
+    if config is not None and not config.exists():
+        raise CredentialsError(
+            f"the cloud of run {record.run_id} is gone: {config} is not there",
+            hint=f"if it was the sandbox: gpurun sandbox start, then gpurun down {record.run_id}",
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from launcher.commands import options, session
@@ -24,15 +25,17 @@ def command(run: options.Run = "last") -> int:
             return 0
         live = session.live_run(record, book, render.reporter(as_json=False))
         if unattended.attended(live) and record.launcher_pid is not None:
-            os.kill(record.launcher_pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.kill(record.launcher_pid, signal.SIGTERM)
             sys.stderr.write(f"told process {record.launcher_pid}, which attends the run, to stop it\n")
             return 0
+        unattended.claim(live)
         return _stop(live)
 
 
 def _stop(live: LiveRun) -> int:
     from launcher import runs
+    from launcher.commands import attending
 
-    receipt = runs.stop(live)
-    sys.stderr.write(f"run {live.run_id} stopped; {receipt.files} files in {receipt.results_dir}\n")
+    attending.show(live, runs.stop(live), as_json=False)
     return 0

@@ -94,7 +94,7 @@ class SshConnection:
         reason = "stopped answering" if self._secured.watch.silent else "hung up, or the network did"
         return HostUnreachable(
             f"the connection to {self._name} is lost: it {reason}",
-            hint="gpurun logs RUN -f goes on where the log broke off; gpurun status --refresh shows the machine",
+            hint="gpurun logs RUN -f goes on where the log broke off; gpurun status shows the machine",
         )
 
 
@@ -196,7 +196,7 @@ class _Patience:
             raise HostUnreachable(
                 f"{target.user}@{target.name} could not be reached by SSH "
                 f"(port {target.port}) within {self._timeout_s:.0f} s: {failure.reason}",
-                hint=failure.hint or "gpurun status --refresh shows whether the machine still runs",
+                hint=failure.hint or "gpurun status shows whether the machine still runs",
             )
         time.sleep(self._pause_s)
         self._pause_s = min(self._pause_s * 1.5, LONGEST_PAUSE_S)

@@ -153,7 +153,7 @@ class _Attempts:
     def _explain(self, code: int) -> None:
         if code == errno.ECONNREFUSED:
             self.reason = "connection refused (the machine is up, its SSH server is not yet)"
-            self.hint = "gpurun status --refresh shows whether the machine still runs"
+            self.hint = "gpurun status shows whether the machine still runs"
         elif code == errno.ETIMEDOUT:
             self.reason = "no answer (not booted yet, or a firewall drops the connection)"
             self.hint = "gpurun doctor checks the way from here to the machine"

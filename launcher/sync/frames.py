@@ -8,6 +8,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from launcher.errors import HostUnreachable, TransferError
+from launcher.sync.names import told
 
 if TYPE_CHECKING:
     from launcher.ports import Stream
@@ -76,7 +77,7 @@ class Wire:
         while len(self._buffer) < size:
             data = self._stream.read(BLOCK_BYTES)
             if not data:
-                raise HostUnreachable("the machine broke off in the middle", hint="gpurun status --refresh")
+                raise HostUnreachable("the machine broke off in the middle", hint="gpurun status")
             self._buffer += data
 
 
@@ -87,8 +88,8 @@ def parse(kind: bytes, payload: bytes) -> dict[str, Json]:
     text = unpack(payload, JSON_LIMIT_BYTES) if kind == b"j" else payload
     try:
         value = json.loads(text)
-    except ValueError as error:
-        raise TransferError(f"the machine sent an answer that is not JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise TransferError(f"the machine sent an answer that is not JSON: {told(str(error))}") from None
     if not isinstance(value, dict):
         raise TransferError("the machine sent an answer that is not a JSON object")
     problem = value.get("error")
@@ -101,7 +102,7 @@ def _problem(problem: Json) -> TransferError:
     if not isinstance(problem, dict):
         return TransferError("the machine could not answer, and did not say why")
     hint = "gpurun ssh RUN df -h" if problem.get("kind") == "disk" else "gpurun ssh RUN   (to look at it there)"
-    return TransferError(f"on the machine: {problem.get('message')}", hint=hint)
+    return TransferError(f"on the machine: {told(str(problem.get('message')))}", hint=hint)
 
 
 def unpack(payload: bytes, limit_bytes: int) -> bytes:

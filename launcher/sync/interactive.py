@@ -44,10 +44,15 @@ def _system_ssh(argv: list[str], command: Sequence[str]) -> int:
     """Ctrl-C is for the far side: this process only waits, with a handler that ssh does not inherit."""
     before = signal.signal(signal.SIGINT, lambda _number, _frame: None)
     try:
-        status = subprocess.run([*argv, *(["--", shlex.join(command)] if command else [])], check=False).returncode
+        status = subprocess.run([*argv, *(["--", _text(command)] if command else [])], check=False).returncode
     finally:
         signal.signal(signal.SIGINT, before)
     return status if status >= 0 else 128 - status
+
+
+def _text(command: Sequence[str]) -> str:
+    """As ssh has it: one word is a line for the shell there, several are a program and its arguments."""
+    return command[0] if len(command) == 1 else shlex.join(command)
 
 
 def own_shell(connection: SshConnection, command: Sequence[str]) -> int:
@@ -58,7 +63,7 @@ def own_shell(connection: SshConnection, command: Sequence[str]) -> int:
         columns, rows = _size()
         channel.get_pty(os.environ.get("TERM", "xterm"), columns, rows)
     if command:
-        channel.exec_command(shlex.join(command))
+        channel.exec_command(_text(command))
     else:
         channel.invoke_shell()
     with _raw_terminal(on_terminal) as resized:

@@ -11,6 +11,7 @@ from launcher.errors import TransferError
 from launcher.ports import Connection
 from launcher.sync.frames import Json
 from launcher.sync.layout import RemoteLayout
+from launcher.sync.names import told
 from launcher.sync.session import ask, install_agent, session
 
 
@@ -65,13 +66,13 @@ def start(connection: Connection, layout: RemoteLayout, job: AgentJob) -> JobRep
     Raises `RemoteError`.
     """
     with session(connection) as wire:
-        return to_report(ask(wire, op="start", run=layout.home, job=asdict(job))["report"])
+        return to_report(ask(wire, op="start", run=layout.home, job=asdict(job)).get("report"))
 
 
 def report(connection: Connection, layout: RemoteLayout) -> JobReport:
     """How the job is; raises `RemoteError`."""
     with session(connection) as wire:
-        return to_report(ask(wire, op="report", run=layout.home)["report"])
+        return to_report(ask(wire, op="report", run=layout.home).get("report"))
 
 
 def renew(connection: Connection, layout: RemoteLayout, lease_s: float) -> None:
@@ -80,16 +81,22 @@ def renew(connection: Connection, layout: RemoteLayout, lease_s: float) -> None:
         ask(wire, op="renew", run=layout.home, lease_s=lease_s)
 
 
+def release(connection: Connection, layout: RemoteLayout) -> None:
+    """The results are home: the machine waits no longer than `keep_on_failure_s` says; raises `RemoteError`."""
+    with session(connection) as wire:
+        ask(wire, op="release", run=layout.home)
+
+
 def signal(connection: Connection, layout: RemoteLayout, name: str) -> JobReport:
     """End the job: `TERM` with its grace, `KILL` at once; says how it was just before. Raises `RemoteError`."""
     with session(connection) as wire:
-        return to_report(ask(wire, op="signal", run=layout.home, signal=name)["report"])
+        return to_report(ask(wire, op="signal", run=layout.home, signal=name).get("report"))
 
 
 def free_bytes(connection: Connection, layout: RemoteLayout) -> int:
     """What may still be written on the machine; raises `RemoteError`."""
     with session(connection) as wire:
-        return int(ask(wire, op="free", root=layout.home)["free_bytes"])
+        return _figure(ask(wire, op="free", root=layout.home), "free_bytes")
 
 
 def fetch_urls(
@@ -109,9 +116,9 @@ def fetch_urls(
                 report(
                     TransferProgress(
                         label=label,
-                        done_bytes=int(answer["fetched_bytes"]),
+                        done_bytes=_figure(answer, "fetched_bytes"),
                         total_bytes=total_bytes,
-                        done_files=int(answer["fetched_files"]),
+                        done_files=_figure(answer, "fetched_files"),
                         total_files=len(objects),
                     )
                 )
@@ -121,13 +128,63 @@ def fetch_urls(
 def to_report(state: Json) -> JobReport:
     """What the agent says of the job; raises `TransferError` on nonsense."""
     try:
-        usage = state.get("usage")
+        exit_status, usage = state.get("exit_status"), state.get("usage")
         return JobReport(
-            state=str(state["state"]),
-            exit_status=None if state.get("exit_status") is None else int(state["exit_status"]),
-            killed_by_memory=bool(state.get("killed_by_memory")),
-            usage=JobUsage(**usage) if usage else None,
-            log_bytes=int(state.get("log_bytes", 0)),
+            state=_state(state["state"]),
+            exit_status=None if exit_status is None else _count(exit_status, 255),
+            killed_by_memory=_flag(state.get("killed_by_memory", False)),
+            usage=None if usage is None else _usage(usage),
+            log_bytes=_count(state.get("log_bytes", 0)),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise TransferError(f"the machine sent a report that is none: {error!r}") from None
+        raise TransferError(f"the machine sent a report that is none: {told(repr(error))}") from None
+
+
+_STATES = ("absent", "starting", "running", "done", "lost")
+_SECONDS_LIMIT = 1e12
+_COUNT_LIMIT = (1 << 63) - 1
+
+
+def _state(value: Json) -> str:
+    if value not in _STATES:
+        raise ValueError(value)
+    return str(value)
+
+
+def _usage(usage: Json) -> JobUsage:
+    return JobUsage(
+        user_s=_seconds(usage["user_s"]),
+        system_s=_seconds(usage["system_s"]),
+        elapsed_s=_seconds(usage["elapsed_s"]),
+        max_rss_kib=_count(usage["max_rss_kib"]),
+        major_faults=_count(usage["major_faults"]),
+        minor_faults=_count(usage["minor_faults"]),
+        inputs=_count(usage["inputs"]),
+        outputs=_count(usage["outputs"]),
+    )
+
+
+def _count(value: Json, limit: int = _COUNT_LIMIT) -> int:
+    if type(value) is not int or not 0 <= value <= limit:
+        raise ValueError(value)
+    return value
+
+
+def _seconds(value: Json) -> float:
+    """To the microsecond, so that no quotient of two is beyond a float."""
+    if type(value) not in {int, float} or not 0 <= value <= _SECONDS_LIMIT:
+        raise ValueError(value)
+    return round(float(value), 6)
+
+
+def _flag(value: Json) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(value)
+    return value
+
+
+def _figure(answer: dict[str, Json], name: str) -> int:
+    try:
+        return _count(answer.get(name))
+    except ValueError as error:
+        raise TransferError(f"the machine sent no {name} that is one: {told(repr(error))}") from None

@@ -124,7 +124,7 @@ def _mismatch(hop: Hop, shown: str, pinned: Sequence[HostKey]) -> HostKeyMismatc
     return HostKeyMismatch(
         f"{hop.host} port {hop.port} shows {shown}, pinned is {wanted}: "
         "another machine answers there, or someone sits in between; nothing was sent to it",
-        hint="gpurun status --refresh shows the machine's present address; gpurun down RUN ends the run safely",
+        hint="gpurun status shows the machine's present address; gpurun down RUN ends the run safely",
     )
 
 

@@ -18,8 +18,8 @@ def test_a_bare_script_goes_there_and_its_results_come_home(laptop):
     assert run["status"] == "succeeded"
     results = laptop.work / "runs" / run["run_id"]
     assert (results / "kept.txt").read_text() == "kept\n"
-    assert (results / "gpurun-log.txt").read_text() == "hello world\n"
-    receipt = json.loads((results / "gpurun-receipt.json").read_text())
+    assert (results / "gpurun" / "log.txt").read_text() == "hello world\n"
+    receipt = json.loads((results / "gpurun" / "receipt.json").read_text())
     assert receipt["exit_status"] == 0
     assert receipt["cost_usd"] > 0
     names = [phase["name"] for phase in receipt["phases"]]

@@ -54,7 +54,7 @@ def test_killed_at_any_moment_status_is_true_and_resume_brings_it_home(laptop, k
     assert run["status"] == "succeeded"
     results = laptop.work / "runs" / run["run_id"]
     assert (results / "w.txt").read_text() == "weights\n"
-    assert (results / "gpurun-log.txt").read_text() == WHOLE
+    assert (results / "gpurun" / "log.txt").read_text() == WHOLE
     assert laptop.living() == []
 
 
