@@ -22,7 +22,7 @@ from launcher.ports import Connection
 from launcher.sync.frames import BLOCK_BYTES, BlockReader, Json, Wire
 from launcher.sync.layout import run_of
 from launcher.sync.manifest import from_json, with_hashes
-from launcher.sync.names import PARTIAL_PREFIX, check_tree, shown
+from launcher.sync.names import PARTIAL_PREFIX, check_tree, shown, told
 from launcher.sync.session import ask, session
 
 ATTEMPTS = 4
@@ -58,8 +58,8 @@ def pull(
     with session(connection) as wire:
         answer = ask(wire, op="manifest", root=remote_dir)
         for name, why in _pairs(answer.get("skipped")):
-            tell(f"{shown(name)} was left on the machine: it {why}")
-        wanted = _chosen(from_json(answer["entries"]), keep)
+            tell(f"{shown(name)} was left on the machine: it {told(why)}")
+        wanted = _chosen(from_json(answer.get("entries")), keep)
         for _ in range(ATTEMPTS):
             missing = _lacking(dest, wanted)
             _check_room(dest, missing, remote_dir)
@@ -269,7 +269,7 @@ def _asked_again(
 ) -> list[FileEntry]:
     """The same list with fresh lines for files that changed; the agent holds these open until it has sent them."""
     answer = ask(wire, op="manifest", root=remote_dir, names=bad)
-    fresh = {entry.name: entry for entry in from_json(answer["entries"]).entries}
+    fresh = {entry.name: entry for entry in from_json(answer.get("entries")).entries}
     for name in bad:
         tell(f"{shown(name)} {'changed while it was read: once more' if name in fresh else 'is gone by now'}")
     again = [fresh.get(entry.name, entry) for entry in wanted if entry.name not in bad or entry.name in fresh]

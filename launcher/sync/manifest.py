@@ -14,7 +14,7 @@ from launcher.domain import FileEntry, FileKind, Manifest
 from launcher.errors import SpecError, TransferError
 from launcher.sync.frames import Json
 from launcher.sync.ignore import Rules
-from launcher.sync.names import check_tree, leads_inside
+from launcher.sync.names import check_tree, leads_inside, told
 
 THREADS = min(8, os.cpu_count() or 1)
 BATCH_FILES = 32
@@ -88,8 +88,8 @@ def from_json(lines: Json) -> Manifest:
     """A manifest that the agent sent, every name of it safe; raises `TransferError`."""
     try:
         entries = [_from_line(line) for line in lines]
-    except (KeyError, TypeError, ValueError) as error:
-        raise TransferError(f"the machine sent a manifest that is none: {error!r}") from None
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise TransferError(f"the machine sent a manifest that is none: {told(repr(error))}") from None
     check_tree(entries)
     return Manifest(entries=tuple(sorted(entries, key=lambda entry: entry.name)))
 

@@ -13,6 +13,10 @@ PARTIAL_PREFIX = ".partial-gpurun-"
 """Our own folders for what is not verified yet; nothing may come that is called so."""
 WINDOWS_DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{kind}{n}" for kind in ("com", "lpt") for n in range(10))})
 PART_LIMIT_BYTES = 255
+SHOWN_LIMIT = 4096
+"""Characters: as long as a path may be on Linux (limits.h, PATH_MAX)."""
+TOLD_LIMIT = 500
+"""Characters of a message from the far side."""
 
 
 def check_name(name: str, *, windows: bool = sys.platform == "win32") -> None:
@@ -78,8 +82,16 @@ def check_tree(entries: Sequence[FileEntry], *, fold_case: bool = sys.platform i
 
 
 def shown(name: str) -> str:
-    """A name as a terminal may be given it: control characters and broken text escaped."""
-    return name if name.isprintable() else ascii(name)
+    """A name as a terminal may be given it: control characters and broken text escaped, the very long cut."""
+    part = name if len(name) <= SHOWN_LIMIT else name[:SHOWN_LIMIT] + "..."
+    return part if part.isprintable() else ascii(part)
+
+
+def told(text: str) -> str:
+    """What the far side says, as one line that a terminal may be given: no control characters, and not too long."""
+    line = " ".join(text[:TOLD_LIMIT].split())
+    safe = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
+    return safe + ("..." if len(text) > TOLD_LIMIT else "")
 
 
 def _key(name: str, *, fold_case: bool) -> str:

@@ -11,6 +11,7 @@ import launcher
 from launcher.errors import CommandFailed, RemoteError
 from launcher.sync.frames import Json, Wire
 from launcher.sync.layout import AGENTS, agent_path
+from launcher.sync.names import TOLD_LIMIT, told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,4 +98,5 @@ def _digest() -> str:
 
 
 def _text(data: bytes) -> str:
-    return data.decode(errors="replace").strip()
+    """The end of it, where the reason stands, fit for a terminal."""
+    return told(data[-TOLD_LIMIT:].decode(errors="replace"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from launcher.domain import FileEntry, FileKind
 from launcher.errors import TransferError
-from launcher.sync.names import check_link, check_name, check_tree, leads_inside, shown
+from launcher.sync.names import check_link, check_name, check_tree, leads_inside, shown, told
 
 PART = st.sampled_from(["..", ".", "", "a", "b", "weights.npz", "\0", "c\\d", "con", "x:", "é", "\udce9", "..."])
 NAMES = st.lists(PART, max_size=5).map("/".join)
@@ -111,3 +111,21 @@ def test_nothing_may_come_twice() -> None:
 @given(st.text())
 def test_a_shown_name_cannot_steer_a_terminal(name: str) -> None:
     assert shown(name).isprintable()
+
+
+@given(st.text(max_size=2000))
+def test_what_is_told_is_one_short_line_without_control_characters(text: str) -> None:
+    line = told(text)
+    assert line.isprintable()
+    assert len(line) <= 10 * 500 + 3
+
+
+def test_what_is_harmless_is_told_as_it_is() -> None:
+    assert told("no room for \u00e9\n  at 3%\n") == "no room for \u00e9 at 3%"
+    assert told("x" * 501) == "x" * 500 + "..."
+    assert told("\x1b[2J\x07\u202egpj") == r"\x1b[2J\x07\u202egpj"
+
+
+def test_a_name_without_end_is_cut() -> None:
+    assert shown("n" * 4096) == "n" * 4096
+    assert len(shown("n" * 10**6)) == 4099
