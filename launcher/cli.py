@@ -99,7 +99,7 @@ def _dispatch(arguments: list[str]) -> int:
 
         sys.stdout.write(f"gpurun {__version__}\n")
         return 0
-    if arguments[0] == "status" and set(arguments[1:]) <= {"--json", "--all"}:
+    if arguments[:1] == ["status"] and set(arguments[1:]) <= {"--json", "--all"}:
         # The one command that scripts and prompts call all day: typer alone costs it 80 ms.
         from launcher.commands import standing
 

@@ -381,7 +381,7 @@ class Receipt:
     cost_usd: float
     phases: tuple[PhaseTime, ...]
     results_dir: str
-    fetched: bool
+    fetched: bool = False
     """Whether all that the job wrote came home, verified."""
     files: int
     size_bytes: int

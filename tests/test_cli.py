@@ -182,3 +182,20 @@ def test_a_closed_pipe_is_not_an_error(gpurun, tmp_path):
     )
     assert done.returncode == 0
     assert done.stderr == ""
+
+
+def test_completion_offers_commands(gpurun):
+    done = gpurun(_GPURUN_COMPLETE="complete_bash", COMP_WORDS="gpurun st", COMP_CWORD="1")
+    assert done.stdout.split() == ["status", "stop"]
+
+
+def test_closed_standard_files_are_not_a_bug(tmp_path):
+    for closed in (">&-", "2>&-", "<&-"):
+        done = subprocess.run(
+            ["bash", "-c", f"{sys.executable} -m launcher.cli status --json {closed}"],
+            env=os.environ | {"XDG_STATE_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")

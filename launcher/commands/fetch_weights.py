@@ -38,7 +38,7 @@ def command(
                 f"no weights in {folder}: no .pkl, .npz or .safetensors file",
                 hint=f"gpurun logs {record.run_id} shows what the job wrote; it must save to $GPURUN_OUTPUT_DIR",
             )
-        files = [_converted(path, folder, format_) for path in found]
+        files = list(dict.fromkeys(_converted(path, folder, format_) for path in found))
         rows = [_row(path) for path in files]
     if as_json:
         render.print_json({"run_id": record.run_id, "folder": folder, "weights": rows}, indent=1)
@@ -54,10 +54,12 @@ def _folder(record: RunRecord, book: Ledger, to: Path | None) -> Path:
     results = Path(record.results_dir)
     if record.status.final:
         return _copied(results, to) if to else results
-    from launcher import render
+    from launcher import render, weights
     from launcher.attach import reach
     from launcher.fetch import pull_everything
 
+    if to is not None:
+        weights.target_folder(to)
     live = session.live_run(record, book, render.reporter(as_json=False))
     try:
         reach(live)
@@ -71,7 +73,7 @@ def _copied(results: Path, to: Path) -> Path:
 
     if not results.is_dir():
         raise WeightsError(f"the results folder {results} is not there any more")
-    to.mkdir(parents=True, exist_ok=True)
+    weights.target_folder(to)
     for path in weights.find(results):
         target = to / path.relative_to(results)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +87,7 @@ def _converted(path: Path, folder: Path, format_: str | None) -> Path:
     if format_ is None or path.suffix == f".{format_}":
         return path
     target = folder / path.relative_to(folder).with_suffix(f".{format_}")
-    weights.convert(path, target, format_)
+    weights.convert(path, target, format_, overwrite=False)
     return target
 
 

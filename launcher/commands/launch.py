@@ -49,7 +49,7 @@ def command(
     max_price: Annotated[float | None, typer.Option(help="US dollars per hour for a machine.")] = None,
     outputs: Annotated[Path | None, typer.Option(help="Where results go; default runs/<id>/.")] = None,
     key: Annotated[Path | None, typer.Option(help="Your own private key; default: one per run.")] = None,
-    boot_timeout: Annotated[float, typer.Option(help="Seconds until SSH must answer.", min=1)] = 240,
+    boot_timeout: options.BootTimeout = 240,
     profile: options.Profile = None,
 ) -> int:
     """Run a spec or a script on the cheapest machine that fits, and bring its results home.
