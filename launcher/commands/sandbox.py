@@ -37,6 +37,8 @@ def start(
 
     running = control.start(session.state().sandbox, hosts=hosts)
     typer.echo(f"the sandbox cloud answers at {running.endpoint_url} with {running.hosts} hosts")
+    if running.warning:
+        typer.echo(f"warning: {running.warning}", err=True)
 
 
 @app.command()

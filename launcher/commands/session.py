@@ -37,9 +37,14 @@ def account(*, sandbox: bool, profile: str | None = None, region: str | None = N
         raise SpecError("--sandbox and --profile name two clouds", hint="leave one of them out")
     from launcher.sandbox import control
 
-    if control.status(state().sandbox) is None:
+    folder = state().sandbox
+    running = control.status(folder)
+    if running is None:
         sys.stderr.write("starting the sandbox cloud on this machine; a few seconds\n")
-    return control.start(state().sandbox).account
+        running = control.start(folder)
+        if running.warning:
+            sys.stderr.write(f"warning: {running.warning}\n")
+    return running.account
 
 
 def live_run(record: RunRecord, book: Ledger, reporter: Reporter) -> LiveRun:

@@ -35,6 +35,8 @@ class Sandbox:
     pid: int
     hosts: str
     """`namespaces`, `loopback` or `none`."""
+    warning: str
+    """What a user should know of such hosts."""
     started_at: datetime
     state: Path
 
@@ -87,6 +89,7 @@ def status(state: Path) -> Sandbox | None:
         port=facts["port"],
         pid=facts["pid"],
         hosts=facts["hosts"],
+        warning=facts["warning"],
         started_at=datetime.fromisoformat(facts["started_at"]),
         state=state,
     )

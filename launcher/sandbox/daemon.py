@@ -92,6 +92,7 @@ def _announce(paths: SandboxPaths, cloud: Cloud, ready_fd: int | None) -> None:
         "pid": os.getpid(),
         "born": process_birth(os.getpid()),
         "hosts": cloud.hosts,
+        "warning": cloud.warning,
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write(paths.ready, json.dumps(facts, indent=2) + "\n")

@@ -79,6 +79,10 @@ class Driver(Protocol):
     def kind(self) -> str:
         """`namespaces` or `loopback`."""
 
+    @property
+    def warning(self) -> str:
+        """What a user should know of such hosts; empty where they are wholly apart from this machine."""
+
     def boot(self, machine: Machine) -> Host:
         """Start a host; returns when its ssh_port is known, which may be before sshd listens.
 

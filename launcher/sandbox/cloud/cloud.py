@@ -21,6 +21,7 @@ class Cloud:
         listener = socket.create_server(("127.0.0.1", port), backlog=256)
         self.port: int = listener.getsockname()[1]
         self.hosts = driver.kind if driver is not None else "none"
+        self.warning = driver.warning if driver is not None else ""
         self._world = _world(state, self.port, driver)
         self._server = Server(listener, application(self._world))
 
