@@ -6,40 +6,26 @@ Every step finds what an earlier attempt left and goes on from there, so one fun
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
 from enum import StrEnum
-from pathlib import Path
-from typing import BinaryIO
 
-from launcher import interrupts, lifeline, prepare, process, provision, teardown
-from launcher import spec as specs
-from launcher.attach import raise_if_gone, reach
-from launcher.aws.client import Aws
-from launcher.domain import Account, JobReport, JobSpec, Plan, Receipt, RunStatus
-from launcher.errors import Cancelled, HostUnreachable, LedgerError, MachineGone, RemoteError, SpecError
+from launcher import interrupts, lifeline, provision, teardown
+from launcher.attach import reach
+from launcher.domain import JobReport, Receipt, RunStatus
+from launcher.errors import Cancelled, LedgerError, MachineGone, RemoteError
 from launcher.fetch import bring_home
-from launcher.interrupts import Signals
-from launcher.ledger import Ledger, RunRecord, account_to_text, new_run_id
-from launcher.live import LiveRun, dump_plan, now
-from launcher.paths import StatePaths
-from launcher.phases import Phases
-from launcher.ports import Connection, Reporter
+from launcher.follow import follow
+from launcher.live import LiveRun
+from launcher.order import agent_job
+from launcher.ports import Connection
 from launcher.prepare import Luggage, pack
-from launcher.sync import keys, manifest, remote_agent, stream, upload
-from launcher.sync.connection import Line
+from launcher.sync import manifest, remote_agent, upload
 
 CONNECT_TIMEOUT_S = 240.0
-RESULTS_FOLDER = "runs"
 HOLD_TIMEOUT_S = 30.0
-MAX_FETCH_MARGIN_S = 300.0
-FETCH_MARGIN_SHARE = 0.05
-REDIAL_S = 15.0
-"""How long a lost line is dialled again before EC2 is asked whether the machine still is."""
 
 
 class Choice(StrEnum):
@@ -70,63 +56,6 @@ class Attendance:
     """How long a machine may take from running to answering SSH."""
     ask: Callable[[LiveRun, bool], Choice]
     """Asks what Ctrl-C meant; the flag says whether the job runs, so that detaching makes sense."""
-
-
-def create(
-    spec: JobSpec,
-    plan: Plan,
-    account: Account,
-    aws: Aws,
-    *,
-    ledger: Ledger,
-    state: StatePaths,
-    reporter: Reporter,
-    planning_began: datetime,
-) -> LiveRun:
-    """Write a new run down, keys and all, before anything is asked of the cloud."""
-    run_id = new_run_id(spec.name)
-    results_dir = (spec.outputs or Path.cwd() / RESULTS_FOLDER) / run_id
-    prepare.make_results_folder(results_dir)
-    paths = state.run(run_id)
-    paths.home.mkdir(mode=0o700, parents=True)
-    host_key = keys.generate(f"gpurun host {run_id}")
-    keys.write_private(paths.host_key, host_key.private_pem)
-    if spec.ssh.key is None:
-        own = keys.generate(f"gpurun {run_id}")
-        keys.write_private(paths.key, own.private_pem)
-    best = plan.offers[0]
-    created = now()
-    record = RunRecord(
-        run_id=run_id,
-        name=spec.name,
-        status=RunStatus.PLANNED,
-        created_at=created,
-        updated_at=created,
-        deadline_at=created + timedelta(hours=plan.hours),
-        account=account_to_text(account),
-        region=best.region,
-        spec=specs.dump(spec),
-        plan=dump_plan(plan),
-        results_dir=str(results_dir),
-        token=run_id,
-        host_key_line=host_key.public_line,
-        launcher_pid=os.getpid(),
-        launcher_started=process.started(os.getpid()),
-    )
-    ledger.create(record)
-    live = LiveRun(
-        record=ledger.get(run_id),
-        spec=spec,
-        plan=plan,
-        aws=aws,
-        ledger=ledger,
-        state=state,
-        reporter=reporter,
-        phases=Phases(ledger, run_id, reporter),
-        signals=Signals(reporter.warn),
-    )
-    live.phases.enter("plan", f"{len(plan.offers)} pools looked at", at=planning_began)
-    return live
 
 
 def attend(live: LiveRun, attendance: Attendance) -> Outcome:
@@ -187,7 +116,7 @@ def _drive(live: LiveRun, attendance: Attendance) -> Outcome:
     connection = _started(live, attendance.boot_timeout_s)
     if attendance.detach:
         return _let_go(live)
-    report = _follow(live, connection)
+    report = follow(live, connection)
     return _finish(live, report)
 
 
@@ -240,99 +169,10 @@ def _push(live: LiveRun, connection: Connection, scan: manifest.Scan, remote_dir
 def _start(live: LiveRun, connection: Connection) -> None:
     live.phases.enter("start")
     live.event("job.intent")
-    remote_agent.start(connection, live.layout, _agent_job(live))
+    remote_agent.start(connection, live.layout, agent_job(live))
     live.event("job.started")
     live.advance(RunStatus.RUNNING)
     live.phases.enter("first log")
-
-
-def _agent_job(live: LiveRun) -> remote_agent.AgentJob:
-    spec = live.spec
-    return remote_agent.AgentJob(
-        argv=spec.argv,
-        script=spec.script,
-        env=spec.env,
-        secrets=_secrets(live),
-        device=spec.device,
-        floatx=spec.floatx,
-        grace_s=lifeline.STOP_GRACE_S,
-        deadline_epoch_s=live.deadline.timestamp() - fetch_margin_s(live),
-        results_grace_s=lifeline.RESULTS_GRACE_S,
-        lease_s=lifeline.LEASE_S,
-        keep_on_failure_s=spec.keep_on_failure_s,
-    )
-
-
-def fetch_margin_s(live: LiveRun) -> float:
-    """How long before the machine's deadline the job's is, so that what it saved can still come home."""
-    whole_s = (live.deadline - live.record.created_at).total_seconds()
-    return min(MAX_FETCH_MARGIN_S, FETCH_MARGIN_SHARE * whole_s)
-
-
-def _secrets(live: LiveRun) -> dict[str, str]:
-    missing = [name for name in live.spec.secrets if name not in os.environ]
-    if missing:
-        raise SpecError(
-            f"secrets that are not in the environment: {', '.join(missing)}", hint=f"export {missing[0]}=..."
-        )
-    return {name: os.environ[name] for name in live.spec.secrets}
-
-
-def _follow(live: LiveRun, connection: Connection) -> JobReport:
-    """Stream the log to the reporter and to the run's own copy; the copy's size is where to go on."""
-    if live.has_event("job.done"):
-        return remote_agent.report(connection, live.layout)
-    line = live.line
-    if line is None:
-        raise HostUnreachable("no line to the machine", hint=f"gpurun resume {live.run_id}")
-    path = live.paths.log
-    offset = path.stat().st_size if path.exists() else 0
-    lost = _lost(live)
-    follower = stream.follow(lambda: _dial(line, lost), live.layout, offset=offset, on_lost=lost)
-    if offset:
-        live.phases.enter("run")
-    with path.open("ab", buffering=0) as copy:
-        for data in follower:
-            if live.phases.now == "first log":
-                live.phases.enter("run")
-            _keep(live, copy, data)
-            live.reporter.log(data)
-    return follower.report
-
-
-def _keep(live: LiveRun, copy: BinaryIO, data: bytes) -> None:
-    """Write log bytes home; a full disk there ends the copy, which `resume` completes, and not the watching."""
-    if copy.closed:
-        return
-    try:
-        copy.write(data)
-    except OSError as error:
-        copy.close()
-        live.reporter.warn(f"the log is no longer written to {live.paths.log}: {error.strerror}")
-
-
-def _dial(line: Line, lost: Callable[[RemoteError], None]) -> Connection:
-    """A live connection, however long it takes; `lost` is told of each vain attempt and may give up."""
-    while True:
-        try:
-            return line.fresh(REDIAL_S)
-        except HostUnreachable as error:
-            lost(error)
-
-
-def _lost(live: LiveRun) -> Callable[[RemoteError], None]:
-    """What to do at each cut: tell it once, and give up only when the machine is gone or its deadline has passed."""
-    told: list[RemoteError] = []
-
-    def on_lost(error: RemoteError) -> None:
-        if not told:
-            live.reporter.warn("the line to the machine is gone; the job goes on there, dialling again")
-        told.append(error)
-        if lifeline.seconds_left(live.deadline) == 0:
-            raise MachineGone("the run's deadline has passed", hint=f"gpurun down {live.run_id}")
-        raise_if_gone(live)
-
-    return on_lost
 
 
 def _finish(live: LiveRun, report: JobReport) -> Outcome:
@@ -426,7 +266,7 @@ def _stop_gently(live: LiveRun) -> None:
     if not live.has_event("job.done"):
         live.reporter.note(f"stopping the job; it has {lifeline.STOP_GRACE_S:.0f} s to save a checkpoint")
         remote_agent.signal(connection, live.layout, "TERM")
-        _record_end(live, _follow(live, connection))
+        _record_end(live, follow(live, connection))
     _fetch(live)
 
 

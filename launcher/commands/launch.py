@@ -161,10 +161,10 @@ def _launch(
     boot_timeout_s: float,
     as_json: bool,
 ) -> int:
-    from launcher import runs
+    from launcher import creation
     from launcher.commands import attending
 
-    live = runs.create(
+    live = creation.create(
         spec,
         plan,
         account,

@@ -1,0 +1,78 @@
+"""A new run, written down whole before anything is asked of the cloud."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from launcher import prepare, process
+from launcher import spec as specs
+from launcher.aws.client import Aws
+from launcher.domain import Account, JobSpec, Plan, RunStatus
+from launcher.interrupts import Signals
+from launcher.ledger import Ledger, RunRecord, account_to_text, new_run_id
+from launcher.live import LiveRun, dump_plan, now
+from launcher.paths import StatePaths
+from launcher.phases import Phases
+from launcher.ports import Reporter
+from launcher.sync import keys
+
+RESULTS_FOLDER = "runs"
+
+
+def create(
+    spec: JobSpec,
+    plan: Plan,
+    account: Account,
+    aws: Aws,
+    *,
+    ledger: Ledger,
+    state: StatePaths,
+    reporter: Reporter,
+    planning_began: datetime,
+) -> LiveRun:
+    """Write a new run down, keys and all, before anything is asked of the cloud."""
+    run_id = new_run_id(spec.name)
+    results_dir = (spec.outputs or Path.cwd() / RESULTS_FOLDER) / run_id
+    prepare.make_results_folder(results_dir)
+    paths = state.run(run_id)
+    paths.home.mkdir(mode=0o700, parents=True)
+    host_key = keys.generate(f"gpurun host {run_id}")
+    keys.write_private(paths.host_key, host_key.private_pem)
+    if spec.ssh.key is None:
+        own = keys.generate(f"gpurun {run_id}")
+        keys.write_private(paths.key, own.private_pem)
+    best = plan.offers[0]
+    created = now()
+    record = RunRecord(
+        run_id=run_id,
+        name=spec.name,
+        status=RunStatus.PLANNED,
+        created_at=created,
+        updated_at=created,
+        deadline_at=created + timedelta(hours=plan.hours),
+        account=account_to_text(account),
+        region=best.region,
+        spec=specs.dump(spec),
+        plan=dump_plan(plan),
+        results_dir=str(results_dir),
+        token=run_id,
+        host_key_line=host_key.public_line,
+        launcher_pid=os.getpid(),
+        launcher_started=process.started(os.getpid()),
+    )
+    ledger.create(record)
+    live = LiveRun(
+        record=ledger.get(run_id),
+        spec=spec,
+        plan=plan,
+        aws=aws,
+        ledger=ledger,
+        state=state,
+        reporter=reporter,
+        phases=Phases(ledger, run_id, reporter),
+        signals=Signals(reporter.warn),
+    )
+    live.phases.enter("plan", f"{len(plan.offers)} pools looked at", at=planning_began)
+    return live

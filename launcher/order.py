@@ -1,0 +1,46 @@
+"""What the agent is told of a job."""
+
+from __future__ import annotations
+
+import os
+
+from launcher import lifeline
+from launcher.errors import SpecError
+from launcher.live import LiveRun
+from launcher.sync.remote_agent import AgentJob
+
+MAX_FETCH_MARGIN_S = 300.0
+FETCH_MARGIN_SHARE = 0.05
+
+
+def agent_job(live: LiveRun) -> AgentJob:
+    """The run's job as the agent takes it; raises `SpecError` for a secret that the environment lacks."""
+    spec = live.spec
+    return AgentJob(
+        argv=spec.argv,
+        script=spec.script,
+        env=spec.env,
+        secrets=_secrets(live),
+        device=spec.device,
+        floatx=spec.floatx,
+        grace_s=lifeline.STOP_GRACE_S,
+        deadline_epoch_s=live.deadline.timestamp() - fetch_margin_s(live),
+        results_grace_s=lifeline.RESULTS_GRACE_S,
+        lease_s=lifeline.LEASE_S,
+        keep_on_failure_s=spec.keep_on_failure_s,
+    )
+
+
+def fetch_margin_s(live: LiveRun) -> float:
+    """How long before the machine's deadline the job's is, so that what it saved can still come home."""
+    whole_s = (live.deadline - live.record.created_at).total_seconds()
+    return min(MAX_FETCH_MARGIN_S, FETCH_MARGIN_SHARE * whole_s)
+
+
+def _secrets(live: LiveRun) -> dict[str, str]:
+    missing = [name for name in live.spec.secrets if name not in os.environ]
+    if missing:
+        raise SpecError(
+            f"secrets that are not in the environment: {', '.join(missing)}", hint=f"export {missing[0]}=..."
+        )
+    return {name: os.environ[name] for name in live.spec.secrets}
