@@ -117,8 +117,12 @@ def _same_content(entry: FileEntry, old: dict[str, FileEntry]) -> bool:
 
 def _ask_difference(wire: Wire, here: Manifest, remote_dir: str) -> Difference:
     answer = ask(wire, op="pushed", root=remote_dir)
-    todo = difference(here, from_json(answer["entries"]), frozenset(answer["staged"]))
-    free_bytes = int(answer["free_bytes"])
+    staged, free_bytes = answer.get("staged"), answer.get("free_bytes")
+    if not isinstance(staged, list) or not all(isinstance(name, str) for name in staged):
+        raise TransferError("the machine does not say what has arrived there", hint="gpurun status")
+    if not isinstance(free_bytes, int) or isinstance(free_bytes, bool):
+        raise TransferError("the machine does not say how much room it has", hint="gpurun status")
+    todo = difference(here, from_json(answer.get("entries")), frozenset(staged))
     if todo.size_bytes + SPARE_BYTES > free_bytes:
         raise TransferError(
             f"the machine's disk is too small: {todo.size_bytes / 1e6:.0f} MB are to go up, "

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from launcher.domain import JobReport, JobUsage
 from launcher.errors import CommandFailed, TransferError
 from launcher.ports import Completed
-from launcher.sync import download, frames, manifest, remote_agent, session
+from launcher.sync import download, frames, ignore, manifest, remote_agent, session, upload
 from launcher.sync.frames import MAGIC
 from launcher.sync.usage import time_lines
 
@@ -105,6 +105,23 @@ def test_a_manifest_s_odd_size_is_told_in_short(size_bytes: object) -> None:
         manifest.from_json([line])
     assert caught.value.message.isprintable()
     assert len(caught.value.message) < 1000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"entries": [], "staged": "abc", "free_bytes": 10**12},
+        {"entries": [], "staged": [1], "free_bytes": 10**12},
+        {"entries": [], "staged": [], "free_bytes": "much"},
+        {"entries": [], "staged": [], "free_bytes": True},
+        {"staged": [], "free_bytes": 10**12},
+    ],
+)
+def test_an_upload_s_odd_answer_is_refused(tmp_path: Any, answer: object) -> None:
+    scan = manifest.scan(tmp_path, ignore=ignore.nothing())
+    with pytest.raises(TransferError):
+        upload.push(answering(answer), scan, "r/code", lambda _: None, "code")
 
 
 def test_an_answer_nested_without_end_is_refused() -> None:
