@@ -25,9 +25,9 @@ def test_what_is_accepted_lies_below_the_folder(name: str) -> None:
         check_name(name)
     except TransferError:
         return
-    path = PurePosixPath("/root/of/tree") / name
+    path = PurePosixPath("/some/tree") / name
     assert os.path.normpath(path) == str(path)
-    assert PurePosixPath("/root/of/tree") in path.parents
+    assert PurePosixPath("/some/tree") in path.parents
 
 
 @pytest.mark.parametrize("name", ["w.npz", "a/b/c", "...", "-rf", "a b", "é", "\udce9", ".hidden", "a\nb", "c\\d"])
