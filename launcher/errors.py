@@ -90,6 +90,10 @@ class HostUnreachable(RemoteError):
     """No SSH connection could be made in time."""
 
 
+class NoPython(RemoteError):
+    """The machine has no python3, so that no agent can run there."""
+
+
 class HostKeyMismatch(RemoteError):
     """Another host answers than the one whose key is pinned; refused before authentication."""
 

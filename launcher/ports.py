@@ -32,12 +32,19 @@ class Stream(Protocol):
     def finish(self) -> Completed:
         """Wait for its end; `stdout` holds only what was not read."""
 
+    def alive(self) -> bool:
+        """Whether it may still be written to and read from, as far as is known without asking."""
+
     def close(self) -> None:
         """Drop it, whatever its state."""
 
 
 class Connection(Protocol):
     """A line to one machine; opened once, used for everything."""
+
+    @property
+    def idle(self) -> list[Stream]:
+        """Channels to the agent that wait for their next use."""
 
     def run(self, command: str, *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
         """Run a shell command to its end; raises `RemoteError` on a dead line, not on a status."""

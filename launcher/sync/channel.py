@@ -73,6 +73,10 @@ class SshStream:
         self.close()
         return Completed(status=status if status >= 0 else NO_STATUS, stdout=b"".join(rest), stderr=bytes(self._stderr))
 
+    def alive(self) -> bool:
+        """Whether the command still runs and the channel is open, as far as is known without asking."""
+        return not (self._channel.closed or self._ended())
+
     def close(self) -> None:
         """Drop the channel; sshd then closes the command's input and output."""
         self._dropped = True

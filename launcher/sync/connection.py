@@ -11,7 +11,7 @@ from typing import Self
 
 from launcher.domain import Endpoint, HostKey
 from launcher.errors import HostUnreachable, RemoteError
-from launcher.ports import Completed
+from launcher.ports import Completed, Stream
 from launcher.sync.channel import SshStream
 from launcher.sync.dial import NotYet, dial, start_proxy_command
 from launcher.sync.identities import Unlocked
@@ -35,6 +35,7 @@ class SshConnection:
         self._secured = secured
         self._name = name
         self._below = below
+        self.idle: list[Stream] = []
 
     def run(self, command: str, *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
         """Run a shell command to its end.

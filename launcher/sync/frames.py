@@ -28,26 +28,33 @@ class Wire:
     """Frames over a remote command's input and output."""
 
     def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+        self.stream = stream
         self._buffer = bytearray()
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing has come that was not read."""
+        return not self._buffer
 
     def close(self) -> None:
         """Hang up, from whichever thread."""
-        self._stream.close()
+        self.stream.close()
 
-    def greet(self) -> bool:
-        """Skip what a login shell may print first; `False` where the agent never answers."""
-        while MAGIC not in self._buffer:
-            data = self._stream.read(BLOCK_BYTES)
+    def await_line(self, *lines: bytes) -> bytes:
+        """Skip what a login shell may print, up to one of `lines`, and tell which came; empty where none does."""
+        while True:
+            for line in lines:
+                if line in self._buffer:
+                    del self._buffer[: self._buffer.index(line) + len(line)]
+                    return line
+            data = self.stream.read(BLOCK_BYTES)
             if not data or len(self._buffer) > NOISE_LIMIT_BYTES:
-                return False
+                return b""
             self._buffer += data
-        del self._buffer[: self._buffer.index(MAGIC) + len(MAGIC)]
-        return True
 
     def send(self, kind: bytes, payload: bytes) -> None:
         """Write one frame; raises `RemoteError` on a dead line."""
-        self._stream.write(HEADER.pack(kind, len(payload)) + payload)
+        self.stream.write(HEADER.pack(kind, len(payload)) + payload)
 
     def send_json(self, value: Json) -> None:
         """Write one JSON frame, compressed when it is long; raises `RemoteError` on a dead line."""
@@ -75,7 +82,7 @@ class Wire:
 
     def _fill(self, size: int) -> None:
         while len(self._buffer) < size:
-            data = self._stream.read(BLOCK_BYTES)
+            data = self.stream.read(BLOCK_BYTES)
             if not data:
                 raise HostUnreachable("the machine broke off in the middle", hint="gpurun status")
             self._buffer += data

@@ -9,8 +9,8 @@ AGENTS = "gpurun"
 
 
 def agent_path(digest: str) -> str:
-    """The agent with that sha256: one that is there is the right one."""
-    return f"{AGENTS}/agent-{digest[:16]}.py"
+    """The folder of the agent with that sha256: one that is there is the right one."""
+    return f"{AGENTS}/agent-{digest[:16]}"
 
 
 def run_of(remote_dir: str) -> str:
@@ -20,7 +20,7 @@ def run_of(remote_dir: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class RemoteLayout:
-    """One run's folder; `launcher.agent.run_paths` knows the same."""
+    """One run's folder; `launcher.agent.job.run_paths` knows the same."""
 
     run_id: str
 

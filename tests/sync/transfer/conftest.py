@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from launcher.errors import HostUnreachable
-from launcher.ports import Completed
+from launcher.ports import Completed, Stream
 from launcher.sync.layout import RemoteLayout
 from launcher.sync.remote_agent import AgentJob
 
@@ -68,6 +68,9 @@ class LocalStream:
         """What a dead network does: no farewell."""
         self.process.kill()
 
+    def alive(self) -> bool:
+        return not self.dropped and self.process.poll() is None
+
     def close(self) -> None:
         self.dropped = True
         self.close_input()
@@ -88,6 +91,7 @@ class LocalConnection:
     environment: dict[str, str]
     streams: list[LocalStream] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
+    idle: list[Stream] = field(default_factory=list)
 
     def run(self, command: str, *, stdin: bytes = b"", timeout_s: float = 60.0) -> Completed:
         stream = self.open(command)

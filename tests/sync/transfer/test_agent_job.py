@@ -9,13 +9,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from launcher import agent
+import launcher.agent
+from launcher.agent.job import supervised
+from launcher.agent.supervise import counter, oom_kills
 from launcher.domain import JobReport
 from launcher.errors import RemoteError
 from launcher.sync import remote_agent, stream
@@ -137,14 +140,14 @@ def test_usage_is_the_jobs_own(connection: Any, layout: RemoteLayout, job: Any) 
     assert report.usage.max_rss_kib < 20 << 10
 
 
+AGENT = Path(launcher.agent.__file__).parent
 OOM = """
-import importlib.util, sys
-spec = importlib.util.spec_from_file_location("agent", sys.argv[1])
-agent = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(agent)
+import sys
+sys.path.insert(0, sys.argv[1])
+from agent import supervise
 counts = iter({counts})
-agent.oom_kills = lambda: next(counts)
-agent.supervise(sys.argv[2])
+supervise.oom_kills = lambda: next(counts)
+supervise.supervise(sys.argv[2])
 """
 
 
@@ -159,7 +162,7 @@ def test_the_kernels_own_count_tells_a_death_by_memory(
     for name in ("code", "data", "output", "checkpoint"):
         (connection.home / layout.home / name).mkdir(parents=True)
     subprocess.run(
-        [sys.executable, "-c", OOM.format(counts=counts), agent.__file__, connection.home / layout.home],
+        [sys.executable, "-c", OOM.format(counts=counts), AGENT.parent, connection.home / layout.home],
         input=json.dumps(asdict(job(script))).encode(),
         stdout=subprocess.DEVNULL,
         env=connection.environment,
@@ -170,11 +173,11 @@ def test_the_kernels_own_count_tells_a_death_by_memory(
 
 def test_the_kernels_counter_is_read(tmp_path: Path) -> None:
     (tmp_path / "memory.events").write_text("low 0\nhigh 0\nmax 12\noom 2\noom_kill 7\n")
-    assert agent.counter(str(tmp_path / "memory.events")) == 7
+    assert counter(str(tmp_path / "memory.events")) == 7
     (tmp_path / "empty").write_text("")
     with pytest.raises(FileNotFoundError):
-        agent.counter(str(tmp_path / "empty"))
-    assert agent.oom_kills() >= 0
+        counter(str(tmp_path / "empty"))
+    assert oom_kills() >= 0
 
 
 def test_what_the_job_leaves_running_ends_with_it(
@@ -289,7 +292,7 @@ def test_without_its_supervisor_a_job_runs_on_and_its_end_is_lost(
     remote_agent.start(connection, layout, job("echo on; sleep 300"))
     eventually(lambda: stream.read(connection, layout) == b"on\n")
     os.kill(state_of(connection, layout)["supervisor"], signal.SIGKILL)
-    eventually(lambda: not agent.supervised(str(connection.home / layout.home)))
+    eventually(lambda: not supervised(str(connection.home / layout.home)))
     assert remote_agent.report(connection, layout).state == "running"
     remote_agent.signal(connection, layout, "TERM")
     follower = stream.follow(lambda: connection, layout)
@@ -341,10 +344,27 @@ def test_the_runs_folder_is_private(connection: Any, layout: RemoteLayout, job: 
 def test_the_agent_is_installed_once_by_its_content(connection: Any, layout: RemoteLayout) -> None:
     remote_agent.install(connection, layout)
     remote_agent.install(connection, layout)
-    (path,) = (connection.home / "gpurun").iterdir()
-    assert path.read_bytes() == Path(agent.__file__).read_bytes()
+    (folder,) = (connection.home / "gpurun").iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    for path in AGENT.glob("*.py"):
+        assert (folder / "agent" / path.name).read_bytes() == path.read_bytes()
     remote_agent.report(connection, layout)
-    assert len(connection.commands) == 3
+    assert len(connection.commands) == 1
+
+
+def test_a_kept_channel_that_died_is_replaced(connection: Any, layout: RemoteLayout) -> None:
+    remote_agent.install(connection, layout)
+    connection.idle[0].cut()
+    connection.idle[0].process.wait()
+    assert remote_agent.report(connection, layout).state == "absent"
+    assert len(connection.commands) == 2
+
+
+def test_two_installers_at_once_do_not_meet(connection: Any, layout: RemoteLayout) -> None:
+    with ThreadPoolExecutor(6) as pool:
+        for done in [pool.submit(remote_agent.install, connection, layout) for _ in range(6)]:
+            done.result()
+    assert remote_agent.report(connection, layout).state == "absent"
 
 
 def test_a_machine_without_python_is_told(connection: Any, layout: RemoteLayout, tmp_path: Path) -> None:
@@ -361,10 +381,11 @@ def test_a_machine_without_python_is_told(connection: Any, layout: RemoteLayout,
 
 
 def test_the_agent_needs_the_standard_library_alone() -> None:
-    tree = ast.parse(Path(agent.__file__).read_text(), feature_version=(3, 8))
-    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names
+    for path in AGENT.glob("*.py"):
+        tree = ast.parse(path.read_text(), feature_version=(3, 8))
+        imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level}
+        assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("version", ["3.8", "3.9", "3.10", "3.12", "3.13"])

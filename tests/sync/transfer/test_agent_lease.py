@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from launcher import agent
+from launcher.agent.job import supervised
 from launcher.sync import remote_agent, stream
 from launcher.sync.layout import RemoteLayout
 
@@ -93,5 +93,5 @@ def test_a_machine_that_is_not_ours_is_never_powered_off(
     home = str(connection.home / layout.home)
     eventually(lambda: json.loads((connection.home / layout.state).read_text())["state"] == "done")
     # With its supervisor gone, nobody is left who could.
-    eventually(lambda: not agent.supervised(home))
+    eventually(lambda: not supervised(home))
     assert powered_off() == []

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from launcher import agent
+from launcher.agent import log as agent_log
+from launcher.agent.wire import Wire
 from launcher.errors import HostUnreachable, RemoteError, TransferError
 from launcher.sync import remote_agent, stream
 from launcher.sync.layout import RemoteLayout
@@ -132,17 +133,17 @@ def test_a_silent_line_is_left_for_another(
 
 
 def test_the_agent_breaks_its_silence(connection: Any, layout: RemoteLayout, job: Any) -> None:
-    assert agent.HEARTBEAT_S * 3 < stream.SILENCE_LIMIT_S
+    assert agent_log.HEARTBEAT_S * 3 < stream.SILENCE_LIMIT_S
     remote_agent.start(connection, layout, job("sleep 60"))
     stop = threading.Event()
     told: list[RemoteError] = []
     began = time.monotonic()
     follower = stream.follow(lambda: connection, layout, on_lost=told.append, stop=stop)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stream, "SILENCE_LIMIT_S", agent.HEARTBEAT_S + 1.5)
-        threading.Timer(agent.HEARTBEAT_S + 2.5, stop.set).start()
+        patch.setattr(stream, "SILENCE_LIMIT_S", agent_log.HEARTBEAT_S + 1.5)
+        threading.Timer(agent_log.HEARTBEAT_S + 2.5, stop.set).start()
         assert list(follower) == []
-    assert time.monotonic() - began > agent.HEARTBEAT_S + 2
+    assert time.monotonic() - began > agent_log.HEARTBEAT_S + 2
     assert told == []
 
 
@@ -180,7 +181,8 @@ def test_an_agent_that_cannot_serve_is_not_called_for_ever(
 ) -> None:
     monkeypatch.setattr(stream, "CUTS_LIMIT", 3)
     remote_agent.install(connection, layout)
-    for path in (connection.home / "gpurun").glob("agent-*.py"):
+    connection.idle.pop().close()
+    for path in (connection.home / "gpurun").glob("agent-*/agent/serve.py"):
         path.write_text("import os\nos.write(1, b'gpurun-agent 1\\n')\nos.kill(os.getpid(), 9)\n")
     with pytest.raises(HostUnreachable):
         list(stream.follow(lambda: connection, layout))
@@ -215,7 +217,7 @@ def test_the_end_is_not_told_before_the_last_byte(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"last words")
     (tmp_path / "state").write_text('{"state": "done", "exit_status": 0}')
     with (tmp_path / "sent").open("wb", buffering=0) as sink:
-        tail = agent.Tail(agent.Wire(-1, sink.fileno()), str(tmp_path), 0)
+        tail = agent_log.Tail(Wire(-1, sink.fileno()), str(tmp_path), 0)
         assert not tail.ended()
         assert tail.send_new()
         assert tail.ended()

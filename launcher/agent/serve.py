@@ -1,0 +1,51 @@
+"""Answers framed requests on standard input: manifests, files up and down, the job, its log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .fetch import fetch
+from .files import told
+from .job import release, renew, report, send_signal, start
+from .log import follow
+from .trees import free_disk, manifest, pushed, receive, send
+from .wire import MAGIC, Json, Refusal, Wire, write_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+OPERATIONS: dict[str, Callable[[Wire, Json], Json]] = {
+    "free": free_disk,
+    "pushed": pushed,
+    "receive": receive,
+    "manifest": manifest,
+    "send": send,
+    "fetch": fetch,
+    "start": start,
+    "report": report,
+    "renew": renew,
+    "release": release,
+    "signal": send_signal,
+    "follow": follow,
+}
+
+
+def serve() -> None:
+    """Answer requests until the other side hangs up."""
+    wire = Wire(0, 1)
+    write_all(1, MAGIC)
+    while True:
+        try:
+            request = wire.receive_json()
+            answer = OPERATIONS[request["op"]](wire, request)
+        except (EOFError, BrokenPipeError):
+            return
+        except Refusal as refusal:
+            answer = {"error": {"kind": "refused", "message": str(refusal)}}
+        except OSError as error:
+            answer = told(error)
+        try:
+            wire.send_json(answer)
+        except BrokenPipeError:
+            return

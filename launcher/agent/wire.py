@@ -1,0 +1,155 @@
+"""Frames between the machine and the laptop.
+
+A frame is one byte of kind, four bytes of length (big-endian) and the payload: `J` JSON, `j` JSON compressed by zlib,
+`D` data, `d` data compressed by zlib. Requests and answers are JSON; a row of files travels as one stream of blocks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import struct
+import zlib
+from typing import Any
+
+MAGIC = b"gpurun-agent 1\n"
+BLOCK_BYTES = 1 << 18
+FRAME_LIMIT_BYTES = 1 << 26
+HEADER = struct.Struct(">cI")
+
+Json = Any
+
+
+class Refusal(Exception):
+    """A request that cannot be answered, in words for the user."""
+
+
+class Wire:
+    """Frames over a pair of file descriptors."""
+
+    def __init__(self, source: int, sink: int) -> None:
+        self.source = source
+        self.sink = sink
+        self.buffer = bytearray()
+        self.held: dict[str, int] = {}
+        """Files of the last manifest, open as they were hashed: one that is replaced meanwhile is sent as it was."""
+
+    def send(self, kind: bytes, payload: bytes) -> None:
+        """Write one frame."""
+        write_all(self.sink, HEADER.pack(kind, len(payload)) + payload)
+
+    def send_json(self, value: Json) -> None:
+        """Write one JSON frame, compressed when it is long."""
+        text = json.dumps(value, separators=(",", ":")).encode("ascii")
+        if len(text) > 1024:
+            self.send(b"j", zlib.compress(text, 1))
+        else:
+            self.send(b"J", text)
+
+    def receive(self) -> tuple[bytes, bytes]:
+        """Read one frame; raises `EOFError` at the end."""
+        while True:
+            frame = self.buffered()
+            if frame is not None:
+                return frame
+            self.fill()
+
+    def receive_json(self) -> Json:
+        """Read one JSON frame; raises `EOFError` at the end."""
+        kind, payload = self.receive()
+        if kind == b"j":
+            payload = zlib.decompress(payload)
+        elif kind != b"J":
+            raise Refusal("a JSON frame was expected")
+        return json.loads(payload)
+
+    def buffered(self) -> tuple[bytes, bytes] | None:
+        """The next frame if it has arrived whole."""
+        if len(self.buffer) < HEADER.size:
+            return None
+        kind, size = HEADER.unpack_from(self.buffer)
+        if size > FRAME_LIMIT_BYTES:
+            raise Refusal("a frame is too long")
+        if len(self.buffer) < HEADER.size + size:
+            return None
+        payload = bytes(memoryview(self.buffer)[HEADER.size : HEADER.size + size])
+        del self.buffer[: HEADER.size + size]
+        return kind, payload
+
+    def fill(self) -> None:
+        """Wait for more bytes; raises `EOFError` at the end."""
+        data = os.read(self.source, BLOCK_BYTES)
+        if not data:
+            raise EOFError
+        self.buffer += data
+
+    def wait(self, timeout_s: float) -> None:
+        """Take in what arrives within `timeout_s`."""
+        if select.select([self.source], [], [], timeout_s)[0]:
+            self.fill()
+
+    def drain(self) -> None:
+        """Throw everything away until the other side closes."""
+        with contextlib.suppress(EOFError):
+            while True:
+                self.buffer.clear()
+                self.fill()
+
+
+class BlockWriter:
+    """A row of bytes as data frames, compressed where that pays."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.pending = bytearray()
+
+    def write(self, data: bytes) -> None:
+        """Append `data`."""
+        self.pending += data
+        while len(self.pending) >= BLOCK_BYTES:
+            self._send(bytes(self.pending[:BLOCK_BYTES]))
+            del self.pending[:BLOCK_BYTES]
+
+    def flush(self) -> None:
+        """Send what is left."""
+        if self.pending:
+            self._send(bytes(self.pending))
+            self.pending.clear()
+
+    def _send(self, block: bytes) -> None:
+        packed = zlib.compress(block, 1) if pays(block) else block
+        self.wire.send(*((b"d", packed) if len(packed) < len(block) else (b"D", block)))
+
+
+def pays(block: bytes) -> bool:
+    """Whether a sample from the middle shrinks: to compress what does not costs more than a fast line does."""
+    middle = len(block) // 2
+    sample = block[max(0, middle - 2048) : middle + 2048]
+    return len(zlib.compress(sample, 1)) < 0.9 * len(sample)
+
+
+class BlockReader:
+    """The row of bytes that a `BlockWriter` at the other side sends."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.block = memoryview(b"")
+
+    def read(self, size: int) -> memoryview:
+        """Between 1 and `size` bytes."""
+        while not self.block:
+            kind, payload = self.wire.receive()
+            if kind not in {b"D", b"d"}:
+                raise Refusal("a data frame was expected")
+            self.block = memoryview(zlib.decompress(payload) if kind == b"d" else payload)
+        part, self.block = self.block[:size], self.block[size:]
+        return part
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write all of `data`, however many calls it takes."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
