@@ -59,6 +59,27 @@ class Connection(Protocol):
         """Hang up; harmless when done twice."""
 
 
+class Line(Protocol):
+    """The connection to one machine, whichever is the present one."""
+
+    def fresh(self, timeout_s: float) -> Connection:
+        """A live connection, the present one or a new one; raises `HostUnreachable`."""
+
+    def close(self) -> None:
+        """Hang up; harmless when done twice."""
+
+
+class Lines(Protocol):
+    """All lines to one machine."""
+
+    @property
+    def control(self) -> Line:
+        """For short questions."""
+
+    def bulk(self, number: int) -> Line:
+        """One of those that carry contents, counted from 0."""
+
+
 class Reporter(Protocol):
     """Who tells the user what goes on: a terminal, a pipe, JSON lines, or nobody."""
 
@@ -76,3 +97,6 @@ class Reporter(Protocol):
 
     def log(self, data: bytes) -> None:
         """Bytes of the job's log, in order, none twice."""
+
+    def close(self) -> None:
+        """Say what is still unsaid and leave the terminal clean; nothing follows."""

@@ -215,11 +215,13 @@ def _feed(stream: SshStream, data: bytes) -> None:
 class Line:
     """The connection to one machine, whichever is the present one: reopened when it died."""
 
-    def __init__(self, endpoint: Endpoint, *, connect_timeout_s: float = 30.0) -> None:
+    def __init__(
+        self, endpoint: Endpoint, *, connect_timeout_s: float = 30.0, unlocked: Unlocked | None = None
+    ) -> None:
         self.endpoint = endpoint
         self._connect_timeout_s = connect_timeout_s
         self._connection: SshConnection | None = None
-        self._unlocked: Unlocked = {}
+        self._unlocked: Unlocked = {} if unlocked is None else unlocked
         self._lock = threading.Lock()
 
     def current(self) -> SshConnection:

@@ -20,6 +20,7 @@ SAMPLE_BYTES = 1 << 12
 FRAME_LIMIT_BYTES = 1 << 26
 JSON_LIMIT_BYTES = 1 << 30
 NOISE_LIMIT_BYTES = 1 << 16
+JSON_KINDS = frozenset({b"J", b"j"})
 
 Json = Any
 
@@ -29,6 +30,7 @@ class Wire:
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
+        self.sent_bytes = 0
         self._buffer = bytearray()
 
     @property
@@ -55,6 +57,7 @@ class Wire:
     def send(self, kind: bytes, payload: bytes) -> None:
         """Write one frame; raises `RemoteError` on a dead line."""
         self.stream.write(HEADER.pack(kind, len(payload)) + payload)
+        self.sent_bytes += HEADER.size + len(payload)
 
     def send_json(self, value: Json) -> None:
         """Write one JSON frame, compressed when it is long; raises `RemoteError` on a dead line."""
@@ -90,7 +93,7 @@ class Wire:
 
 def parse(kind: bytes, payload: bytes) -> dict[str, Json]:
     """A JSON frame's object; raises `TransferError` on anything else, and on an error that the agent reports."""
-    if kind not in {b"J", b"j"}:
+    if kind not in JSON_KINDS:
         raise TransferError(f"the machine sent a frame of kind {kind!r} where an answer was due")
     text = unpack(payload, JSON_LIMIT_BYTES) if kind == b"j" else payload
     try:

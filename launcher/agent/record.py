@@ -1,0 +1,20 @@
+"""What was pushed into a folder, line by line, and the digest that tells two such lists apart in one round trip."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def line_of(item: Any) -> str:
+    """What must be the same on both sides, of (name, kind, size, mtime_ns, mode, link target, ...)."""
+    name, kind, size_bytes, mtime_ns, mode, target = item[:6]
+    return f"{name}\0{kind}{size_bytes}\0{mtime_ns}\0{mode:o}\0{target}"
+
+
+def state_digest(lines: Iterable[str]) -> str:
+    """The digest of a list that is sorted by name."""
+    return sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()

@@ -1,0 +1,418 @@
+"""Work carried over as many bulk connections as pay: a lane that dies is replaced, its unanswered work done again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from launcher.agent.parcels import NUMBER
+from launcher.errors import HostUnreachable, TransferError
+from launcher.ports import Connection, Line, Lines
+from launcher.sync.frames import JSON_KINDS, Json, Wire, parse
+from launcher.sync.session import ask, session
+
+MOST_LANES = 8
+"""sshd drops handshakes at random beyond ten at once (sshd_config(5), MaxStartups)."""
+SMALL_BYTES = 4 << 20
+"""So little goes over the control connection, which is there already."""
+NEAR_RTT_S = 0.003
+"""Nearer than that a second connection brings nothing that one did not fill."""
+LANE_WINDOW_BYTES = 2 << 20
+"""Unanswered bytes of a lane: sshd's own window for a channel, so that more would only wait in buffers."""
+NEAR_WINDOW_BYTES = 1 << 20
+REDIAL_S = 30.0
+DIAL_S = 3.0
+"""Of one attempt, between which it looks whether there is still something to do."""
+FIRST_SHARE_BYTES = 8 << 20
+"""Of a first lane at least."""
+TICK_S = 0.1
+LOOK_AGAIN_S = 0.4
+"""How long a new lane is given before its gain is judged."""
+GAIN = 1.08
+WAITING_LIMIT = 24
+CUTS_LIMIT = 25
+"""Cuts of one lane with nothing answered between them: the machine cannot serve there."""
+
+
+class Work(Protocol):
+    """A piece to be carried."""
+
+    @property
+    def size_bytes(self) -> int:
+        """What it puts on the line, in whichever direction."""
+
+    def send(self, wire: Wire, number: int) -> None:
+        """Write its frame, which carries `number`; raises `RemoteError` on a dead line."""
+
+
+Cut = Callable[[HostUnreachable], None]
+Reply = Callable[[Work, bytes, bytes], None]
+"""Told of (work, the answer's kind, its payload without the number), in the lane's own thread; may raise."""
+
+
+class Lanes:
+    """Bulk connections that share one backlog; `put` from any thread, `run` in the one that waits."""
+
+    def __init__(
+        self, lines: Lines, *, request: Json, on_reply: Reply, total_bytes: int, on_cut: Cut | None = None
+    ) -> None:
+        self.carried_bytes = 0
+        """Of work that was answered."""
+        self.sent_bytes = 0
+        """Put on the line by lanes that have ended, what was lost with them included."""
+        self.cuts = 0
+        """Lines that broke."""
+        self._lines = lines
+        self._request = request
+        self._on_reply = on_reply
+        self._on_cut = on_cut
+        self._total_bytes = total_bytes
+        self._backlog = _Backlog()
+        self._lanes: list[_Lane] = []
+        self._growth = _Growth()
+        self._lock = threading.Lock()
+
+    @property
+    def connections(self) -> int:
+        """How many lanes carry at present."""
+        return len(self._lanes)
+
+    @property
+    def waiting(self) -> int:
+        """Pieces that wait for a lane: none, and the line is faster than whoever makes them."""
+        return self._backlog.waiting
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over, well or not: who still makes work may stop."""
+        return self._backlog.over
+
+    def put(self, work: Work) -> None:
+        """Add a piece; waits while enough others do. Raises `CancelledWork` when all is over."""
+        self._backlog.put(work, wait=True)
+
+    def put_first(self, work: Work) -> None:
+        """Add a piece that goes before the others; never waits."""
+        self._backlog.put(work, wait=False)
+
+    def close(self) -> None:
+        """No more work will come from producers; answers may still bring some."""
+        self._backlog.close()
+
+    def fail(self, error: BaseException) -> None:
+        """End everything with that error."""
+        self._backlog.fail(error)
+
+    def run(self, tick: Callable[[], None]) -> None:
+        """Until every piece is answered; `tick` is called about ten times a second.
+
+        Raises the first error: `RemoteError` where no lane can be kept alive, or what the machine refused.
+        """
+        try:
+            self._open_first()
+            while not self._backlog.await_end(TICK_S):
+                tick()
+                if self._growth.wants_more(self.carried_bytes, self._total_bytes, self.connections):
+                    self._add_lane(self._lines.bulk(self.connections))
+            tick()
+        except BaseException as error:
+            self._backlog.fail(error)
+            raise
+        finally:
+            for lane in list(self._lanes):
+                lane.join()
+        if self._backlog.error is not None:
+            raise self._backlog.error
+
+    @property
+    def request(self) -> Json:
+        """What opens the stream of work on a session."""
+        return self._request
+
+    @property
+    def window_bytes(self) -> int:
+        """How much a lane may have unanswered."""
+        return self._growth.window_bytes
+
+    def reply(self, work: Work, kind: bytes, payload: bytes) -> None:
+        """Pass an answer on."""
+        self._on_reply(work, kind, payload)
+
+    def count_carried(self, size_bytes: int) -> None:
+        """A piece was answered."""
+        with self._lock:
+            self.carried_bytes += size_bytes
+
+    def count_sent(self, size_bytes: int) -> None:
+        """So much was written by a lane that ended."""
+        with self._lock:
+            self.sent_bytes += size_bytes
+
+    def cut(self, error: HostUnreachable) -> None:
+        """A lane lost its line and dials again."""
+        with self._lock:
+            self.cuts += 1
+        if self._on_cut:
+            self._on_cut(error)
+
+    def retire(self, lane: _Lane, error: HostUnreachable) -> None:
+        """A lane gave up; the last one ends everything."""
+        with self._lock:
+            self._lanes.remove(lane)
+            if not self._lanes:
+                self._backlog.fail(error)
+
+    def _open_first(self) -> None:
+        """The first lanes: on the control connection where little is to go, else as many as the distance asks for."""
+        if self._total_bytes <= SMALL_BYTES:
+            self._add_lane(self._lines.control)
+            self._growth.settled = True
+            return
+        self._add_lane(self._lines.bulk(0))
+        self._growth.rtt_s = self._round_trip_s()
+        if self._growth.rtt_s > NEAR_RTT_S:
+            self._growth.window_bytes = LANE_WINDOW_BYTES
+            for number in range(1, min(4, 1 + self._total_bytes // FIRST_SHARE_BYTES)):
+                self._add_lane(self._lines.bulk(number))
+
+    def _round_trip_s(self) -> float:
+        with session(self._lines.control.fresh(REDIAL_S)) as wire:
+            began = time.monotonic()
+            ask(wire, op="hello")
+            return time.monotonic() - began
+
+    def _add_lane(self, line: Line) -> None:
+        with self._lock:
+            self._lanes.append(_Lane(self, line, self._backlog))
+
+
+class Cancelled(Exception):
+    """The transfer is over, well or not: nobody needs more work."""
+
+
+class _Backlog:
+    """Pieces that wait, pieces that are out, and how it ended."""
+
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+        self._waiting: deque[Work] = deque()
+        self._out = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def over(self) -> bool:
+        return self.error is not None or (self._closed and not self._waiting and not self._out)
+
+    def put(self, work: Work, *, wait: bool) -> None:
+        with self._changed:
+            while wait and len(self._waiting) >= WAITING_LIMIT and self.error is None:
+                self._changed.wait()
+            if self.error is not None:
+                raise Cancelled
+            if wait:
+                self._waiting.append(work)
+            else:
+                self._waiting.appendleft(work)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def fail(self, error: BaseException) -> None:
+        with self._changed:
+            if self.error is None:
+                self.error = error
+            self._changed.notify_all()
+
+    def take(self, ready: Callable[[], bool], broken: threading.Event) -> Work | None:
+        """The next piece as soon as there is one and the lane is `ready`; `None` when no more will come to it."""
+        with self._changed:
+            while not self.over and not broken.is_set():
+                if self._waiting and ready():
+                    self._out += 1
+                    work = self._waiting.popleft()
+                    self._changed.notify_all()
+                    return work
+                self._changed.wait()
+            self._changed.notify_all()
+            return None
+
+    def done(self) -> None:
+        """A piece was answered, and its lane has room again."""
+        with self._changed:
+            self._out -= 1
+            self._changed.notify_all()
+
+    def again(self, works: list[Work]) -> None:
+        """Pieces that a lane took and could not finish."""
+        with self._changed:
+            self._out -= len(works)
+            self._waiting.extendleft(reversed(works))
+            self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Have everybody look again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def await_end(self, timeout_s: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self.over, timeout_s)
+
+
+class _Growth:
+    """Adds lanes while each one brings something: a path with loss or a long way fills only with several."""
+
+    def __init__(self) -> None:
+        self.window_bytes = NEAR_WINDOW_BYTES
+        self.rtt_s = 0.0
+        self.settled = False
+        self._since = time.monotonic()
+        self._carried_bytes = 0
+        self._best_rate = 0.0
+
+    def wants_more(self, carried_bytes: int, total_bytes: int, lanes: int) -> bool:
+        """Whether one lane more should be tried now."""
+        elapsed_s = time.monotonic() - self._since
+        if self.settled or self.rtt_s <= NEAR_RTT_S or lanes >= MOST_LANES or elapsed_s < LOOK_AGAIN_S + 4 * self.rtt_s:
+            return False
+        rate = (carried_bytes - self._carried_bytes) / elapsed_s
+        self._since, self._carried_bytes = time.monotonic(), carried_bytes
+        if rate < GAIN * self._best_rate:
+            self.settled = True
+            return False
+        self._best_rate = rate
+        # A handshake takes six round trips or so: what is over by then needs no further lane.
+        return total_bytes - carried_bytes > rate * (8 * self.rtt_s + LOOK_AGAIN_S)
+
+
+class _Lane:
+    """One connection's threads: one writes the work, one reads the answers and mends the connection."""
+
+    def __init__(self, lanes: Lanes, line: Line, backlog: _Backlog) -> None:
+        self._lanes = lanes
+        self._line = line
+        self._backlog = backlog
+        self._out: dict[int, Work] = {}
+        self._out_bytes = 0
+        self._number = 0
+        self._wire: Wire | None = None
+        self._thread = threading.Thread(target=self._live, name="gpurun-lane", daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait for the threads, unless it is dialling: that ends by itself."""
+        wire = self._wire
+        if wire is not None and self._backlog.error is not None:
+            wire.close()
+        if wire is not None:
+            self._thread.join()
+
+    def _live(self) -> None:
+        cuts = 0
+        try:
+            while not self._backlog.over:
+                answered = self._lanes.carried_bytes
+                try:
+                    self._carry()
+                except HostUnreachable as error:
+                    cuts = cuts + 1 if self._lanes.carried_bytes == answered else 0
+                    if cuts >= CUTS_LIMIT:
+                        raise
+                    self._lanes.cut(error)
+                    self._backlog.await_end(min(0.02 * 2**cuts, 2.0))
+        except HostUnreachable as error:
+            self._lanes.retire(self, error)
+        except BaseException as error:  # noqa: BLE001  (raised in the thread that waits)
+            self._backlog.fail(error)
+
+    def _carry(self) -> None:
+        """Connect and carry until all is done; raises `HostUnreachable` on a dead line."""
+        connection = self._connect()
+        if connection is None:
+            return
+        with session(connection) as wire:
+            self._wire = wire
+            try:
+                wire.send_json(self._lanes.request)
+                self._carry_on(wire)
+            finally:
+                self._wire = None
+                self._lanes.count_sent(wire.sent_bytes)
+                self._backlog.again(list(self._out.values()))
+                self._out.clear()
+                self._out_bytes = 0
+
+    def _carry_on(self, wire: Wire) -> None:
+        broken = threading.Event()
+        errors: list[BaseException] = []
+        writer = threading.Thread(target=self._write, args=(wire, broken, errors), name="gpurun-lane-w", daemon=True)
+        writer.start()
+        try:
+            self._read(wire)
+        except BaseException:
+            wire.close()
+            if errors and not isinstance(errors[0], HostUnreachable):
+                raise errors[0] from None
+            raise
+        finally:
+            broken.set()
+            self._backlog.wake()
+            writer.join()
+
+    def _connect(self) -> Connection | None:
+        """A live connection; `None` when all is over before there is one."""
+        until = time.monotonic() + REDIAL_S
+        while not self._backlog.over:
+            try:
+                return self._line.fresh(DIAL_S)
+            except HostUnreachable:
+                if time.monotonic() > until:
+                    raise
+        return None
+
+    def _write(self, wire: Wire, broken: threading.Event, errors: list[BaseException]) -> None:
+        """Send work as long as there is some, and the end."""
+        try:
+            while (work := self._backlog.take(self._has_room, broken)) is not None:
+                self._number += 1
+                self._out[self._number] = work
+                self._out_bytes += work.size_bytes
+                work.send(wire, self._number)
+            if not broken.is_set() and self._backlog.error is None:
+                wire.send_json({"end": True})
+        except BaseException as error:  # noqa: BLE001  (the reader wakes and raises it)
+            errors.append(error)
+        finally:
+            if errors or self._backlog.error is not None:
+                wire.close()
+
+    def _has_room(self) -> bool:
+        return self._out_bytes < self._lanes.window_bytes
+
+    def _read(self, wire: Wire) -> None:
+        """Take the answers in, to the one that ends them; raises what the machine refuses."""
+        while True:
+            kind, payload = wire.receive()
+            if kind in JSON_KINDS:
+                parse(kind, payload)
+                return
+            number = NUMBER.unpack_from(payload)[0] if len(payload) >= NUMBER.size else 0
+            work = self._out.get(number)
+            if work is None:
+                raise TransferError("the machine answered what it was not asked")
+            self._lanes.reply(work, kind, payload[NUMBER.size :])
+            del self._out[number]
+            self._out_bytes -= work.size_bytes
+            self._lanes.count_carried(work.size_bytes)
+            self._backlog.done()
