@@ -54,18 +54,19 @@ def _folder(record: RunRecord, book: Ledger, to: Path | None) -> Path:
     results = Path(record.results_dir)
     if record.status.final:
         return _copied(results, to) if to else results
-    from launcher import render, weights
+    from launcher import weights
     from launcher.attach import reach
     from launcher.fetch import pull_everything
 
     if to is not None:
         weights.target_folder(to)
-    live = session.live_run(record, book, render.reporter(as_json=False))
-    try:
-        reach(live)
-        return pull_everything(live, to or results)
-    finally:
-        live.hang_up()
+    with session.reporter() as reporter:
+        live = session.live_run(record, book, reporter)
+        try:
+            reach(live)
+            return pull_everything(live, to or results)
+        finally:
+            live.hang_up()
 
 
 def _copied(results: Path, to: Path) -> Path:

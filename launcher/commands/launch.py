@@ -82,11 +82,10 @@ def command(
     threading.Thread(target=import_module, args=("launcher.runs",), daemon=True).start()
     spec = read_spec(target, arguments or [], changes)
     account = session.account(sandbox=sandbox, profile=profile, region=region[0] if region else None)
-    from launcher import prepare, render
+    from launcher import prepare
 
-    reporter = render.reporter(as_json=as_json)
-    prepare.check_key(spec, reporter)
-    with session.ledger() as book:
+    with session.ledger() as book, session.reporter(as_json=as_json) as reporter:
+        prepare.check_key(spec, reporter)
         aws, plan = _plan(spec, account, book)
         _show(spec, plan, as_json=as_json, dry_run=dry_run)
         if dry_run or not _confirmed(skip=yes or sandbox):

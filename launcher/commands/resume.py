@@ -17,15 +17,14 @@ def command(
     as_json: options.Json = False,
 ) -> int:
     """Go on with a run that lost its launcher, or was detached: to its log, its results and its end."""
-    from launcher import render
     from launcher.commands import attending
     from launcher.unattended import claim
 
-    with session.ledger() as book:
+    with session.ledger() as book, session.reporter(as_json=as_json) as reporter:
         record = book.resolve(run)
         if record.status.final:
             sys.stderr.write(f"run {record.run_id} is over: {record.status}; results in {record.results_dir}\n")
             return record.exit_status or 0
-        live = session.live_run(record, book, render.reporter(as_json=as_json))
+        live = session.live_run(record, book, reporter)
         claim(live)
         return attending.attend(live, detach=detach, as_json=as_json)

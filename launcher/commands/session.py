@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from launcher.errors import CredentialsError, SpecError
 from launcher.paths import StatePaths, state_home
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from launcher.domain import Account
     from launcher.ledger import Ledger, RunRecord
     from launcher.live import LiveRun
@@ -45,6 +48,15 @@ def account(*, sandbox: bool, profile: str | None = None, region: str | None = N
         if running.warning:
             sys.stderr.write(f"warning: {running.warning}\n")
     return running.account
+
+
+@contextmanager
+def reporter(*, as_json: bool = False) -> Iterator[Reporter]:
+    """Who tells the user what goes on, until the command is over: an error is told on a clean line."""
+    from launcher import render
+
+    with closing(render.reporter(as_json=as_json)) as chosen:
+        yield chosen
 
 
 def live_run(record: RunRecord, book: Ledger, reporter: Reporter) -> LiveRun:

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 def command(run: options.Run = "last") -> int:
     """Stop a run's job gently: SIGTERM, 90 s for a checkpoint, results home, machine ended."""
-    from launcher import render, unattended
+    from launcher import unattended
 
-    with session.ledger() as book:
+    with session.ledger() as book, session.reporter() as reporter:
         record = book.resolve(run)
         if record.status.final:
             sys.stderr.write(f"run {record.run_id} is over: {record.status}\n")
             return 0
-        live = session.live_run(record, book, render.reporter(as_json=False))
+        live = session.live_run(record, book, reporter)
         if unattended.attended(live) and record.launcher_pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(record.launcher_pid, signal.SIGTERM)

@@ -1,0 +1,119 @@
+"""The run on a terminal: dimmed clocks, one bar at a time, and the job's log between them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from launcher.render.bar import bar
+from launcher.render.plain import PlainReporter, clock
+from launcher.render.ticker import Ticker
+
+if TYPE_CHECKING:
+    from launcher.domain import TransferProgress
+
+DRAW_EVERY_S = 0.1
+TICK_S = 0.5
+"""A bar goes on telling its rate while nothing moves."""
+ERASE = "\x1b[J"
+"""From the cursor on: where the window became narrower, a bar lies on two rows."""
+DIM, BOLD_CYAN, YELLOW, PLAIN = "\x1b[2m", "\x1b[1;36m", "\x1b[33m", "\x1b[0m"
+
+
+class TerminalReporter(PlainReporter):
+    """The cursor rests at the beginning of the bar's line, so that whatever comes next overwrites it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._coloured = not os.environ.get("NO_COLOR")
+        self._glyphs = _glyphs(sys.stderr.encoding)
+        self._drawn = False
+        self._drawn_at = 0.0
+        self._ticker = Ticker(TICK_S, self._tick, self._lock)
+
+    def phase(self, name: str, detail: str = "") -> None:
+        """One line a phase."""
+        with self._lock:
+            self._end_all()
+            clock_text, name_text = self._paint(DIM, clock()), self._paint(BOLD_CYAN, f"{name:<10}")
+            self._line(f"{clock_text}  {name_text} {detail}".rstrip())
+
+    def warn(self, message: str) -> None:
+        """One marked line."""
+        with self._lock:
+            self._line(f"{self._paint(YELLOW, 'warning:')} {message}")
+
+    def transfer(self, progress: TransferProgress) -> None:
+        """A bar with bytes, files, rate and time left; in the end one line of what it came to."""
+        with self._lock:
+            now = time.monotonic()
+            meter = self._transfers.take(progress, now)
+            if meter is None:
+                return
+            if progress.finished:
+                self._summary(meter, now)
+            elif now - self._drawn_at >= DRAW_EVERY_S:
+                self._draw(now)
+                self._ticker.wake()
+
+    def log(self, data: bytes) -> None:
+        """The job's bytes, in the place of the bar."""
+        with self._lock:
+            self._erase()
+            super().log(data)
+
+    def close(self) -> None:
+        """Leave the terminal as it was found."""
+        super().close()
+        self._ticker.stop()
+
+    def _end_all(self) -> None:
+        self._erase()
+        super()._end_all()
+
+    def _tick(self) -> bool:
+        if self._drawn:
+            self._draw(time.monotonic())
+        return self._drawn
+
+    def _draw(self, now: float) -> None:
+        """The bar of the transfer that began first; a line of the job's that has not ended is not overwritten."""
+        meter = self._transfers.first()
+        if meter is None or self._log.in_line:
+            return
+        width = _width() - 1
+        text = bar(meter.progress, rate=meter.rate(now), left_s=meter.left_s(now), width=width, glyphs=self._glyphs)
+        self._drawn, self._drawn_at = True, now
+        self._write(f"{text}{ERASE}\r")
+
+    def _erase(self) -> None:
+        if self._drawn:
+            self._drawn = False
+            self._write(ERASE)
+
+    def _line(self, text: str) -> None:
+        self._erase()
+        if self._log.in_line:
+            self._log.end()
+        super()._line(text)
+
+    def _paint(self, colour: str, text: str) -> str:
+        return f"{colour}{text}{PLAIN}" if self._coloured else text
+
+
+def _width() -> int:
+    """Of the terminal at present, in columns."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
+
+
+def _glyphs(encoding: str) -> str:
+    try:
+        "━─…".encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return "#-"
+    return "━─"

@@ -1,0 +1,74 @@
+"""Words and figures for people: tables, sizes, ages, the receipt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from launcher.domain import Receipt
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns as wide as they must be; right-aligned where every cell is a number."""
+    cells = [list(row) for row in rows]
+    widths = [max(len(text) for text in column) for column in zip(headers, *cells, strict=True)]
+    numeric = [bool(cells) and all(_number(row[index]) for row in cells) for index in range(len(headers))]
+    return "\n".join(_row(row, widths, numeric) for row in [list(headers), *cells])
+
+
+def _number(text: str) -> bool:
+    return text.replace(".", "", 1).replace("%", "").replace("-", "").strip().isdigit() or text in {"", "-"}
+
+
+def _row(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
+    aligned = [
+        text.rjust(width) if right else text.ljust(width)
+        for text, width, right in zip(cells, widths, numeric, strict=True)
+    ]
+    return "  ".join(aligned).rstrip()
+
+
+def receipt_text(receipt: Receipt, *, log_lines: Sequence[str] = ()) -> str:
+    """The end of a run for people: what happened, where things are, what it cost, where the time went."""
+    took = sum(phase.seconds for phase in receipt.phases)
+    phases = "  ".join(f"{phase.name} {phase.seconds:.1f}" for phase in receipt.phases)
+    lines = [
+        *log_lines,
+        f"run       {receipt.run_id}: {receipt.status}"
+        + (f", the job exited with {receipt.exit_status}" if receipt.exit_status else ""),
+        f"machine   {receipt.instance_type} {receipt.market} in {receipt.zone}: terminated",
+        f"results   {_results(receipt)}",
+        f"cost      {receipt.cost_usd:.4f} USD for {receipt.billed_s:.0f} s"
+        f" at {receipt.price_usd_per_hour:.4f} USD an hour, disk and address included",
+        f"seconds   {phases}  = {took:.1f}",
+    ]
+    return "\n".join(lines)
+
+
+def _results(receipt: Receipt) -> str:
+    if not receipt.fetched:
+        return "none came home"
+    if not receipt.files:
+        return f"{receipt.results_dir}: the log; the job wrote nothing to $GPURUN_OUTPUT_DIR"
+    return f"{receipt.results_dir}: {receipt.files} files, {size(receipt.size_bytes)}, verified"
+
+
+def size(size_bytes: int) -> str:
+    """Bytes for people, in powers of ten as disks and networks count."""
+    amount = float(size_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def age(moment: datetime) -> str:
+    """How long ago, for people."""
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
