@@ -10,6 +10,7 @@ from typing import TypeVar
 from launcher.errors import CommandFailed, HostUnreachable
 from launcher.ports import Completed
 from launcher.sync.lean import paramiko
+from launcher.sync.outbox import BURST_BYTES, Outbox
 
 CHUNK_BYTES = 1 << 15
 STDERR_KEPT_BYTES = 1 << 16
@@ -28,6 +29,7 @@ class SshStream:
     def __init__(self, channel: paramiko.Channel, command: str, lost: Lost) -> None:
         channel.settimeout(DRAIN_EVERY_S)
         self._channel = channel
+        self._outbox = Outbox(channel)
         self._command = command
         self._lost = lost
         self._stderr = bytearray()
@@ -41,13 +43,13 @@ class SshStream:
             raise ValueError("the stream's input is closed")
         view = memoryview(data)
         while view:
-            view = view[self._send(bytes(view[:CHUNK_BYTES])) :]
+            view = view[self._send(view[:BURST_BYTES]) :]
 
     def close_input(self) -> None:
         """End the command's standard input; its output goes on."""
         if self._input_open:
             self._input_open = False
-            self._guard(self._channel.shutdown_write)
+            self._guard(self._outbox.end)
 
     def read(self, size: int) -> bytes:
         """Up to `size` bytes of standard output; empty at its end; raises `HostUnreachable`."""
@@ -85,9 +87,9 @@ class SshStream:
         except (paramiko.SSHException, EOFError, OSError):
             return
 
-    def _send(self, piece: bytes) -> int:
+    def _send(self, piece: memoryview) -> int:
         try:
-            sent = self._channel.send(piece)
+            sent = self._outbox.send(piece)
         except TimeoutError:
             self._drain_stderr()
             return 0

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from launcher.domain import HostKey
 from launcher.errors import HostKeyMismatch, HostUnreachable, SpecError
 from launcher.sync.dial import NotYet
 from launcher.sync.identities import Unlocked, offered
+from launcher.sync.inbox import Inbox
 from launcher.sync.keys import fingerprint
 from launcher.sync.lean import paramiko
+from launcher.sync.packets import Burst, Packets
 from launcher.sync.ssh_config import Hop
-from launcher.sync.watch import HeardPacketizer, Watch, hang_up
+from launcher.sync.watch import Watch, hang_up
 
 CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 """AES-GCM first: half the time of AES-CTR with a MAC of its own; paramiko's own order has it last."""
@@ -24,12 +27,58 @@ WINDOW_BYTES = 4 << 20
 """paramiko's receive window; at 64 MiB OpenSSH's server burns ten times the processor time."""
 REKEY_BYTES = 1 << 36
 """With AES-GCM (RFC 5647): a re-key that meets a closing channel can deadlock paramiko (its issue 822)."""
+REKEY_TIMEOUT_S = 120.0
+"""On a slow line our part of it waits behind megabytes of data."""
 BANNER_TIMEOUT_S = 10.0
 HANDSHAKE_TIMEOUT_S = 15.0
 AUTH_TIMEOUT_S = 20.0
 
 _SIGNATURES = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 """Host key type -> signature algorithms, where they differ (RFC 8332)."""
+
+
+class Transport(paramiko.Transport):
+    """paramiko's, whose channels take their data from the packet layer, and which re-keys with channels that close."""
+
+    def __init__(self, stream: socket.socket | paramiko.Channel) -> None:
+        super().__init__(cast("socket.socket", stream), default_window_size=WINDOW_BYTES, packetizer_class=Packets)
+        self.clear_to_send_timeout = REKEY_TIMEOUT_S
+        self._held_back: list[paramiko.Message] = []
+
+    @property
+    def packets(self) -> Packets:
+        """The packet layer."""
+        return cast("Packets", self.packetizer)
+
+    def open_channel(self, kind: str, *args: Any, **options: Any) -> paramiko.Channel:
+        """As paramiko does."""
+        channel = super().open_channel(kind, *args, **options)
+        if kind != "session":
+            return channel  # data may have come already: a session's waits for a command
+        inbox = Inbox()
+        channel.in_buffer = cast("Any", inbox)
+        self.packets.route(channel.chanid, inbox)
+        return channel
+
+    def post(self, burst: Burst) -> None:
+        """Send a channel's data, when no keys are being negotiated; raises `EOFError` on a dead line."""
+        self._send_user_message(cast("paramiko.Message", burst))
+
+    def _send_user_message(self, data: paramiko.Message) -> None:
+        """Called with the answers to what the far side sent, too: by the one thread that can end a re-key.
+
+        paramiko waits here for that end (its issue 822): with its own thread, for ever.
+        """
+        if threading.current_thread() is self and not self.clear_to_send.is_set():
+            self._held_back.append(data)
+        else:
+            super()._send_user_message(data)  # type: ignore[misc]  # not in its stubs
+
+    def _parse_newkeys(self, message: paramiko.Message) -> None:
+        super()._parse_newkeys(message)  # type: ignore[misc]  # not in its stubs
+        held_back, self._held_back = self._held_back, []
+        for data in held_back:
+            self._send_user_message(data)
 
 
 class Refused(NotYet):
@@ -61,7 +110,7 @@ def secured(
 
     Raises `HostKeyMismatch` at once, and `NotYet` for whatever may change while a machine boots.
     """
-    transport = paramiko.Transport(stream, default_window_size=WINDOW_BYTES, packetizer_class=HeardPacketizer)
+    transport = Transport(stream)
     try:
         _negotiate(transport, hop, pinned, deadline)
         _check_host_key(transport.get_remote_server_key(), hop, pinned)
@@ -72,7 +121,7 @@ def secured(
     except BaseException:
         _drop(transport)
         raise
-    watch = Watch(transport, cast("HeardPacketizer", transport.packetizer))
+    watch = Watch(transport, transport.packets)
     watch.start()
     return Secured(transport, watch)
 

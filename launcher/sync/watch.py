@@ -11,42 +11,21 @@ import termios
 import threading
 import time
 
-from launcher.sync.dial import quick_ack
 from launcher.sync.lean import paramiko
+from launcher.sync.packets import Packets
 
 TICK_S = 0.5
 PING_AFTER_S = 5.0
 """Silence after which we ask whether anyone is there."""
 READ_DEADLINE_S = 12.0
 """Silence after which the line is dead."""
-HURRIED_MESSAGES = 64
-"""Acknowledged at once: sshd holds back the reply to the first session until its last message is, 40 ms else."""
 REQUEST = "keepalive@openssh.com"
-
-
-class HeardPacketizer(paramiko.packet.Packetizer):
-    """paramiko's packet layer, which also knows when the far side last said something."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        super().__init__(connection)
-        self.heard_at = time.monotonic()
-        self._connection = connection
-        self._hurried = HURRIED_MESSAGES
-
-    def read_message(self) -> tuple[int, paramiko.Message]:
-        """The next message, as paramiko reads it."""
-        message = super().read_message()
-        self.heard_at = time.monotonic()
-        if self._hurried:
-            self._hurried -= 1
-            quick_ack(self._connection)
-        return message
 
 
 class Watch(threading.Thread):
     """Asks after `PING_AFTER_S` of silence, hangs up after `READ_DEADLINE_S` of it."""
 
-    def __init__(self, transport: paramiko.Transport, packetizer: HeardPacketizer) -> None:
+    def __init__(self, transport: paramiko.Transport, packetizer: Packets) -> None:
         super().__init__(name="gpurun-ssh-watch", daemon=True)
         self._packetizer = packetizer
         self.silent = False
