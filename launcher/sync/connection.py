@@ -78,6 +78,11 @@ class SshConnection:
         """Whether the line answers, as far as is known without asking."""
         return self._secured.transport.is_active() and not self._secured.watch.silent
 
+    @property
+    def stalled(self) -> bool:
+        """Whether the line died as one does that lets small packets pass alone: see `connect`'s `small_segments`."""
+        return self._secured.watch.stalled
+
     def close(self) -> None:
         """Hang up; every stream on the connection ends with `HostUnreachable`."""
         self._secured.close()
@@ -106,15 +111,18 @@ def connect(
     on_wait: Callable[[str], None] | None = None,
     auth_grace_s: float = AUTH_GRACE_S,
     unlocked: Unlocked | None = None,
+    small_segments: bool = False,
 ) -> SshConnection:
     """Log in to a machine that may still be booting; `on_wait` is told each new reason for waiting.
 
+    `small_segments` is for a host to which an earlier line died `stalled`.
     Tries for `timeout_s`, but for `auth_grace_s` at most where the machine refuses the key.
     Raises `HostKeyMismatch` at once when another key than the pinned is shown, before anything is said of the user;
     `HostUnreachable` when time is up; `SpecError` for keys or an ssh_config that cannot be used.
     """
     route = resolve(endpoint)
     patience = _Patience(timeout_s, auth_grace_s, on_wait)
+    patience.small_segments = small_segments
     unlocked = {} if unlocked is None else unlocked
     while True:
         with ExitStack() as below:
@@ -158,7 +166,7 @@ def _stream(
         proxy = start_proxy_command(hop)
         below.callback(proxy.close)
         return proxy.connection
-    return dial(hop, deadline=patience.deadline, on_wait=patience.tell)
+    return dial(hop, deadline=patience.deadline, on_wait=patience.tell, small_segments=patience.small_segments)
 
 
 def _through(before: paramiko.Transport, hop: Hop) -> paramiko.Channel:
@@ -175,6 +183,7 @@ class _Patience:
 
     def __init__(self, timeout_s: float, auth_grace_s: float, on_wait: Callable[[str], None] | None) -> None:
         self.deadline = time.monotonic() + timeout_s
+        self.small_segments = False
         self._timeout_s = timeout_s
         self._auth_grace_s = auth_grace_s
         self._on_wait = on_wait
@@ -190,6 +199,7 @@ class _Patience:
     def wait_or_raise(self, failure: NotYet, target: Hop) -> None:
         """Pause before the next attempt, or raise `HostUnreachable` when there is no time for one."""
         self.tell(failure.reason)
+        self.small_segments |= failure.stalled
         if isinstance(failure, Refused):
             self.deadline = min(self.deadline, time.monotonic() + self._auth_grace_s)
             self._auth_grace_s = float("inf")

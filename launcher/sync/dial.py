@@ -20,6 +20,8 @@ STAGGER_S = 0.25
 """A new SYN that often, whatever became of the last: the kernel's own retries come 1, 3 and 7 s apart."""
 ATTEMPT_S = 10.0
 NAME_GRACE_S = 5.0
+SMALL_SEGMENT_BYTES = 1200
+"""With its headers within 1280, which every IPv6 link must carry; said in the SYN, so it binds both sides."""
 
 _PENDING = {errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY}
 
@@ -29,19 +31,22 @@ Waiting = Callable[[str], None]
 class NotYet(Exception):
     """The host does not take us at present; trying again may help."""
 
-    def __init__(self, reason: str, *, hint: str = "") -> None:
+    def __init__(self, reason: str, *, hint: str = "", stalled: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.hint = hint
+        self.stalled = stalled
+        """Whether the host spoke and then fell silent: small segments may come through."""
 
 
-def dial(hop: Hop, *, deadline: float, on_wait: Waiting) -> socket.socket:
+def dial(hop: Hop, *, deadline: float, on_wait: Waiting, small_segments: bool = False) -> socket.socket:
     """A connected socket to a hop's port, as soon as it opens; `deadline` is in `time.monotonic()` seconds.
 
+    `small_segments` has both sides send packets that pass where full-size ones vanish without a word.
     Raises `NotYet`, with the last reason, when the deadline passes; `HostUnreachable` for a name that is none.
     """
     started = time.monotonic()
-    attempts = _Attempts(hop)
+    attempts = _Attempts(hop, small_segments=small_segments)
     try:
         while time.monotonic() < deadline:
             connected = attempts.step(deadline)
@@ -79,6 +84,7 @@ class _Attempts:
     """Connection attempts under way, over all addresses of a name in turn."""
 
     hop: Hop
+    small_segments: bool = False
     reason: str = "no answer yet"
     hint: str = ""
     unknown_name: bool = False
@@ -106,6 +112,8 @@ class _Attempts:
         family, address = self._round.pop(0)
         attempt = socket.socket(family, socket.SOCK_STREAM)
         attempt.setblocking(False)
+        if self.small_segments:
+            attempt.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SMALL_SEGMENT_BYTES)
         code = attempt.connect_ex(address)
         if code in _PENDING:
             self._pending[attempt] = time.monotonic()

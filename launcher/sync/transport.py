@@ -146,6 +146,8 @@ def _negotiate(transport: paramiko.Transport, hop: Hop, pinned: Sequence[HostKey
         if "no acceptable host key" not in str(error):
             raise
         raise _mismatch(hop, "no host key of the pinned kind", pinned) from None
+    if not transport.initial_kex_done:
+        raise NotYet("it falls silent in the middle of the SSH handshake", stalled=True)
     if "gcm" in getattr(transport, "remote_cipher", ""):
         transport.packetizer.REKEY_BYTES = REKEY_BYTES
 
