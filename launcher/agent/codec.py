@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .hashes import Data
 
 LEVEL = 3
 SAMPLE_BYTES = 1 << 12
@@ -22,12 +25,15 @@ class Codec:
         kind, packed = (b"z", self.zstd.compress(data)) if self.zstd else (b"p", zlib.compress(data, 1))
         return (kind, packed) if len(packed) < len(data) else (b"P", data)
 
-    def unpack(self, kind: bytes, payload: bytes) -> bytes:
+    def unpack(self, kind: bytes, payload: Data) -> Data:
         """A parcel's body; raises `ValueError` for what is none."""
         if kind == b"P":
             return payload
         if kind == b"p":
-            return zlib.decompress(payload)
+            try:
+                return zlib.decompress(payload)
+            except zlib.error as error:
+                raise ValueError(str(error)) from None
         if kind != b"z" or not self.zstd:
             raise ValueError("a parcel of unknown kind")
         return bytes(self.zstd.decompress(payload))
@@ -73,7 +79,6 @@ class Libzstd:
             function.restype, function.argtypes = result, arguments
         self.library = library
         self.buffer = ctypes.create_string_buffer
-        self.view = lambda made, length: memoryview(made)[:length]
 
     def compress(self, data: bytes) -> bytes:
         """One frame that says how long its content is."""
@@ -82,10 +87,11 @@ class Libzstd:
         length = self.library.ZSTD_compress(made, room, data, len(data), LEVEL)
         if self.library.ZSTD_isError(length):
             raise ValueError("zstd failed")
-        return bytes(self.view(made, length))
+        return bytes(memoryview(made)[:length])
 
-    def decompress(self, packed: bytes) -> bytes:
+    def decompress(self, packed: Data) -> bytes:
         """The content of one frame; raises `ValueError`."""
+        packed = bytes(packed)
         size = self.library.ZSTD_getFrameContentSize(packed, len(packed))
         if size > 1 << 26:
             raise ValueError("a frame does not say how long it is, or is too long")
@@ -93,4 +99,4 @@ class Libzstd:
         length = self.library.ZSTD_decompress(made, size, packed, len(packed))
         if self.library.ZSTD_isError(length):
             raise ValueError("not a zstd frame")
-        return bytes(self.view(made, length))
+        return bytes(memoryview(made)[:length])

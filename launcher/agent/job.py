@@ -96,10 +96,20 @@ def report_of(run: str) -> Json:
     return state
 
 
+def job_runs_in(folder: str) -> bool:
+    """Whether the folder is that of a job that runs."""
+    run = os.path.dirname(folder)
+    return report_of(run)["state"] in {"starting", "running"}
+
+
 def start(_wire: Wire, request: Json) -> Json:
     """Start the job under a supervisor and wait for its process number; a job that was started is left alone."""
+    from .intake import settle  # noqa: PLC0415  (which asks us whether a job runs)
+
     run = at_home(request["run"])
     paths = run_paths(run)
+    for folder in ("code", "data"):
+        settle(paths[folder])
     for folder in ("code", "data", "output", "checkpoint"):
         os.makedirs(paths[folder], exist_ok=True)
     os.chmod(run, 0o700)

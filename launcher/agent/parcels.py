@@ -11,6 +11,8 @@ from .hashes import HASH_BYTES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .hashes import Data
+
 NUMBER = struct.Struct(">I")
 HEAD = struct.Struct(">II")
 KINDS = frozenset({b"P", b"p", b"z"})
@@ -23,7 +25,7 @@ def join(header: Any, digests: Sequence[bytes], contents: Sequence[bytes]) -> by
     return b"".join([HEAD.pack(len(text), len(digests)), text, *digests, *contents])
 
 
-def split(body: bytes) -> tuple[Any, list[bytes], memoryview]:
+def split(body: Data) -> tuple[Any, list[bytes], memoryview]:
     """The header, the digests and the contents in a row; raises `ValueError` for what is no parcel."""
     if len(body) < HEAD.size:
         raise ValueError("a parcel is too short")
@@ -32,6 +34,6 @@ def split(body: bytes) -> tuple[Any, list[bytes], memoryview]:
     end = at + count * HASH_BYTES
     if end > len(body):
         raise ValueError("a parcel is shorter than it says")
-    header = json.loads(body[HEAD.size : at])
-    digests = [body[start : start + HASH_BYTES] for start in range(at, end, HASH_BYTES)]
+    header = json.loads(bytes(body[HEAD.size : at]))
+    digests = [bytes(body[start : start + HASH_BYTES]) for start in range(at, end, HASH_BYTES)]
     return header, digests, memoryview(body)[end:]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+from . import intake, outgo
 from .fetch import fetch
 from .files import told
 from .job import release, renew, report, send_signal, start
@@ -15,7 +17,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+def hello(_wire: Wire, _request: Json) -> Json:
+    """What there is to know before work is shared out: the way here and back is what the laptop measures."""
+    return {"cpus": os.cpu_count() or 1}
+
+
 OPERATIONS: dict[str, Callable[[Wire, Json], Json]] = {
+    "hello": hello,
+    "state": intake.state,
+    "entries": intake.entries,
+    "staged": intake.staged,
+    "take": intake.take,
+    "copies": intake.copies,
+    "clone": intake.clone,
+    "leaves": intake.leaves,
+    "commit": intake.commit,
+    "drop": intake.drop,
+    "look": outgo.look,
+    "hash": outgo.hash_files,
+    "give": outgo.give,
     "free": free_disk,
     "pushed": pushed,
     "receive": receive,

@@ -12,7 +12,10 @@ import os
 import select
 import struct
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .hashes import Data
 
 MAGIC = b"gpurun-agent 1\n"
 BLOCK_BYTES = 1 << 18
@@ -48,13 +51,30 @@ class Wire:
         else:
             self.send(b"J", text)
 
-    def receive(self) -> tuple[bytes, bytes]:
+    def receive(self) -> tuple[bytes, Data]:
         """Read one frame; raises `EOFError` at the end."""
         while True:
             frame = self.buffered()
             if frame is not None:
                 return frame
+            if len(self.buffer) > HEADER.size:
+                return self.rest_of_frame()
             self.fill()
+
+    def rest_of_frame(self) -> tuple[bytes, Data]:
+        """Read what a frame lacks straight to where it belongs; raises `EOFError` at the end."""
+        kind, size = HEADER.unpack_from(self.buffer)
+        payload = bytearray(size)
+        filled = len(self.buffer) - HEADER.size
+        payload[:filled] = memoryview(self.buffer)[HEADER.size :]
+        self.buffer.clear()
+        view = memoryview(payload)
+        while filled < size:
+            count = os.readv(self.source, [view[filled:]])
+            if not count:
+                raise EOFError
+            filled += count
+        return kind, view
 
     def receive_json(self) -> Json:
         """Read one JSON frame; raises `EOFError` at the end."""
@@ -63,7 +83,7 @@ class Wire:
             payload = zlib.decompress(payload)
         elif kind != b"J":
             raise Refusal("a JSON frame was expected")
-        return json.loads(payload)
+        return json.loads(bytes(payload))
 
     def buffered(self) -> tuple[bytes, bytes] | None:
         """The next frame if it has arrived whole."""

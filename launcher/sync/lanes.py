@@ -304,7 +304,8 @@ class _Lane:
         self._line = line
         self._backlog = backlog
         self._out: dict[int, Work] = {}
-        self._out_bytes = 0
+        self._taken_bytes = 0  # counted by the writer alone, as the next is by the reader alone
+        self._answered_bytes = 0
         self._number = 0
         self._wire: Wire | None = None
         self._thread = threading.Thread(target=self._live, name="gpurun-lane", daemon=True)
@@ -351,7 +352,7 @@ class _Lane:
                 self._lanes.count_sent(wire.sent_bytes)
                 self._backlog.again(list(self._out.values()))
                 self._out.clear()
-                self._out_bytes = 0
+                self._taken_bytes = self._answered_bytes = 0
 
     def _carry_on(self, wire: Wire) -> None:
         broken = threading.Event()
@@ -387,7 +388,7 @@ class _Lane:
             while (work := self._backlog.take(self._has_room, broken)) is not None:
                 self._number += 1
                 self._out[self._number] = work
-                self._out_bytes += work.size_bytes
+                self._taken_bytes += work.size_bytes
                 work.send(wire, self._number)
             if not broken.is_set() and self._backlog.error is None:
                 wire.send_json({"end": True})
@@ -398,7 +399,7 @@ class _Lane:
                 wire.close()
 
     def _has_room(self) -> bool:
-        return self._out_bytes < self._lanes.window_bytes
+        return self._taken_bytes - self._answered_bytes < self._lanes.window_bytes
 
     def _read(self, wire: Wire) -> None:
         """Take the answers in, to the one that ends them; raises what the machine refuses."""
@@ -413,6 +414,6 @@ class _Lane:
                 raise TransferError("the machine answered what it was not asked")
             self._lanes.reply(work, kind, payload[NUMBER.size :])
             del self._out[number]
-            self._out_bytes -= work.size_bytes
+            self._answered_bytes += work.size_bytes
             self._lanes.count_carried(work.size_bytes)
             self._backlog.done()

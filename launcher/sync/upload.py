@@ -1,26 +1,57 @@
-"""Files up: what the machine lacks goes through one channel, verified there before any of it is put in place."""
+"""Files up: what the machine lacks goes over several lines, verified there before any of it is put in place."""
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 
-from launcher.domain import FileEntry, FileKind, Manifest, TransferProgress
-from launcher.errors import RemoteError, TransferError
-from launcher.ports import Connection
-from launcher.sync.frames import BLOCK_BYTES, BlockWriter, Json, Wire
-from launcher.sync.manifest import Scan, from_json, rescan, to_json
-from launcher.sync.names import shown
+from launcher.agent.hashes import HASH_BYTES, LEAF_BYTES, digest_of, leaf_count
+from launcher.agent.intake import part_key
+from launcher.agent.record import line_of, state_digest
+from launcher.domain import TransferProgress
+from launcher.errors import SpecError, TransferError
+from launcher.ports import Lines
+from launcher.sync.difference import Difference, There, difference, entries_of
+from launcher.sync.frames import Json, Wire
+from launcher.sync.lanes import WAITING_LIMIT, Cancelled, Lanes, Work
+from launcher.sync.memory import Memory
+from launcher.sync.names import shown, told
+from launcher.sync.packing import (
+    LEVELS,
+    PIECE_BYTES,
+    SHRINKING_PIECE_BYTES,
+    SMALL_BYTES,
+    STORED,
+    THREADS,
+    Large,
+    Parcel,
+    batches,
+    grouped,
+    look_again,
+    pack_files,
+    pack_ranges,
+    pack_seal,
+    read_ranges,
+    read_small,
+    shrinks,
+)
+from launcher.sync.reuse import Reuse, Source, decode_leaves, find_reuse
 from launcher.sync.session import ask, session
+from launcher.sync.tree import Item, Scan
 
-ATTEMPTS = 2
+ATTEMPTS = 3
+CONTROL_TIMEOUT_S = 60.0
 SPARE_BYTES = 16 << 20
 """Free disk that an upload leaves on the machine."""
 
 Report = Callable[[TransferProgress], None]
+Store = dict[int, list[str]]
+"""Names of contents that lie on the machine image, by their size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,194 +64,464 @@ class Transferred:
     """Of those files."""
     sent_bytes: int
     """That went over the line."""
+    reused_bytes: int
+    """Of contents that the machine had already: unchanged parts, copies, what an earlier attempt had brought."""
     seconds: float
     changed: tuple[str, ...] = ()
     """Names that changed while they were read, and were sent again as they are now."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """What must be done there so that it holds what is here."""
-
-    place: tuple[FileEntry, ...]
-    """New and changed entries, folders before what they hold."""
-    send: tuple[FileEntry, ...]
-    """Those of them whose content is not there yet: each content once."""
-    delete: tuple[str, ...]
-
-    @property
-    def size_bytes(self) -> int:
-        """To send, before compression."""
-        return sum(entry.size_bytes for entry in self.send)
-
-
-def push(connection: Connection, scan: Scan, remote_dir: str, report: Report, label: str) -> Transferred:
+def push(
+    lines: Lines, scan: Scan, remote_dir: str, report: Report, label: str, *, memory: Memory | None = None
+) -> Transferred:
     """Make `remote_dir` hold what was scanned, and remove what an earlier push had put there and is gone.
 
-    What the machine's job wrote there itself is left alone. Raises `TransferError` when the disk there is too small,
-    or when a file will not hold still; `RemoteError` on a dead line: another push goes on from what had arrived.
+    What the machine's job wrote there itself is left alone, and nothing of the update is seen before all of it is.
+    Raises `TransferError` when the disk there is too small, when a file will not hold still, or when the job is running
+    in that folder; `RemoteError` on a machine that cannot be reached: another push goes on from what had arrived.
     """
     began = time.monotonic()
-    changed: list[str] = []
-    arrived: list[int] = []
-    sent_bytes = 0
-    with session(connection) as wire:
-        for _ in range(ATTEMPTS):
-            todo = _ask_difference(wire, scan.manifest, remote_dir)
-            sent, bad = _send(wire, scan, todo, remote_dir, _Progress(report, label, todo))
-            sent_bytes += sent
-            arrived += [entry.size_bytes for entry in todo.send if entry.sha256 not in bad]
-            if not bad:
-                return Transferred(
-                    files=len(arrived),
-                    size_bytes=sum(arrived),
-                    sent_bytes=sent_bytes,
-                    seconds=time.monotonic() - began,
-                    changed=tuple(changed),
-                )
-            changed = [entry.name for entry in scan.manifest.entries if entry.sha256 in bad]
-            scan = _looked_again(scan, changed)
-    raise TransferError(
-        f"{shown(changed[0])} changes while it is read; nothing of this upload was put in place",
-        hint="wait until nothing writes to it, or name it in .gpurunignore",
+    upload = _Upload(lines, scan, remote_dir, _Progress(report, label), memory or Memory(None))
+    upload.run()
+    return Transferred(
+        files=upload.progress.files,
+        size_bytes=upload.progress.size_bytes,
+        sent_bytes=upload.progress.sent_bytes,
+        reused_bytes=upload.progress.reused_bytes,
+        seconds=time.monotonic() - began,
+        changed=tuple(dict.fromkeys(upload.changed)),
     )
 
 
-def difference(here: Manifest, there: Manifest, staged: frozenset[str] = frozenset()) -> Difference:
-    """What to place, send and delete so that `there` becomes `here`; `staged` contents lie there already."""
-    old = {entry.name: entry for entry in there.entries}
-    place = [entry for entry in here.entries if old.get(entry.name) != entry and not _same_folder(entry, old)]
-    send = {
-        entry.sha256: entry
-        for entry in place
-        if entry.kind is FileKind.FILE and entry.sha256 not in staged and not _same_content(entry, old)
-    }
-    kinds = {entry.name: entry.kind for entry in here.entries}
-    delete = [entry.name for entry in there.entries if kinds.get(entry.name) is not entry.kind]
-    return Difference(place=tuple(place), send=tuple(send.values()), delete=tuple(delete))
+class _Upload:
+    """One push."""
 
+    def __init__(self, lines: Lines, scan: Scan, remote_dir: str, progress: _Progress, memory: Memory) -> None:
+        self.changed: list[str] = []
+        self.progress = progress
+        self._lines = lines
+        self._root = os.fspath(scan.root)
+        self._items = {item.name: item for item in scan.items}
+        self._remote_dir = remote_dir
+        self._memory = memory
+        self._digests: dict[str, str] = {}
+        self._meta: list[Item] = []
+        self._zstd = False
 
-def _same_folder(entry: FileEntry, old: dict[str, FileEntry]) -> bool:
-    """A folder's or link's time means nothing: it changes with every file put into it."""
-    before = old.get(entry.name)
-    if before is None or entry.kind is FileKind.FILE or before.kind is not entry.kind:
-        return False
-    if entry.kind is FileKind.SYMLINK:
-        return before.link_target == entry.link_target
-    return before.mode == entry.mode | 0o700
+    def run(self) -> None:
+        """All of it."""
+        with session(self._lines.control.fresh(CONTROL_TIMEOUT_S)) as wire:
+            wire.send_json({"op": "state", "root": self._remote_dir})
+            mine = state_digest(map(line_of, self._items.values()))
+            state = wire.receive_json()
+            self._zstd = bool(state.get("zstd"))
+            if state.get("digest") == mine and self._items:
+                return
+            there = self._entries(wire, state)
+            todo = difference(list(self._items.values()), there)
+            staged = _staged(ask(wire, op="staged", root=self._remote_dir)) if state.get("staged") else _Staged()
+        self._digests = {name: line.digest for name, line in there.items() if line.item.kind == "f"}
+        self._check_room(todo, state)
+        self.progress.begin(todo)
+        self._send_all(todo, there, staged, _store(state))
+        self._commit(todo, resumed=bool(state.get("staged")))
 
+    def _entries(self, wire: Wire, state: Json) -> dict[str, There]:
+        """What lies there: remembered, where the digests say that it is still so."""
+        digest = state.get("digest")
+        if not digest:
+            return {}
+        remembered = self._memory.pushed(self._where)
+        if remembered and remembered[0] == digest:
+            return entries_of(remembered[1])
+        return entries_of(ask(wire, op="entries", root=self._remote_dir).get("entries"))
 
-def _same_content(entry: FileEntry, old: dict[str, FileEntry]) -> bool:
-    before = old.get(entry.name)
-    return before is not None and before.kind is entry.kind and before.sha256 == entry.sha256
+    @property
+    def _where(self) -> str:
+        return self._remote_dir
 
+    def _check_room(self, todo: Difference, state: Json) -> None:
+        free_bytes = state.get("free_bytes")
+        if type(free_bytes) is not int:
+            raise TransferError("the machine does not say how much room it has", hint="gpurun status")
+        if todo.size_bytes + SPARE_BYTES > free_bytes:
+            raise TransferError(
+                f"the machine's disk is too small: {todo.size_bytes / 1e6:.0f} MB are to go up, "
+                f"{free_bytes / 1e6:.0f} MB are free",
+                hint="ask for more with resources.disk in the spec, or leave files out with .gpurunignore",
+            )
 
-def _ask_difference(wire: Wire, here: Manifest, remote_dir: str) -> Difference:
-    answer = ask(wire, op="pushed", root=remote_dir)
-    staged, free_bytes = answer.get("staged"), answer.get("free_bytes")
-    if not isinstance(staged, list) or not all(isinstance(name, str) for name in staged):
-        raise TransferError("the machine does not say what has arrived there", hint="gpurun status")
-    if not isinstance(free_bytes, int) or isinstance(free_bytes, bool):
-        raise TransferError("the machine does not say how much room it has", hint="gpurun status")
-    todo = difference(here, from_json(answer.get("entries")), frozenset(staged))
-    if todo.size_bytes + SPARE_BYTES > free_bytes:
+    def _send_all(
+        self, todo: Difference, there: dict[str, There], staged: _Staged, store: dict[int, list[str]]
+    ) -> None:
+        """Contents, until none is missing; what changed under our hands once more, as it is then."""
+        files: Sequence[Item] = self._less_staged(todo.files, staged)
+        for attempt in range(ATTEMPTS):
+            reuse = self._reuse(files, there, store)
+            self._apply(reuse)
+            failed = self._stream(reuse, staged) if reuse.send or reuse.patches else []
+            failed += self._copy(reuse)
+            if not failed:
+                return
+            files = [item for name in dict.fromkeys(failed) if (item := self._fresh(name)) is not None]
         raise TransferError(
-            f"the machine's disk is too small: {todo.size_bytes / 1e6:.0f} MB are to go up, "
-            f"{free_bytes / 1e6:.0f} MB are free",
-            hint="ask for more with resources.disk in the spec, or leave files out with .gpurunignore",
+            f"{shown(self.changed[-1] if self.changed else failed[0])} changes while it is read; "
+            "nothing of this upload was put in place",
+            hint="wait until nothing writes to it, or name it in .gpurunignore",
         )
-    return todo
 
-
-def _send(wire: Wire, scan: Scan, todo: Difference, remote_dir: str, progress: _Progress) -> tuple[int, frozenset[str]]:
-    """Stream the contents; gives the bytes sent and the sha256 of what did not arrive as announced."""
-    wire.send_json(
-        {
-            "op": "receive",
-            "root": remote_dir,
-            "names": [entry.name for entry in scan.manifest.entries],
-            "entries": [to_json(entry) for entry in todo.place],
-            "contents": [[entry.sha256, entry.size_bytes] for entry in todo.send],
-            "delete": todo.delete,
-        }
-    )
-    writer = BlockWriter(wire)
-    with ThreadPoolExecutor(1) as pool:
-        # The machine may speak before all is sent: its disk is full, say.
-        answer = pool.submit(wire.receive_json)
+    def _reuse(self, files: Sequence[Item], there: dict[str, There], store: Store) -> Reuse:
         try:
-            for piece in _contents(scan.root, todo.send, progress):
-                if answer.done():
-                    break
-                writer.write(piece)
-            writer.flush()
-            wire.send_json({"end": True})
-        except RemoteError:
-            _raise_better(answer)
-            raise
-        except BaseException:
-            # The pool would wait for an answer that the machine has no reason to give.
-            wire.close()
-            raise
-        return writer.sent_bytes, frozenset(answer.result()["bad"])
+            return find_reuse(self._root, files, there, store, self._memory, self._leaves_there)
+        except OSError as error:
+            raise unreadable(error, self._root) from None
+
+    def _leaves_there(self, name: str) -> bytes:
+        """The leaves of a file on the machine."""
+        with session(self._lines.control.fresh(CONTROL_TIMEOUT_S)) as wire:
+            return decode_leaves(ask(wire, op="leaves", root=self._remote_dir, name=name))
+
+    def _less_staged(self, files: Sequence[Item], staged: _Staged) -> list[Item]:
+        """Those that an earlier attempt had not brought whole."""
+        missing = []
+        for item in files:
+            row = staged.rows.get(item.name)
+            if row and row.item[1:5] == item[1:5]:
+                self._digests[item.name] = row.digest
+                self.progress.reused(item.size_bytes, files=1)
+            else:
+                missing.append(item)
+        return missing
+
+    def _apply(self, reuse: Reuse) -> None:
+        """Note what needs no content."""
+        for item, digest in reuse.same:
+            self._digests[item.name] = digest
+            self._meta.append(item)
+            self.progress.reused(item.size_bytes, files=1)
+
+    def _stream(self, reuse: Reuse, staged: _Staged) -> list[str]:
+        """Send contents over lanes; gives the names of files that changed meanwhile."""
+        self._clone(reuse)
+        stream = _Stream(self._root, reuse, staged, zstd=self._zstd, progress=self.progress)
+        lanes = Lanes(
+            self._lines,
+            request={"op": "take", "root": self._remote_dir},
+            on_reply=stream.on_reply,
+            total_bytes=stream.total_bytes,
+        )
+        stream.run(lanes)
+        self._digests.update(stream.digests)
+        for large in stream.done:
+            self._memory.keep_digest(large.item, large.digest.hex())
+            self._memory.keep_leaves(large.item.size_bytes, large.digest.hex(), bytes(large.leaves))
+        self.changed += stream.changed
+        return stream.changed
+
+    def _clone(self, reuse: Reuse) -> None:
+        """Have the machine begin changed files from what it has of them."""
+        if not reuse.patches:
+            return
+        with session(self._lines.control.fresh(CONTROL_TIMEOUT_S)) as wire:
+            for patch in reuse.patches:
+                item = patch.large.item
+                request = {"name": item.name, "size": item.size_bytes, "mtime_ns": item.mtime_ns, "base": patch.base}
+                ask(wire, op="clone", root=self._remote_dir, copies=patch.copies, **request)
+
+    def _copy(self, reuse: Reuse) -> list[str]:
+        """Have the machine copy what it has; gives the names where it turned out not to."""
+        if not reuse.copies:
+            return []
+        sources = [source for _, _, source in reuse.copies]
+        rows = [
+            _copy_row(
+                item,
+                digest or self._digests.get(str(source), ""),
+                source,
+                # A name that is gone here may give its file away instead of a copy.
+                moves=isinstance(source, str) and source not in self._items and sources.count(source) == 1,
+            )
+            for item, digest, source in reuse.copies
+        ]
+        with session(self._lines.control.fresh(CONTROL_TIMEOUT_S)) as wire:
+            answer = ask(wire, op="copies", root=self._remote_dir, items=rows)
+        bad = {str(name) for name in answer.get("bad") or []}
+        for item, digest, source in reuse.copies:
+            if item.name not in bad:
+                self._digests[item.name] = digest or self._digests.get(str(source), "")
+                self.progress.reused(item.size_bytes, files=1)
+        return [item.name for item, _, _ in reuse.copies if item.name in bad]
+
+    def _fresh(self, name: str) -> Item | None:
+        """The file as it is now; `None`, and no longer part of the tree, where it is gone."""
+        item = look_again(self._root, self._items[name])
+        if item is None:
+            del self._items[name]
+        else:
+            self._items[name] = item
+        return item
+
+    def _commit(self, todo: Difference, *, resumed: bool) -> None:
+        """Put it all in place."""
+        present = self._items
+        expect = state_digest(map(line_of, present.values()))
+        kept = {item.name for item in self._meta}
+        request = {
+            "delete": [*todo.delete, *(item.name for item in todo.files if item.name not in present)],
+            "folders": [[item.name, item.mode] for item in todo.folders],
+            "links": [[item.name, item.link_target] for item in todo.links],
+            "meta": [[item.name, item.mtime_ns, item.mode] for item in (*todo.meta, *self._meta)],
+        }
+        if resumed or self.changed:
+            request["files"] = [item.name for item in todo.files if item.name in present and item.name not in kept]
+        with session(self._lines.control.fresh(CONTROL_TIMEOUT_S)) as wire:
+            done = ask(wire, op="commit", root=self._remote_dir, expect=expect, **request)
+            if done.get("committed") is not True:
+                ask(wire, op="drop", root=self._remote_dir)
+                raise TransferError(
+                    "what came together on the machine is not what was sent; nothing was put in place",
+                    hint="the same command again sends it anew",
+                )
+        entries = [
+            [*item[:6], self._digests.get(item.name, "") if item.kind == "f" else ""] for item in present.values()
+        ]
+        self._memory.keep_pushed(self._where, expect, entries)
 
 
-def _raise_better(answer: Future[dict[str, Json]]) -> None:
-    """Why the line broke, if the machine said so before."""
-    problem = answer.exception()
-    if isinstance(problem, TransferError):
-        raise problem from None
+def _copy_row(item: Item, digest: str, source: Source, *, moves: bool) -> Json:
+    return [source, item.name, item.size_bytes, item.mtime_ns, item.mode, digest, moves]
 
 
-def _contents(root: Path, entries: Sequence[FileEntry], progress: _Progress) -> Iterator[bytes]:
-    for entry in entries:
-        yield from _content(root / entry.name, entry.size_bytes, progress)
-        progress.file_done()
+def unreadable(error: OSError, root: str) -> SpecError:
+    """What to say of a local file that cannot be read."""
+    return SpecError(
+        f"{shown(str(error.filename or root))} cannot be read: {error.strerror}",
+        hint=f"chmod u+rX {shown(str(error.filename or root))}   (or name it in .gpurunignore)",
+    )
 
 
-def _content(path: Path, size_bytes: int, progress: _Progress) -> Iterator[bytes]:
-    """Exactly `size_bytes`: what is missing by now is filled with zeros, and shows as a wrong hash there."""
-    left = size_bytes
+class _Stream:
+    """The contents of one attempt, made by several threads, carried by lanes."""
+
+    def __init__(self, root: str, reuse: Reuse, staged: _Staged, *, zstd: bool, progress: _Progress) -> None:
+        self.digests: dict[str, str] = {}
+        self.done: list[Large] = []
+        self.changed: list[str] = []
+        self._root = root
+        self._zstd = zstd
+        self._progress = progress
+        self._lock = threading.Lock()
+        self._packing = THREADS
+        self._small = batches([item for item in reuse.send if item.size_bytes <= SMALL_BYTES])
+        self._large = [_whole(item, staged) for item in reuse.send if item.size_bytes > SMALL_BYTES]
+        self._large += [patch.large for patch in reuse.patches]
+        self.total_bytes = sum(item.size_bytes for batch in self._small for item in batch)
+        self.total_bytes += sum(length for large in self._large for _, length in large.todo)
+
+    def run(self, lanes: Lanes) -> None:
+        """Until all of it is there; raises `RemoteError`, and `SpecError` for a file that cannot be read."""
+        self._lanes = lanes
+        works, guard = self._works(), threading.Lock()
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="gpurun-pack") as pool:
+            for _ in range(THREADS):
+                pool.submit(self._pack, works, guard)
+            lanes.run(lambda: self._progress.tell(lanes.connections, lanes.sent_bytes))
+        self._progress.sent_bytes += lanes.sent_bytes
+
+    def on_reply(self, work: Work, kind: bytes, payload: bytes) -> None:
+        """Note what has come; raises `TransferError` where the machine says that something else did."""
+        assert isinstance(work, Parcel)
+        if kind != b"A":
+            raise TransferError(f"the machine refused what came: {told(payload.decode(errors='replace'))}")
+        for item, digest in work.files:
+            self.digests[item.name] = digest
+        self._progress.moved(work.raw_bytes, files=len(work.files) + work.seals)
+        if work.large is not None:
+            self._range_came(work.large, sealed=work.seals)
+
+    def _range_came(self, large: Large, *, sealed: bool) -> None:
+        if sealed:
+            self.digests[large.item.name] = large.digest.hex()
+            self.done.append(large)
+            return
+        with self._lock:
+            large.left -= 1
+            last = large.left == 0
+        if last:
+            self._seal(large)
+
+    def _seal(self, large: Large) -> None:
+        """Have a file put together, unless it has changed since it was looked at."""
+        now = look_again(self._root, large.item)
+        if now is None or now[2:4] != large.item[2:4]:
+            self.changed.append(large.item.name)
+        else:
+            self._lanes.put_first(pack_seal(large))
+
+    def _works(self) -> Iterator[Callable[[], Parcel | None]]:
+        """What is to be packed, piece by piece."""
+        for batch in self._small:
+            yield partial(self._files, batch)
+        for large in self._large:
+            yield from self._pieces(large)
+
+    def _pieces(self, large: Large) -> Iterator[Callable[[], Parcel | None]]:
+        path = f"{self._root}/{large.item.name}"
+        pays = shrinks(path, large.item.size_bytes)
+        groups = grouped(large.todo, SHRINKING_PIECE_BYTES if pays else PIECE_BYTES)
+        large.left = len(groups)
+        if not groups:
+            self._seal(large)
+        for group in groups:
+            yield partial(self._range, large, group, path, pays=pays)
+
+    def _files(self, batch: Sequence[Item]) -> Parcel | None:
+        """Read and pack small files; those that are not as long as they were are told."""
+        packed = []
+        for item in batch:
+            try:
+                content = read_small(f"{self._root}/{item.name}", item)
+            except FileNotFoundError:
+                content = None
+            if content is None:
+                self.changed.append(item.name)
+            else:
+                packed.append((item, content, digest_of(content)))
+        return pack_files(packed, self._level()) if packed else None
+
+    def _range(self, large: Large, group: Sequence[tuple[int, int]], path: str, *, pays: bool) -> Parcel | None:
+        """Read and pack ranges of a large file; what an earlier attempt had brought is only hashed."""
+        try:
+            contents = read_ranges(path, group)
+        except FileNotFoundError:
+            contents = None
+        if contents is None:
+            # Nothing more of it is answered, so that it is never put together.
+            self._note_changed(large.item.name)
+            return None
+        parcel = pack_ranges(large, group, contents, self._level() if pays else STORED)
+        self._progress.reused(sum(length for _, length in group) - parcel.raw_bytes)
+        if not parcel.body:
+            self._range_came(large, sealed=False)
+            return None
+        return parcel
+
+    def _note_changed(self, name: str) -> None:
+        with self._lock:
+            if name not in self.changed:
+                self.changed.append(name)
+
+    def _pack(self, works: Iterator[Callable[[], Parcel | None]], guard: threading.Lock) -> None:
+        """One thread's share: take a piece, pack it, hand it to the lanes."""
+        try:
+            while True:
+                with guard:
+                    work = next(works, None)
+                if work is None:
+                    return
+                parcel = work()
+                if parcel is not None:
+                    self._lanes.put(parcel)
+        except Cancelled:
+            return
+        except OSError as error:
+            self._lanes.fail(unreadable(error, self._root))
+        except BaseException as error:  # noqa: BLE001  (raised in the thread that waits)
+            self._lanes.fail(error)
+        finally:
+            with guard:
+                self._packing -= 1
+                if not self._packing:
+                    self._lanes.close()
+
+    def _level(self) -> int:
+        """zstd's level now; 0 where the machine has zlib alone."""
+        return LEVELS[min(len(LEVELS) - 1, self._lanes.waiting * len(LEVELS) // WAITING_LIMIT)] if self._zstd else 0
+
+
+def _whole(item: Item, staged: _Staged) -> Large:
+    """A large file from its beginning, with what an earlier attempt had brought."""
+    key = part_key(item.name, item.size_bytes, item.mtime_ns)
+    leaves = bytearray(leaf_count(item.size_bytes) * HASH_BYTES)
+    return Large(item=item, leaves=leaves, todo=[(0, item.size_bytes)], have=staged.parts.get(key, []))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Staged:
+    """What an earlier attempt had brought."""
+
+    rows: dict[str, There] = field(default_factory=dict)
+    parts: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    """Of each part the ranges (offset, length) that are verified."""
+
+
+def _staged(answer: dict[str, Json]) -> _Staged:
+    """What the machine says of its stage; raises `TransferError` on nonsense."""
+    rows = entries_of(answer.get("rows"))
     try:
-        with path.open("rb", buffering=0) as file:
-            while left and (block := file.read(min(left, BLOCK_BYTES))):
-                left -= len(block)
-                yield block
-                progress.moved(len(block))
-    except OSError:
-        # Gone or closed to us since it was scanned; looking again will tell.
-        pass
-    while left:
-        step = min(left, BLOCK_BYTES)
-        yield bytes(step)
-        left -= step
+        parts = {
+            str(key): [(int(first) * LEAF_BYTES, int(count) * LEAF_BYTES) for first, count in runs]
+            for key, runs in (answer.get("parts") or {}).items()
+        }
+    except (TypeError, ValueError, AttributeError) as error:
+        raise TransferError(f"the machine says nonsense of what has arrived: {told(repr(error))}") from None
+    return _Staged(rows=rows, parts=parts)
 
 
-def _looked_again(scan: Scan, names: Sequence[str]) -> Scan:
-    fresh = {entry.name: entry for entry in rescan(scan, names)}
-    entries = [
-        fresh.get(entry.name, entry)
-        for entry in scan.manifest.entries
-        if entry.name not in names or entry.name in fresh
-    ]
-    return replace(scan, manifest=Manifest(entries=tuple(entries)))
+def _store(state: dict[str, Json]) -> dict[int, list[str]]:
+    """The contents of the machine's store by their size; raises `TransferError` on nonsense."""
+    found: dict[int, list[str]] = {}
+    try:
+        for size_bytes, name in state.get("store") or []:
+            found.setdefault(int(size_bytes), []).append(str(name))
+    except (TypeError, ValueError) as error:
+        raise TransferError(f"the machine says nonsense of its store: {told(repr(error))}") from None
+    return found
 
 
 class _Progress:
-    """Counts what moved and tells it."""
+    """Counts what moved, from any thread, and tells it from one."""
 
-    def __init__(self, report: Report, label: str, todo: Difference) -> None:
+    def __init__(self, report: Report, label: str) -> None:
+        self.files = 0
+        self.size_bytes = 0
+        self.sent_bytes = 0
+        self.reused_bytes = 0
         self._report = report
-        self._now = TransferProgress(
-            label=label, done_bytes=0, total_bytes=todo.size_bytes, done_files=0, total_files=len(todo.send)
-        )
+        self._label = label
+        self._lock = threading.Lock()
+        self._done_files = 0
+        self._total_bytes = 0
+        self._total_files = 0
 
-    def moved(self, size_bytes: int) -> None:
-        """So many bytes more."""
-        self._now = replace(self._now, done_bytes=self._now.done_bytes + size_bytes)
-        self._report(self._now)
+    def begin(self, todo: Difference) -> None:
+        """What there is to do."""
+        self._total_bytes, self._total_files = todo.size_bytes, len(todo.files)
 
-    def file_done(self) -> None:
-        """One file more."""
-        self._now = replace(self._now, done_files=self._now.done_files + 1)
-        self._report(self._now)
+    def moved(self, size_bytes: int, *, files: int) -> None:
+        """So much was sent and has arrived."""
+        with self._lock:
+            self.size_bytes += size_bytes
+            self.files += files
+            self._done_files += files
+
+    def reused(self, size_bytes: int, *, files: int = 0) -> None:
+        """So much lay there already."""
+        with self._lock:
+            self.reused_bytes += size_bytes
+            self._done_files += files
+
+    def tell(self, connections: int = 0, sent_bytes: int = 0) -> None:
+        """Say how far it is."""
+        with self._lock:
+            now = TransferProgress(
+                label=self._label,
+                done_bytes=min(self._total_bytes, self.size_bytes + self.reused_bytes),
+                total_bytes=self._total_bytes,
+                done_files=min(self._total_files, self._done_files),
+                total_files=self._total_files,
+                sent_bytes=self.sent_bytes + sent_bytes,
+                reused_bytes=self.reused_bytes,
+                connections=connections,
+            )
+        self._report(now)

@@ -1,0 +1,641 @@
+"""Trees that come up: every file is staged and verified, then all of them are put in place under a journal.
+
+Beside a folder lie its record (`.pushed-NAME`: what was pushed into it) and, while something is on its way, its stage
+(`.staging-NAME`): `tree/` holds files that are whole, `parts/` large ones that are not yet, each with the leaves of
+what has been verified, `rows/` the lines of the whole ones. `commit` is the journal: from the moment that it is there
+the update is decided, and whoever comes next finishes it. Nothing is fsynced: a machine that crashes does not come
+back, and its run goes on elsewhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+import stat
+import time
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from .codec import Codec
+from .files import at_home, below, free_bytes, in_threads, open_file, read_json, write_atomically
+from .hashes import HASH_BYTES, LEAF_BYTES, digest_of, digest_of_leaves, leaf_count, leaves_of
+from .job import job_runs_in
+from .parcels import NUMBER, split
+from .record import line_of, state_digest
+from .store import stored
+from .wire import Json, Refusal, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+COPY_BYTES = 1 << 20
+OPEN_PARTS = 16
+MISSING = bytes(HASH_BYTES)
+OWNER = stat.S_IRWXU
+
+
+class Place:
+    """A folder that is pushed into, with its record and its stage."""
+
+    def __init__(self, root: str) -> None:
+        above, name = os.path.split(root)
+        self.root = root
+        self.record = os.path.join(above, f".pushed-{name}")
+        self.lock = os.path.join(above, f".lock-{name}")
+        self.stage = os.path.join(above, f".staging-{name}")
+        self.tree = f"{self.stage}/tree"
+        self.parts = f"{self.stage}/parts"
+        self.rows = f"{self.stage}/rows"
+        self.journal = f"{self.stage}/commit"
+
+    def items(self) -> list[Json]:
+        """What was pushed: [name, kind, size, mtime_ns, mode, link target, digest], sorted by name."""
+        found = read_json(self.record)
+        return found["items"] if isinstance(found, dict) else []
+
+    def open_stage(self) -> None:
+        """Make the stage's folders."""
+        for folder in (self.tree, self.parts, self.rows):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+
+    def part(self, name: str, size: int, mtime_ns: int) -> str:
+        """Where a large file gathers: another content of the same name gathers elsewhere."""
+        return f"{self.parts}/{part_key(name, size, mtime_ns)}"
+
+    def staged_rows(self) -> dict[str, Json]:
+        """The lines of the files that are whole in the stage, by name."""
+        found: dict[str, Json] = {}
+        if not os.path.isdir(self.rows):
+            return found
+        for log in sorted(os.listdir(self.rows)):
+            with open(f"{self.rows}/{log}", encoding="ascii") as file:
+                for line in file:
+                    with contextlib.suppress(ValueError):  # the last line of a process that was killed
+                        row = json.loads(line)
+                        found[row[0]] = row
+        return found
+
+
+def part_key(name: str, size: int, mtime_ns: int) -> str:
+    """The file name of a part."""
+    return sha256(f"{name}\0{size}\0{mtime_ns}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+@contextlib.contextmanager
+def sole(place: Place) -> Iterator[None]:
+    """Nobody else commits there meanwhile."""
+    os.makedirs(os.path.dirname(place.lock), exist_ok=True)
+    with open(place.lock, "a", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+# --- what is there --------------------------------------------------------------------------------------------------
+
+
+def state(_wire: Wire, request: Json) -> Json:
+    """The digest of what lies there of all that was pushed: a laptop that has the same has nothing to send."""
+    place = Place(at_home(request["root"]))
+    settle(place.root)
+    items = place.items()
+    digest = state_digest(line_of(present(place.root, item) or [item[0], "", 0, 0, 0, ""]) for item in items)
+    return {
+        "digest": digest if items else "",
+        "staged": os.path.isdir(place.stage),
+        "zstd": Codec().zstd is not None,
+        "free_bytes": free_bytes(place.root),
+        "store": [[size, name] for size, name in stored()],
+    }
+
+
+def present(root: str, item: Json) -> Json | None:
+    """The line as the file system has it now; `None` where that name is gone."""
+    path = f"{root}/{item[0]}"
+    try:
+        found = os.lstat(path)
+        if stat.S_ISREG(found.st_mode):
+            return [item[0], "f", found.st_size, found.st_mtime_ns, found.st_mode & 0o777, ""]
+        if stat.S_ISDIR(found.st_mode):
+            return [item[0], "d", 0, 0, found.st_mode & 0o777 | OWNER, ""]
+        if stat.S_ISLNK(found.st_mode):
+            return [item[0], "l", 0, 0, 0, os.readlink(path)]
+    except OSError:
+        return None
+    return [item[0], "?", 0, 0, 0, ""]
+
+
+def entries(_wire: Wire, request: Json) -> Json:
+    """All that was pushed, as it is now; a digest is told only where nothing has touched the file since."""
+    place = Place(at_home(request["root"]))
+    found = []
+    for item in place.items():
+        now = present(place.root, item)
+        if now is not None:
+            untouched = now[1] == "f" and now[1:4] == item[1:4]
+            found.append([*now, item[6] if untouched else ""])
+    return {"entries": found}
+
+
+def staged(_wire: Wire, request: Json) -> Json:
+    """What an earlier transfer left in the stage: whole files, and of large ones the leaves that are verified."""
+    place = Place(at_home(request["root"]))
+    rows = [row for row in place.staged_rows().values() if os.path.exists(f"{place.tree}/{row[0]}")]
+    parts = {}
+    if os.path.isdir(place.parts):
+        for name in os.listdir(place.parts):
+            if name.endswith(".leaves"):
+                with open(f"{place.parts}/{name}", "rb") as file:
+                    parts[name[: -len(".leaves")]] = runs_of(file.read())
+    return {"rows": rows, "parts": parts}
+
+
+def runs_of(leaves: bytes) -> list[list[int]]:
+    """The runs [first leaf, how many] that are there."""
+    runs: list[list[int]] = []
+    for number in range(len(leaves) // HASH_BYTES):
+        if leaves[number * HASH_BYTES : (number + 1) * HASH_BYTES] == MISSING:
+            continue
+        if runs and sum(runs[-1]) == number:
+            runs[-1][1] += 1
+        else:
+            runs.append([number, 1])
+    return runs
+
+
+# --- what comes -----------------------------------------------------------------------------------------------------
+
+
+def take(wire: Wire, request: Json) -> Json:
+    """Take parcels in, one answer each, until the end is told; other lanes may bring others at the same time."""
+    place = Place(at_home(request["root"]))
+    place.open_stage()
+    intake = Intake(place)
+    codec = Codec()
+    old = os.umask(0)  # files get their mode when they are made
+    try:
+        while True:
+            kind, payload = wire.receive()
+            if kind in {b"J", b"j"}:
+                return {"taken": intake.parcels}
+            try:
+                why = intake.accept(codec.unpack(kind, memoryview(payload)[NUMBER.size :]))
+            except ValueError as error:
+                why = str(error)
+            wire.send(b"N" if why else b"A", bytes(payload[: NUMBER.size]) + why.encode("utf-8", "replace"))
+    finally:
+        os.umask(old)
+        intake.close()
+
+
+class Intake:
+    """Verifies parcels and writes them to the stage."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.parcels = 0
+        self.folders: set[str] = set()
+        self.open: dict[str, tuple[int, int]] = {}
+        # Named by time: of two lines for one name the later one counts.
+        self.rows = os.open(
+            f"{place.rows}/{time.time_ns():020d}-{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
+        )
+
+    def accept(self, body: bytes) -> str:
+        """Take one parcel in; says why not, if so. Raises `ValueError` for what is no parcel."""
+        header, digests, contents = split(body)
+        self.parcels += 1
+        if "files" in header:
+            return self.take_files(header["files"], digests, contents)
+        if "parts" in header:
+            return self.take_parts(header["parts"], digests, contents)
+        return self.seal(header["seal"], digests[0])
+
+    def take_files(self, rows: list[Json], digests: list[bytes], contents: memoryview) -> str:
+        """Whole files."""
+        at = 0
+        lines = []
+        for (name, size, mtime_ns, mode), digest in zip(rows, digests):  # noqa: B905  (Python 3.8)
+            content = contents[at : at + size]
+            at += size
+            if len(content) != size or digest_of(content) != digest:
+                return f"{name}: what came is not what was sent"
+            path = self.path_of(name)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+            try:
+                if size:
+                    write_whole(descriptor, content)
+                os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+            finally:
+                os.close(descriptor)
+            lines.append(json.dumps([name, "f", size, mtime_ns, mode, "", digest.hex()]) + "\n")
+        os.write(self.rows, "".join(lines).encode("ascii"))
+        return ""
+
+    def path_of(self, name: str) -> str:
+        """Where a whole file waits; its folder is made."""
+        path = below(self.place.tree, name)
+        folder = path.rpartition("/")[0]
+        if folder not in self.folders:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+            self.folders.add(folder)
+        return path
+
+    def take_parts(self, header: Json, digests: list[bytes], contents: memoryview) -> str:
+        """Ranges [offset, length, whether all zeros] of a large file; zeros come without content and stay a hole."""
+        name, size, mtime_ns, rows = header
+        data, marks = self.descriptors(self.place.part(name, size, mtime_ns), size)
+        at = 0
+        for (offset, length, zeros), digest in zip(rows, digests):  # noqa: B905  (Python 3.8)
+            content = memoryview(bytes(length)) if zeros else contents[at : at + length]
+            at += 0 if zeros else length
+            leaves = leaves_of(content)
+            wrong = len(content) != length or offset % LEAF_BYTES or offset + length > size
+            if wrong or digest_of_leaves(leaves) != digest:
+                return f"{name}: what came is not what was sent"
+            if not zeros:
+                write_at(data, content, offset)
+            os.pwrite(marks, leaves, offset // LEAF_BYTES * HASH_BYTES)
+        return ""
+
+    def descriptors(self, path: str, size: int) -> tuple[int, int]:
+        """A part and its leaves, open."""
+        if path not in self.open:
+            if len(self.open) >= OPEN_PARTS:
+                self.let_go(next(iter(self.open)))
+            data, marks = (os.open(path + end, os.O_RDWR | os.O_CREAT, 0o600) for end in ("", ".leaves"))
+            self.open[path] = (data, marks)
+            if os.fstat(data).st_size != size:
+                os.ftruncate(data, size)
+        return self.open[path]
+
+    def seal(self, row: Json, digest: bytes) -> str:
+        """Check a large file as a whole and put it with the others; what was cloned is hashed now."""
+        name, size, mtime_ns, mode = row
+        path = self.place.part(name, size, mtime_ns)
+        data, marks = self.descriptors(path, size)
+        if digest_of_leaves(all_leaves(data, marks, size)) != digest:
+            self.let_go(path)
+            os.unlink(f"{path}.leaves")
+            return f"{name}: what came together is not what was sent"
+        os.fchmod(data, mode)
+        os.utime(data, ns=(mtime_ns, mtime_ns))
+        os.rename(path, self.path_of(name))
+        self.let_go(path)
+        os.unlink(f"{path}.leaves")
+        line = json.dumps([name, "f", size, mtime_ns, mode, "", digest.hex()]) + "\n"
+        os.write(self.rows, line.encode("ascii"))
+        return ""
+
+    def let_go(self, path: str) -> None:
+        """Close a part."""
+        for descriptor in self.open.pop(path):
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Close everything."""
+        for path in list(self.open):
+            self.let_go(path)
+        os.close(self.rows)
+
+
+def write_whole(descriptor: int, content: memoryview) -> None:
+    """Write all of it, in one call as a rule."""
+    while content:
+        content = content[os.write(descriptor, content) :]
+
+
+def write_at(descriptor: int, content: memoryview, offset: int) -> None:
+    """Write all of it at its place."""
+    while content:
+        written = os.pwrite(descriptor, content, offset)
+        content, offset = content[written:], offset + written
+
+
+def all_leaves(data: int, marks: int, size: int) -> bytes:
+    """The leaves of a part; those that no range brought are computed, by several threads."""
+    count = leaf_count(size)
+    leaves = bytearray(os.pread(marks, count * HASH_BYTES, 0).ljust(count * HASH_BYTES, b"\0"))
+    step = COPY_BYTES // LEAF_BYTES
+
+    def fill(first: int) -> None:
+        many = min(step, count - first)
+        if leaves.find(MISSING, first * HASH_BYTES, (first + many) * HASH_BYTES) < 0:
+            return
+        content = os.pread(data, many * LEAF_BYTES, first * LEAF_BYTES)
+        fresh = leaves_of(content[: size - first * LEAF_BYTES])
+        for number in range(many):
+            at = (first + number) * HASH_BYTES
+            if leaves[at : at + HASH_BYTES] == MISSING:
+                leaves[at : at + HASH_BYTES] = fresh[number * HASH_BYTES : (number + 1) * HASH_BYTES]
+
+    in_threads(fill, range(0, count, step), os.cpu_count() or 1)
+    return bytes(leaves)
+
+
+# --- what is there already ------------------------------------------------------------------------------------------
+
+
+def copies(_wire: Wire, request: Json) -> Json:
+    """Make files of contents that this machine has: [source, name, size, mtime_ns, mode, digest, whether it moves].
+
+    A source is a name in the folder or the stage, or `{"store": NAME}`. Each is hashed; those that turn out otherwise
+    are answered as `bad`.
+    """
+    place = Place(at_home(request["root"]))
+    place.open_stage()
+    intake = Intake(place)
+    bad = []
+
+    def copy(item: Json) -> None:
+        try:
+            if not copy_one(place, intake, item):
+                bad.append(item[1])
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            bad.append(item[1])
+
+    try:
+        in_threads(copy, request["items"], os.cpu_count() or 1)
+    finally:
+        intake.close()
+    return {"bad": bad}
+
+
+def copy_one(place: Place, intake: Intake, item: Json) -> bool:
+    """One of them; `False` where the source does not hold the content."""
+    source, name, size, mtime_ns, mode, digest, moves = item
+    origin = source_of(place, source)
+    descriptor = open_file(origin)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size != size:
+            return False
+        target = intake.path_of(name)
+        partial = f"{place.parts}/{part_key(name, size, mtime_ns)}.copy"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial)
+        linked = moves and found.st_mtime_ns == mtime_ns and found.st_mode & 0o777 == mode
+        if linked:
+            os.link(origin, partial)
+        if copied_digest(descriptor, "" if linked else partial, size, mode).hex() != digest:
+            os.unlink(partial)
+            return False
+        if not linked:
+            os.chmod(partial, mode)
+            os.utime(partial, ns=(mtime_ns, mtime_ns))
+        os.rename(partial, target)
+    finally:
+        os.close(descriptor)
+    line = json.dumps([name, "f", size, mtime_ns, mode, "", digest]) + "\n"
+    os.write(intake.rows, line.encode("ascii"))
+    return True
+
+
+def source_of(place: Place, source: Json) -> str:
+    """The path of a source."""
+    if isinstance(source, dict):
+        for _, path in stored(source["store"]):
+            return path
+        raise Refusal("the store no longer holds that content")
+    waiting = below(place.tree, source)
+    return waiting if os.path.exists(waiting) else below(place.root, source)
+
+
+def copied_digest(descriptor: int, target: str, size: int, mode: int) -> bytes:
+    """The digest of an open file, which is copied to `target` on the way where that is given."""
+    copy = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode | 0o600) if target else -1
+    found: list[bytes] = []
+    offset = 0
+    try:
+        while offset < size or not found:
+            block = os.pread(descriptor, min(COPY_BYTES, size - offset), offset)
+            found.append(leaves_of(block))
+            offset += len(block)
+            if copy >= 0:
+                write_whole(copy, memoryview(block))
+            if not block:
+                break
+    finally:
+        if copy >= 0:
+            os.close(copy)
+    return digest_of_leaves(b"".join(found))
+
+
+def clone(_wire: Wire, request: Json) -> Json:
+    """Begin a large file with ranges [to, from, length] of one that lies in the folder; what differs comes after."""
+    place = Place(at_home(request["root"]))
+    place.open_stage()
+    name, size, mtime_ns = request["name"], request["size"], request["mtime_ns"]
+    path = place.part(name, size, mtime_ns)
+    base = open_file(below(place.root, request["base"]))
+    part = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.ftruncate(part, size)
+        for to, start, length in request["copies"]:
+            copy_range(base, part, to, start, length)
+    finally:
+        os.close(base)
+        os.close(part)
+    return {}
+
+
+def leaves(_wire: Wire, request: Json) -> Json:
+    """The leaves of a file, so that the laptop can tell what of it is still good."""
+    descriptor = open_file(below(at_home(request["root"]), request["name"]))
+    try:
+        size = os.fstat(descriptor).st_size
+        found: list[bytes] = [b""] * (size // COPY_BYTES + 1)
+
+        def hash_block(number: int) -> None:
+            found[number] = leaves_of(os.pread(descriptor, COPY_BYTES, number * COPY_BYTES))
+
+        in_threads(hash_block, range(max(1, -(-size // COPY_BYTES))), os.cpu_count() or 1)
+    finally:
+        os.close(descriptor)
+    return {"leaves": base64.b64encode(b"".join(found)).decode("ascii")}
+
+
+def copy_range(base: int, part: int, to: int, start: int, length: int) -> None:
+    """Copy within the machine, by reference where the file system can."""
+    while length > 0:
+        try:
+            done = os.copy_file_range(base, part, min(length, 1 << 30), start, to)
+        except (OSError, AttributeError):
+            block = os.pread(base, min(length, COPY_BYTES), start)
+            write_at(part, memoryview(block), to)
+            done = len(block)
+        if not done:
+            return
+        to, start, length = to + done, start + done, length - done
+
+
+# --- the update as a whole ------------------------------------------------------------------------------------------
+
+
+def commit(_wire: Wire, request: Json) -> Json:
+    """Put everything in place, if it comes to what the laptop has: `expect` is the digest of all its lines.
+
+    Beside the staged files: `delete` names, `folders` [name, mode], `links` [name, target], and `meta` [name, mtime_ns,
+    mode] of files whose content stays. What the job wrote there itself is left alone.
+    """
+    place = Place(at_home(request["root"]))
+    with sole(place):
+        finish(place)
+        if job_runs_in(place.root):
+            raise Refusal("the job is running in the folder that would change under it")
+        place.open_stage()
+        journal = journal_of(place, request)
+        if state_digest(line_of(item) for item in journal["items"]) != request["expect"]:
+            return {"committed": False}
+        check_ways(place, journal)
+        write_atomically(place.journal, json.dumps(journal))
+        finish(place)
+    return {"committed": True}
+
+
+def journal_of(place: Place, request: Json) -> Json:
+    """All that is to be done, and the record as it will be."""
+    items = {item[0]: item for item in place.items()}
+    for name in request["delete"]:
+        items.pop(name, None)
+    rows = {name: row for name, row in place.staged_rows().items() if os.path.exists(f"{place.tree}/{name}")}
+    unwanted = set(rows) - set(request["files"]) if "files" in request else set()
+    for name in unwanted:
+        os.unlink(f"{place.tree}/{name}")
+        del rows[name]
+    items.update(rows)
+    for name, mode in request["folders"]:
+        items[name] = [name, "d", 0, 0, mode, "", ""]
+    for name, target in request["links"]:
+        items[name] = [name, "l", 0, 0, 0, target, ""]
+    for name, mtime_ns, mode in request["meta"]:
+        items[name] = [*items[name][:3], mtime_ns, mode, *items[name][5:]]
+    whole = {key: request[key] for key in ("delete", "folders", "links", "meta")}
+    return dict(whole, files=sorted(rows), items=[items[name] for name in sorted(items)])
+
+
+def check_ways(place: Place, journal: Json) -> None:
+    """Refuse what could not be finished: a folder of the job's in a file's place, or a link of its in the way."""
+    gone = set(journal["delete"])
+    known = {item[0]: item[1] for item in journal["items"]}
+    for name in [*journal["files"], *(link[0] for link in journal["links"])]:
+        path = below(place.root, name)
+        if os.path.isdir(path) and not os.path.islink(path) and name not in gone:
+            raise Refusal(f"{name} is a folder there, which the job made: a file cannot take its place")
+        below_it = [other for other in os.listdir(path) if f"{name}/{other}" not in gone] if is_folder(path) else []
+        if below_it:
+            raise Refusal(f"{name} is a folder there that holds what the job wrote: a file cannot take its place")
+    for folder in {name.rpartition("/")[0] for name in known if "/" in name}:
+        path = f"{place.root}/{folder}"
+        if os.path.lexists(path) and not is_folder(path) and folder not in gone:
+            raise Refusal(f"{folder} is no folder there: the job put something else in its place")
+
+
+def is_folder(path: str) -> bool:
+    """Whether a real folder lies there, and no link to one."""
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
+def settle(root: str) -> None:
+    """Finish an update that was decided and cut off."""
+    place = Place(root)
+    if os.path.exists(place.journal):
+        with sole(place):
+            finish(place)
+
+
+def finish(place: Place) -> None:
+    """Do what the journal says, as often as it takes."""
+    journal = read_json(place.journal)
+    if journal is None:
+        return
+    remove_all(place, journal)
+    if not move_whole(place):
+        move_each(place, journal["files"])
+    for name, _ in journal["folders"]:
+        os.makedirs(below(place.root, name), exist_ok=True)
+    for name, target in journal["links"]:
+        put_link(below(place.root, name), target)
+    for name, mtime_ns, mode in journal["meta"]:
+        path = below(place.root, name)
+        os.chmod(path, mode)
+        os.utime(path, ns=(mtime_ns, mtime_ns))
+    for name, mode in journal["folders"]:
+        os.chmod(below(place.root, name), mode | OWNER)
+    write_atomically(place.record, json.dumps({"items": journal["items"]}))
+    os.unlink(place.journal)
+    shutil.rmtree(place.stage, ignore_errors=True)
+
+
+def move_whole(place: Place) -> bool:
+    """Where nothing lies yet the tree appears in one step."""
+    if os.path.isdir(place.root):
+        with contextlib.suppress(OSError):
+            os.rmdir(place.root)
+    if os.path.lexists(place.root):
+        return False
+    try:
+        os.rename(place.tree, place.root)
+    except FileNotFoundError:
+        os.makedirs(place.root, exist_ok=True)
+    return True
+
+
+def move_each(place: Place, names: list[str]) -> None:
+    """Put staged files over the old ones, one rename each."""
+    made: set[str] = set()
+    for name in names:
+        path = below(place.root, name)
+        folder = path.rpartition("/")[0]
+        if folder not in made:
+            os.makedirs(folder, exist_ok=True)
+            made.add(folder)
+        with contextlib.suppress(FileNotFoundError):  # moved before the cut
+            os.replace(f"{place.tree}/{name}", path)
+
+
+def put_link(path: str, target: str) -> None:
+    """Have a symbolic link there, in one step."""
+    partial = f"{path}.gpurun-part"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(partial)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    os.symlink(target, partial)
+    os.replace(partial, path)
+
+
+def remove_all(place: Place, journal: Json) -> None:
+    """Remove what vanished; what replaces it under its name is not taken for it when this is done again."""
+    replaced = {*journal["files"], *(link[0] for link in journal["links"])}
+    kept = {folder[0] for folder in journal["folders"]}
+    for name in sorted(journal["delete"], reverse=True):
+        path = below(place.root, name)
+        if name not in (kept if is_folder(path) else replaced):
+            remove(path)
+
+
+def drop(_wire: Wire, request: Json) -> Json:
+    """Forget what is staged there."""
+    place = Place(at_home(request["root"]))
+    with sole(place):
+        finish(place)
+        shutil.rmtree(place.stage, ignore_errors=True)
+    return {}
+
+
+def remove(path: str) -> None:
+    """Remove a file or link, or a folder if nothing else lies in it."""
+    try:
+        if stat.S_ISDIR(os.lstat(path).st_mode):
+            os.rmdir(path)
+        else:
+            os.unlink(path)
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST}:
+            raise

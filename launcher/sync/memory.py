@@ -1,0 +1,89 @@
+"""What the laptop remembers: what each machine's folders hold, and the leaves of large files, so as to read them once."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from launcher.agent.hashes import HASH_BYTES, leaf_count
+from launcher.sync.frames import Json
+from launcher.sync.tree import Item
+
+KEPT_S = 30 * 86400.0
+"""What was not used for so long is forgotten."""
+
+
+class Memory:
+    """A folder of the laptop; with none it remembers nothing. What it loses costs time and never truth."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def pushed(self, where: str) -> tuple[str, list[Json]] | None:
+        """The digest of what was last pushed to `where`, and its lines."""
+        found = self._read_json(f"pushed-{_key(where)}.json")
+        return (found["digest"], found["entries"]) if isinstance(found, dict) else None
+
+    def keep_pushed(self, where: str, digest: str, entries: list[Json]) -> None:
+        """Remember what lies at `where`."""
+        self._write(f"pushed-{_key(where)}.json", json.dumps({"digest": digest, "entries": entries}).encode())
+
+    def digest(self, item: Item) -> str:
+        """The digest that a large file had when it was last read, if nothing has touched it since; else empty."""
+        found = self._read_json(f"file-{_key(repr(item.inode))}.json")
+        return found[2] if isinstance(found, list) and found[:2] == [item.size_bytes, item.mtime_ns] else ""
+
+    def keep_digest(self, item: Item, digest: str) -> None:
+        """Remember a large file's digest."""
+        line = [item.size_bytes, item.mtime_ns, digest]
+        self._write(f"file-{_key(repr(item.inode))}.json", json.dumps(line).encode())
+
+    def leaves(self, size_bytes: int, digest: str) -> bytes:
+        """The leaves of a content, if they are remembered; else empty."""
+        if self._folder is None:
+            return b""
+        try:
+            leaves = (self._folder / f"leaves-{size_bytes}-{digest}").read_bytes()
+        except OSError:
+            return b""
+        return leaves if len(leaves) == leaf_count(size_bytes) * HASH_BYTES else b""
+
+    def keep_leaves(self, size_bytes: int, digest: str, leaves: bytes) -> None:
+        """Remember a content's leaves."""
+        self._write(f"leaves-{size_bytes}-{digest}", leaves)
+
+    def forget_old(self) -> None:
+        """Remove what was not used for a month."""
+        if self._folder is None or not self._folder.is_dir():
+            return
+        for path in self._folder.iterdir():
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > KEPT_S:
+                    path.unlink()
+
+    def _read_json(self, name: str) -> Json:
+        if self._folder is None:
+            return None
+        try:
+            return json.loads((self._folder / name).read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    def _write(self, name: str, content: bytes) -> None:
+        if self._folder is None:
+            return
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor, partial = tempfile.mkstemp(dir=self._folder, prefix=".part-")
+            with open(descriptor, "wb") as file:
+                file.write(content)
+            os.replace(partial, self._folder / name)
+
+
+def _key(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
