@@ -33,6 +33,8 @@ from .wire import Json, Refusal, Wire
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .hashes import Data
+
 COPY_BYTES = 1 << 20
 OPEN_PARTS = 16
 MISSING = bytes(HASH_BYTES)

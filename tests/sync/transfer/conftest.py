@@ -120,6 +120,43 @@ class LocalConnection:
                     pipe.close()
 
 
+@dataclass
+class LocalLine:
+    """`ports.Line`: the same connection as long as it lives."""
+
+    connection: LocalConnection
+
+    def fresh(self, timeout_s: float) -> LocalConnection:
+        return self.connection
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+class LocalLines:
+    """`ports.Lines`: each with streams of its own, all to the same home."""
+
+    def __init__(self, connection: LocalConnection) -> None:
+        self.control = LocalLine(connection)
+        self.bulks: dict[int, LocalLine] = {}
+
+    def bulk(self, number: int) -> LocalLine:
+        first = self.control.connection
+        return self.bulks.setdefault(number, LocalLine(LocalConnection(first.home, first.environment)))
+
+    def close(self) -> None:
+        for line in self.bulks.values():
+            line.close()
+
+
+@pytest.fixture
+def lines(connection: LocalConnection) -> Iterator[LocalLines]:
+    """All lines to `connection`'s home."""
+    found = LocalLines(connection)
+    yield found
+    found.close()
+
+
 @pytest.fixture
 def connection(tmp_path: Path) -> Iterator[LocalConnection]:
     """This machine, with a home below tmp_path; every process that was started in it is ended."""
