@@ -10,7 +10,7 @@ from typing import TypeVar
 from launcher.errors import CommandFailed, HostUnreachable
 from launcher.ports import Completed
 from launcher.sync.lean import paramiko
-from launcher.sync.outbox import BURST_BYTES, Outbox
+from launcher.sync.outbox import Outbox
 
 CHUNK_BYTES = 1 << 15
 STDERR_KEPT_BYTES = 1 << 16
@@ -43,7 +43,7 @@ class SshStream:
             raise ValueError("the stream's input is closed")
         view = memoryview(data)
         while view:
-            view = view[self._send(view[:BURST_BYTES]) :]
+            view = view[self._send(view) :]
 
     def close_input(self) -> None:
         """End the command's standard input; its output goes on."""

@@ -11,8 +11,11 @@ from launcher.sync.packets import Burst
 if TYPE_CHECKING:
     from launcher.sync.transport import Transport
 
-BURST_BYTES = 1 << 18
-"""Sent under one lock: long enough to be cheap, short enough for other channels to come between."""
+BURST_PACKETS = 9
+"""Sent under one lock: 256 KiB and a little, cheap, and short enough for other channels to come between."""
+PLAIN_BYTES = 1 << 15
+BURSTS = hasattr(paramiko.Transport, "_send_user_message")
+"""Whether paramiko is as we know it; `Channel.send` does the work otherwise."""
 PACKET_SPARE_BYTES = 64
 """As paramiko has it: some servers count a packet's header as data."""
 
@@ -31,11 +34,13 @@ class Outbox:
         Raises `TimeoutError` where the far side takes nothing in the channel's time, and as `Channel.send` does.
         """
         channel = self._channel
+        if not BURSTS:
+            return channel.send(bytes(data[:PLAIN_BYTES]))
         with channel.lock:
             if not self._await_window(len(data)):
                 return 0
             packet_bytes = channel.out_max_packet_size - PACKET_SPARE_BYTES
-            size = min(len(data), channel.out_window_size)
+            size = min(len(data), channel.out_window_size, BURST_PACKETS * packet_bytes)
             if packet_bytes < size < len(data):
                 size -= size % packet_bytes
             channel.out_window_size -= size
@@ -46,7 +51,10 @@ class Outbox:
 
     def end(self) -> None:
         """Send the end of the data; raises as `Channel.shutdown_write` does."""
-        self._post(Burst(self._channel, (), last=True))
+        if BURSTS:
+            self._post(Burst(self._channel, (), last=True))
+        else:
+            self._channel.shutdown_write()
 
     def _await_window(self, wanted_bytes: int) -> bool:
         """Wait, under the channel's lock, for the window to take a packet's worth; `False` at the channel's end.

@@ -2,7 +2,8 @@
 
 paramiko reads and writes the socket two or three times for each packet of 32 KiB, and copies each packet six times.
 This layer takes its place through paramiko's own `packetizer_class`. Packets under AES-GCM are sealed and opened here;
-all others (the handshake's, AES-CTR's) by paramiko, over the reads and writes of this layer.
+all others (the handshake's, AES-CTR's) by paramiko, over the reads and writes of this layer. paramiko's keepalive is
+not served here: `launcher.sync.watch` asks.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from weakref import WeakValueDictionary
 
 from cryptography.exceptions import InvalidTag
@@ -171,11 +172,8 @@ class Packets(Packetizer):
         while self._end - self._start < size:
             if self.handshake_timed_out():
                 raise EOFError
-            if self._fill():
-                continue
-            if check_rekey and self._start == self._end and self.need_rekey():
+            if not self._fill() and check_rekey and self._start == self._end and self.need_rekey():
                 raise NeedRekeyException
-            self._check_keepalive()
 
     def _fill(self) -> bool:
         """Read what there is, or wait for the socket's time; `False` where nothing came."""
@@ -310,9 +308,10 @@ class _Gcm:
 
 
 def _gcm(options: dict[str, Any], nonce: str) -> _Gcm | None:
-    """AES-GCM's state, or `None`: paramiko does it then."""
+    """AES-GCM's state, or `None`, also where paramiko is not as we know it: it does the work then."""
     engine, start = options.get("block_engine"), options.get(nonce)
-    return _Gcm(engine, start) if options.get("aead") and engine is not None and start else None
+    known = bool(options.get("aead") and engine and start) and hasattr(Packetizer, "_trigger_rekey")
+    return _Gcm(cast("Engine", engine), cast("bytes", start)) if known else None
 
 
 def _after(views: list[memoryview], sent: int) -> list[memoryview]:

@@ -29,6 +29,8 @@ REKEY_BYTES = 1 << 36
 """With AES-GCM (RFC 5647): a re-key that meets a closing channel can deadlock paramiko (its issue 822)."""
 REKEY_TIMEOUT_S = 120.0
 """On a slow line our part of it waits behind megabytes of data."""
+HOLDS_BACK = hasattr(paramiko.Transport, "_parse_newkeys")
+"""Whether paramiko is as we know it: it tells us of a re-key's end."""
 BANNER_TIMEOUT_S = 10.0
 HANDSHAKE_TIMEOUT_S = 15.0
 AUTH_TIMEOUT_S = 20.0
@@ -69,7 +71,7 @@ class Transport(paramiko.Transport):
 
         paramiko waits here for that end (its issue 822): with its own thread, for ever.
         """
-        if threading.current_thread() is self and not self.clear_to_send.is_set():
+        if HOLDS_BACK and threading.current_thread() is self and not self.clear_to_send.is_set():
             self._held_back.append(data)
         else:
             super()._send_user_message(data)  # type: ignore[misc]  # not in its stubs
