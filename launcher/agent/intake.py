@@ -207,7 +207,7 @@ class Intake:
             f"{place.rows}/{time.time_ns():020d}-{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
         )
 
-    def accept(self, body: bytes) -> str:
+    def accept(self, body: Data) -> str:
         """Take one parcel in; says why not, if so. Raises `ValueError` for what is no parcel."""
         header, digests, contents = split(body)
         self.parcels += 1

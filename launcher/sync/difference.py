@@ -42,7 +42,10 @@ class Difference:
 
 def difference(here: Sequence[Item], there: Mapping[str, There]) -> Difference:
     """Compare by name, kind, size, time and mode."""
-    files, meta, folders, links = [], [], [], []
+    files: list[Item] = []
+    meta: list[Item] = []
+    folders: list[Item] = []
+    links: list[Item] = []
     for item in here:
         old = there.get(item.name)
         if old is None or old.item.kind != item.kind:

@@ -1,4 +1,4 @@
-"""What the laptop remembers: what each machine's folders hold, and the leaves of large files, so as to read them once."""
+"""What the laptop remembers: what each machine's folders hold, and the leaves of large files."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ class Memory:
         with contextlib.suppress(OSError):
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             descriptor, partial = tempfile.mkstemp(dir=self._folder, prefix=".part-")
-            with open(descriptor, "wb") as file:
+            with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
-            os.replace(partial, self._folder / name)
+            Path(partial).replace(self._folder / name)
 
 
 def _key(text: str) -> str:

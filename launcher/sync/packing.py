@@ -200,7 +200,7 @@ def look_again(root: str, item: Item) -> Item | None:
 
 def shrinks(path: Path | str, size_bytes: int) -> bool:
     """Whether a sample of a large file compresses; raises `OSError`."""
-    with open(path, "rb", buffering=0) as file:
+    with Path(path).open("rb", buffering=0) as file:
         file.seek(size_bytes // 2)
         return codec.pays(file.read(SAMPLE_BYTES))
 
@@ -211,7 +211,7 @@ def leaves_of_file(path: Path | str, size_bytes: int, pool: ThreadPoolExecutor, 
     With an `offset` the first leaf begins there: what was inserted before moves all that follows.
     """
     step = 4 << 20
-    with open(path, "rb", buffering=0) as file:
+    with Path(path).open("rb", buffering=0) as file:
 
         def part(at: int) -> bytes:
             content = os.pread(file.fileno(), min(step, size_bytes - at), at)

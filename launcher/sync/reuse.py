@@ -185,18 +185,15 @@ class _Finder:
         """
         shift = item.size_bytes - old_bytes
         covered = sum(length for _, _, length in after)
-        if not shift % LEAF_BYTES or covered > 0.9 * min(old_bytes, item.size_bytes):
+        if not shift or covered > 0.9 * min(old_bytes, item.size_bytes):
             return None
-        first = max(0, -(-(-shift) // LEAF_BYTES)) * LEAF_BYTES if shift < 0 else 0
+        first = -(shift // LEAF_BYTES) * LEAF_BYTES if shift < 0 else 0
         moved = leaves_of_file(f"{self._root}/{item.name}", item.size_bytes, self._pool, offset=first + shift)
         if not moved:
             return None
         old = base[first // LEAF_BYTES * HASH_BYTES :]
         count = same = len(old) // HASH_BYTES
-        while (
-            same
-            and moved[(same - 1) * HASH_BYTES : same * HASH_BYTES] == old[(same - 1) * HASH_BYTES : same * HASH_BYTES]
-        ):
+        while same and _leaf(moved, same - 1) == _leaf(old, same - 1):
             same -= 1
         if same == count:
             return None
@@ -235,6 +232,10 @@ def _sample(path: str, size_bytes: int) -> bytes:
         return os.pread(descriptor, SAMPLE_BYTES, 0) + os.pread(descriptor, SAMPLE_BYTES, size_bytes // 2)
     finally:
         os.close(descriptor)
+
+
+def _leaf(leaves: bytes, number: int) -> bytes:
+    return leaves[number * HASH_BYTES : (number + 1) * HASH_BYTES]
 
 
 def _equal_leaves(new: bytes, old: bytes) -> list[bool]:

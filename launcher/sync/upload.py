@@ -156,7 +156,7 @@ class _Upload:
     ) -> None:
         """Contents, until none is missing; what changed under our hands once more, as it is then."""
         files: Sequence[Item] = self._less_staged(todo.files, staged)
-        for attempt in range(ATTEMPTS):
+        for _ in range(ATTEMPTS):
             reuse = self._reuse(files, there, store)
             self._apply(reuse)
             failed = self._stream(reuse, staged) if reuse.send or reuse.patches else []
@@ -330,8 +330,7 @@ class _Stream:
 
     def on_reply(self, work: Work, kind: bytes, payload: bytes) -> None:
         """Note what has come; raises `TransferError` where the machine says that something else did."""
-        assert isinstance(work, Parcel)
-        if kind != b"A":
+        if kind != b"A" or not isinstance(work, Parcel):
             raise TransferError(f"the machine refused what came: {told(payload.decode(errors='replace'))}")
         for item, digest in work.files:
             self.digests[item.name] = digest
