@@ -1,17 +1,17 @@
-"""A line to the machine of a run that already has one."""
+"""The lines to the machine of a run that already has one."""
 
 from __future__ import annotations
 
 from launcher.aws import fleet
 from launcher.errors import CredentialsError, GpurunError, MachineGone
 from launcher.live import LiveRun
-from launcher.sync.connection import Line
+from launcher.sync.lines import Lines
 
 CONNECT_TIMEOUT_S = 60.0
 
 
-def reach(live: LiveRun) -> Line:
-    """Open a line to the run's machine as it stands.
+def reach(live: LiveRun) -> Lines:
+    """Open the lines to the run's machine as it stands.
 
     Raises `MachineGone` when the run has no running machine, `RemoteError` when it cannot be reached.
     """
@@ -21,9 +21,9 @@ def reach(live: LiveRun) -> Line:
             f"run {live.run_id} has no running machine",
             hint=f"what came home lies in {live.record.results_dir}; gpurun status {live.run_id} tells the rest",
         )
-    line = live.open_line(running[0])
-    line.fresh(CONNECT_TIMEOUT_S)
-    return line
+    lines = live.open_lines(running[0])
+    lines.control.fresh(CONNECT_TIMEOUT_S)
+    return lines
 
 
 def raise_if_gone(live: LiveRun) -> None:

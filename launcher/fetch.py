@@ -78,8 +78,8 @@ def _held(live: LiveRun) -> Iterator[None]:
     def renew() -> None:
         while True:
             with suppress(GpurunError):  # a dead line is the download's to mend; the grace is longer than that takes
-                if live.line is not None:
-                    remote_agent.renew(live.line.current(), live.layout, 2 * RENEW_EVERY_S)
+                if live.lines is not None:
+                    remote_agent.renew(live.lines.control.current(), live.layout, 2 * RENEW_EVERY_S)
             if done.wait(RENEW_EVERY_S):
                 return
 
@@ -94,14 +94,13 @@ def _held(live: LiveRun) -> Iterator[None]:
 
 def pull(live: LiveRun, remote_dir: str, destination: Path, *, label: str) -> Manifest:
     """One folder home, over as many lines as it takes."""
-    line = live.line
-    if line is None:
+    lines = live.lines
+    if lines is None:
         raise HostUnreachable("no line to the machine", hint=f"gpurun resume {live.run_id}")
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            connection = line.fresh(60.0)
             return download.pull(
-                connection, remote_dir, destination, live.reporter.transfer, label=label, note=live.reporter.warn
+                lines, remote_dir, destination, live.reporter.transfer, label=label, note=live.reporter.warn
             )
         except HostUnreachable:
             if attempt == ATTEMPTS:

@@ -22,9 +22,9 @@ def follow(live: LiveRun, connection: Connection) -> JobReport:
     """Stream the log to the reporter and to the run's own copy; the copy's size is where to go on."""
     if live.has_event("job.done"):
         return remote_agent.report(connection, live.layout)
-    line = live.line
-    if line is None:
+    if live.lines is None:
         raise HostUnreachable("no line to the machine", hint=f"gpurun resume {live.run_id}")
+    line = live.lines.log
     path = live.paths.log
     offset = path.stat().st_size if path.exists() else 0
     lost = _lost(live)

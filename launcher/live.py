@@ -19,8 +19,8 @@ from launcher.paths import RunPaths, StatePaths
 from launcher.phases import Phases
 from launcher.ports import Reporter
 from launcher.sync import keys, known_hosts
-from launcher.sync.connection import Line
 from launcher.sync.layout import RemoteLayout
+from launcher.sync.lines import Lines
 
 
 @functools.cache
@@ -46,7 +46,7 @@ class LiveRun:
     reporter: Reporter
     phases: Phases
     signals: Signals
-    line: Line | None = None
+    lines: Lines | None = None
 
     @property
     def run_id(self) -> RunId:
@@ -113,20 +113,20 @@ class LiveRun:
         """The host keys that the machine may show."""
         return (keys.host_key_of(self.record.host_key_line or ""),)
 
-    def open_line(self, instance: Instance) -> Line:
-        """A line to the machine, kept for the rest of the run; nothing is dialled yet."""
-        if self.line is None:
+    def open_lines(self, instance: Instance) -> Lines:
+        """The lines to the machine, kept for the rest of the run; nothing is dialled yet."""
+        if self.lines is None:
             endpoint = self.endpoint(instance)
-            self.line = Line(endpoint)
+            self.lines = Lines(endpoint)
             known_hosts.write_run_config(self.paths, run_id=self.run_id, name=self.record.name, endpoint=endpoint)
             known_hosts.write_index(self.state)
-        return self.line
+        return self.lines
 
     def hang_up(self) -> None:
-        """Close the line, if one is open."""
-        if self.line is not None:
-            self.line.close()
-            self.line = None
+        """Close the lines, if any are open."""
+        if self.lines is not None:
+            self.lines.close()
+            self.lines = None
 
 
 def restore(record: RunRecord, *, ledger: Ledger, state: StatePaths, reporter: Reporter) -> LiveRun:

@@ -41,6 +41,11 @@ class StatePaths:
         return self.home / "runs"
 
     @property
+    def memory(self) -> Path:
+        """What machines hold and what large files hash to: lost, it costs time and no more."""
+        return self.home / "memory"
+
+    @property
     def sandbox(self) -> Path:
         """All of the sandbox cloud."""
         return self.home / "sandbox"

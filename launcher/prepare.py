@@ -7,10 +7,10 @@ from pathlib import Path
 
 from launcher.aws import storage
 from launcher.aws.client import Aws
-from launcher.domain import FileEntry, FileKind, JobSpec, Manifest
+from launcher.domain import JobSpec
 from launcher.errors import SpecError
 from launcher.ports import Reporter
-from launcher.sync import ignore, keys, manifest
+from launcher.sync import ignore, keys, tree
 
 URL_LIFETIME_S = 6 * 3600
 KEY_SUFFIXES = {"", ".pem", ".key"}
@@ -21,8 +21,8 @@ KEY_SIZE_BYTES = 1 << 15
 class Luggage:
     """Code and data, scanned."""
 
-    code: manifest.Scan
-    data: manifest.Scan | None
+    code: tree.Scan
+    data: tree.Scan | None
     objects: tuple[storage.RemoteObject, ...]
 
     @property
@@ -34,8 +34,8 @@ class Luggage:
     def text(self) -> str:
         """How much it is, for people."""
         scans = [scan for scan in (self.code, self.data) if scan is not None]
-        files = sum(len(scan.manifest.entries) for scan in scans)
-        size_bytes = sum(scan.manifest.size_bytes for scan in scans)
+        files = sum(len(scan.items) for scan in scans)
+        size_bytes = sum(scan.size_bytes for scan in scans)
         return f"{files} files, {size_bytes / 1e6:.1f} MB"
 
 
@@ -66,19 +66,19 @@ def make_results_folder(folder: Path) -> None:
         ) from None
 
 
-def _without_keys(scan: manifest.Scan) -> manifest.Scan:
+def _without_keys(scan: tree.Scan) -> tree.Scan:
     """The scan less private keys: a key lies beside the script more often than it is meant to travel."""
-    keys_found = {entry.name for entry in scan.manifest.entries if _is_private_key(scan.root / entry.name, entry)}
+    keys_found = {item.name for item in scan.items if _is_private_key(scan.root / item.name, item)}
     if not keys_found:
         return scan
-    kept = tuple(entry for entry in scan.manifest.entries if entry.name not in keys_found)
+    kept = tuple(item for item in scan.items if item.name not in keys_found)
     told = tuple((name, "a private key never goes up") for name in sorted(keys_found))
-    return replace(scan, manifest=Manifest(entries=kept), skipped=scan.skipped + told)
+    return replace(scan, items=kept, skipped=scan.skipped + told)
 
 
-def _is_private_key(path: Path, entry: FileEntry) -> bool:
+def _is_private_key(path: Path, item: tree.Item) -> bool:
     likely = path.suffix in KEY_SUFFIXES or path.name.startswith("id_")
-    if not likely or entry.kind is not FileKind.FILE or entry.size_bytes > KEY_SIZE_BYTES:
+    if not likely or item.kind != "f" or item.size_bytes > KEY_SIZE_BYTES:
         return False
     with path.open("rb") as file:
         first = file.readline(100)
@@ -90,9 +90,9 @@ def pack(spec: JobSpec, aws: Aws) -> Luggage:
 
     Raises `SpecError` for what cannot be read and for an S3 prefix that holds nothing.
     """
-    code = _without_keys(manifest.scan(spec.workdir, ignore=ignore.rules(spec.workdir)))
+    code = _without_keys(tree.scan(spec.workdir, ignore=ignore.rules(spec.workdir)))
     if isinstance(spec.data, Path):
-        data = manifest.scan(spec.data, ignore=ignore.nothing())
+        data = tree.scan(spec.data, ignore=ignore.nothing())
         return Luggage(code=code, data=data, objects=())
     objects = tuple(storage.presign(aws, spec.data, URL_LIFETIME_S)) if spec.data else ()
     return Luggage(code=code, data=None, objects=objects)

@@ -22,7 +22,8 @@ from launcher.live import LiveRun
 from launcher.order import agent_job
 from launcher.ports import Connection
 from launcher.prepare import Luggage, pack
-from launcher.sync import manifest, remote_agent, upload
+from launcher.send import send
+from launcher.sync import remote_agent
 
 CONNECT_TIMEOUT_S = 240.0
 HOLD_TIMEOUT_S = 30.0
@@ -130,7 +131,7 @@ def _started(live: LiveRun, boot_timeout_s: float) -> Connection:
     live.phases.enter("boot", f"{instance.instance_type} {instance.market} in {instance.zone}")
     instance = provision.boot(live, instance)
     live.phases.enter("connect", instance.public_address or instance.private_address or "")
-    connection = live.open_line(instance).fresh(boot_timeout_s)
+    connection = live.open_lines(instance).control.fresh(boot_timeout_s)
     if luggage is not None:
         _sync(live, connection, luggage)
         _start(live, connection)
@@ -153,17 +154,11 @@ def _sync(live: LiveRun, connection: Connection, luggage: Luggage) -> None:
     remote_agent.install(connection, live.layout)
     for name, why in luggage.skipped:
         live.reporter.warn(f"not uploaded: {name}: {why}")
-    _push(live, connection, luggage.code, live.layout.code, "code")
+    send(live, luggage.code, live.layout.code, label="code")
     if luggage.data is not None:
-        _push(live, connection, luggage.data, live.layout.data, "data")
+        send(live, luggage.data, live.layout.data, label="data")
     if luggage.objects:
         remote_agent.fetch_urls(connection, live.layout, luggage.objects)
-
-
-def _push(live: LiveRun, connection: Connection, scan: manifest.Scan, remote_dir: str, label: str) -> None:
-    sent = upload.push(connection, scan, remote_dir, live.reporter.transfer, label=label)
-    for name in sent.changed:
-        live.reporter.warn(f"{name} changed while it was read; what went up is the newer state")
 
 
 def _start(live: LiveRun, connection: Connection) -> None:
@@ -214,8 +209,8 @@ def _reason(report: JobReport) -> str:
 def _kept(live: LiveRun, exit_status: int) -> Outcome:
     """Leave a failed job's machine up for a look; what remains to be done is to end it, by `down` or by itself."""
     keep_s = live.spec.keep_on_failure_s
-    if live.line is not None:
-        remote_agent.release(live.line.fresh(CONNECT_TIMEOUT_S), live.layout)
+    if live.lines is not None:
+        remote_agent.release(live.lines.control.fresh(CONNECT_TIMEOUT_S), live.layout)
     live.advance(RunStatus.TERMINATING)
     live.event("ending", status=RunStatus.FAILED.value, reason=live.record.reason, kept_s=keep_s)
     _detach(live)
@@ -262,7 +257,7 @@ def stop(live: LiveRun, *, gently: bool = True) -> Receipt:
 def _stop_gently(live: LiveRun) -> None:
     if not _job_started(live):
         return
-    connection = reach(live).fresh(CONNECT_TIMEOUT_S)
+    connection = reach(live).control.fresh(CONNECT_TIMEOUT_S)
     if not live.has_event("job.done"):
         live.reporter.note(f"stopping the job; it has {lifeline.STOP_GRACE_S:.0f} s to save a checkpoint")
         remote_agent.signal(connection, live.layout, "TERM")
@@ -294,11 +289,11 @@ def _after_failure(live: LiveRun, error: Exception) -> None:
 
 def hold_until_deadline(live: LiveRun) -> bool:
     """Keep a finished job's machine for its results until the deadline, lease or no lease; says whether it will."""
-    if live.line is None:
+    if live.lines is None:
         return False
     try:
         with live.signals.held("asking the machine to wait for you"):
-            connection = live.line.fresh(HOLD_TIMEOUT_S)
+            connection = live.lines.control.fresh(HOLD_TIMEOUT_S)
             remote_agent.renew(connection, live.layout, lifeline.seconds_left(live.deadline))
     except RemoteError as error:
         live.reporter.warn(f"could not ask the machine to wait for you: {error.message}")

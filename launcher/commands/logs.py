@@ -47,11 +47,11 @@ def _print_rest(live: LiveRun, offset: int, *, follow: bool) -> None:
     from launcher.attach import reach
     from launcher.sync import stream
 
-    line = reach(live)
+    lines = reach(live)
     if not follow:
-        _write(stream.read(line.current(), live.layout, offset=offset))
+        _write(stream.read(lines.control.current(), live.layout, offset=offset))
         return
-    for data in stream.follow(lambda: line.fresh(600.0), live.layout, offset=offset):
+    for data in stream.follow(lambda: lines.log.fresh(600.0), live.layout, offset=offset):
         _write(data)
 
 
