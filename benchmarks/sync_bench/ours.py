@@ -8,7 +8,6 @@ All that knows the engine's interface is in this file.
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import signal
@@ -34,55 +33,20 @@ class Engine:
         """Make the far folder hold what the near one does; gives the bytes sent."""
         from launcher.sync import ignore, tree, upload  # noqa: PLC0415 (a command pays for what it uses)
 
+        from launcher.sync.memory import Memory  # noqa: PLC0415 (likewise)
+
         scanned = tree.scan(root, ignore=ignore.nothing())
-        return upload.push(self._lines, scanned, remote_dir, report, "up", memo=memo).sent_bytes
+        return upload.push(self._lines, scanned, remote_dir, report, "up", memory=Memory(memo)).sent_bytes
 
     def pull(self, remote_dir: str, dest: Path, memo: Path, report: Any) -> None:
         """Bring the far folder home."""
         from launcher.sync import download  # noqa: PLC0415 (a command pays for what it uses)
 
-        download.pull(self._lines, remote_dir, dest, report, "down", memo=memo)
+        download.pull(self._lines, remote_dir, dest, report, "down")
 
     def close(self) -> None:
         """Hang up."""
         self._lines.close()
-
-
-class EarlierEngine:
-    """The same over the interface of version 0.1: one connection, and nothing remembered on the near side."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        from launcher.sync.connection import connect  # noqa: PLC0415 (a command pays for what it uses)
-
-        self._connection = connect(endpoint, timeout_s=CONNECT_S)
-
-    def push(self, root: Path, remote_dir: str, memo: Path, report: Any) -> int:
-        """As above; `memo` is not used."""
-        del memo
-        from launcher.sync import ignore, manifest, upload  # noqa: PLC0415 (a command pays for what it uses)
-
-        scanned = manifest.scan(root, ignore=ignore.nothing())
-        return upload.push(self._connection, scanned, remote_dir, report, "up").sent_bytes
-
-    def pull(self, remote_dir: str, dest: Path, memo: Path, report: Any) -> None:
-        """As above; `memo` is not used."""
-        del memo
-        from launcher.sync import download  # noqa: PLC0415 (a command pays for what it uses)
-
-        download.pull(self._connection, remote_dir, dest, report, "down")
-
-    def close(self) -> None:
-        """Hang up."""
-        self._connection.close()
-
-
-def open_engine(endpoint: Endpoint) -> Engine | EarlierEngine:
-    """Whichever engine this launcher has."""
-    from launcher.sync import upload  # noqa: PLC0415 (a command pays for what it uses)
-
-    if "memo" in inspect.signature(upload.push).parameters:
-        return Engine(endpoint)
-    return EarlierEngine(endpoint)
 
 
 class Report:
@@ -110,7 +74,7 @@ def first_command(endpoint: Endpoint) -> float:
     return took_s
 
 
-def do(engine: Engine | EarlierEngine, wanted: dict[str, Any]) -> dict[str, Any]:
+def do(engine: Engine, wanted: dict[str, Any]) -> dict[str, Any]:
     """One transfer, timed."""
     report, memo = Report(wanted.get("dies_at")), Path(wanted["memo"])
     memo.mkdir(parents=True, exist_ok=True)
@@ -125,7 +89,7 @@ def do(engine: Engine | EarlierEngine, wanted: dict[str, Any]) -> dict[str, Any]
 
 def serve(endpoint: Endpoint) -> None:
     """Do what standard input asks for, one operation after the other."""
-    engine = open_engine(endpoint)
+    engine = Engine(endpoint)
     try:
         for line in sys.stdin:
             wanted = json.loads(line)
@@ -143,7 +107,7 @@ def once(endpoint: Endpoint, wanted: dict[str, Any]) -> None:
     if wanted["op"] == "command":
         first_command(endpoint)
         return
-    engine = open_engine(endpoint)
+    engine = Engine(endpoint)
     try:
         do(engine, wanted)
     finally:
