@@ -3,8 +3,10 @@
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import paramiko
 import pytest
@@ -99,6 +101,38 @@ def test_data_goes_to_its_channel_and_the_rest_to_paramiko(sizes: list[int], eve
     assert [number for number, _ in others] == [94] * len(blocks[::every])
     for (_, message), block in zip(others, blocks[::every], strict=True):
         assert (message.get_int(), message.get_binary()) == (8, block)
+
+
+class Tape:
+    """A channel through a jump host, as far as the packet layer can tell; reads give `step` bytes at most."""
+
+    def __init__(self, step: int) -> None:
+        self.written = bytearray()
+        self._step = step
+        self._at = 0
+
+    def send(self, data: bytes) -> int:
+        self.written += data[:50_000]
+        return min(len(data), 50_000)
+
+    def recv(self, size: int) -> bytes:
+        data = bytes(self.written[self._at : self._at + min(size, self._step)])
+        self._at += len(data)
+        return data
+
+
+@pytest.mark.parametrize("step", [7, 4099, 200_003, 1 << 20])
+def test_more_than_the_buffer_holds_comes_whole_wherever_the_packets_fall(step: int) -> None:
+    blocks = [bytes([number]) * (33_000 + 77 * number) for number in range(60)]
+    tape, inbox = Tape(step), Inbox()
+    sender, receiver = ours(tape), ours(tape)
+    receiver.route(7, inbox)
+    channel = SimpleNamespace(lock=threading.Lock(), closed=False, eof_sent=False, remote_chanid=7)
+    for start in range(0, len(blocks), 5):
+        sender.send_message(Burst(channel, [memoryview(block) for block in blocks[start : start + 5]]))
+    sender.send_message(paramiko.Message(b"\x02end"))
+    assert receiver.read_message()[0] == 2
+    assert inbox.empty() == b"".join(blocks)
 
 
 def test_a_packet_that_was_tampered_with_is_refused() -> None:
@@ -232,14 +266,16 @@ def test_a_paramiko_that_is_not_as_we_know_it_still_serves(sshd, monkeypatch: py
 def test_data_that_is_late_for_its_channel_does_not_end_the_connection(sshd) -> None:
     """sshd hangs up over data for a channel that it has forgotten."""
     with connect(sshd.endpoint(), timeout_s=TIMEOUT_S) as connection:
-        stream = connection.open("exit 0")
+        witness, stream = connection.open("cat"), connection.open("exit 0")
         channel = stream._channel
-        late = Burst(channel, [memoryview(b"late")], last=True)
         assert stream.finish().status == 0
         while connection._secured.transport._channels.get(channel.chanid):
-            connection.run("true")
-        connection._secured.transport.post(late)
-        assert connection.run("echo still here").stdout == b"still here\n"
+            time.sleep(0.01)  # until sshd's own end has come
+        witness.write(b"one")
+        assert witness.read(3) == b"one", "by now it has seen ours, too"
+        connection._secured.transport.post(Burst(channel, [memoryview(b"late")], last=True))
+        witness.write(b"two")
+        assert witness.read(3) == b"two"
 
 
 def test_a_window_that_opens_in_small_steps_is_not_filled_with_small_packets(sshd, monkeypatch) -> None:
