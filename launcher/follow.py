@@ -28,7 +28,9 @@ def follow(live: LiveRun, connection: Connection) -> JobReport:
     path = live.paths.log
     offset = path.stat().st_size if path.exists() else 0
     lost = _lost(live)
-    follower = stream.follow(lambda: _dial(line, lost), live.layout, offset=offset, on_lost=lost)
+    follower = stream.follow(
+        lambda: _dial(line, lost), live.layout, offset=offset, on_lost=lost, on_notice=live.reporter.warn
+    )
     if offset:
         live.phases.enter("run")
     with path.open("ab", buffering=0) as copy:

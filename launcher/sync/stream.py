@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Self
 
 from launcher.domain import JobReport
-from launcher.errors import HostUnreachable, RemoteError
+from launcher.errors import HostUnreachable, RemoteError, TransferError
 from launcher.ports import Connection
 from launcher.sync.frames import Json, block_of, parse
 from launcher.sync.layout import RemoteLayout
@@ -20,11 +20,13 @@ RENEW_EVERY_S = 5.0
 SILENCE_LIMIT_S = 15.0
 """The agent breaks its silence every 4 s; a line that says nothing for longer is dead."""
 LOOK_EVERY_S = 0.2
+OFFSET_LIMIT = 1 << 63
 CUTS_LIMIT = 20
 """Lines that broke one after another without a word: the agent cannot serve there."""
 
 Connect = Callable[[], Connection]
 Lost = Callable[[RemoteError], None]
+Notice = Callable[[str], None]
 
 
 def follow(
@@ -33,15 +35,17 @@ def follow(
     *,
     offset: int = 0,
     on_lost: Lost | None = None,
+    on_notice: Notice | None = None,
     stop: threading.Event | None = None,
     lease_s: float = LEASE_S,
 ) -> Follower:
     """The log from `offset` on, until the job has ended and every byte has come, or `stop` is set.
 
     `connect` gives a live connection each time one is needed, and raises when it gives up; `on_lost` is told of each
-    cut. While it follows, the machine's lease is renewed for `lease_s`.
+    cut, `on_notice` of a log that was emptied over there. While it follows, the machine's lease is renewed for
+    `lease_s`.
     """
-    return Follower(connect, layout, offset=offset, on_lost=on_lost, stop=stop, lease_s=lease_s)
+    return Follower(connect, layout, offset=offset, on_lost=on_lost, on_notice=on_notice, stop=stop, lease_s=lease_s)
 
 
 def read(connection: Connection, layout: RemoteLayout, *, offset: int = 0) -> bytes:
@@ -63,6 +67,7 @@ class Follower:
         *,
         offset: int,
         on_lost: Lost | None = None,
+        on_notice: Notice | None = None,
         stop: threading.Event | None = None,
         lease_s: float = LEASE_S,
         once: bool = False,
@@ -73,6 +78,7 @@ class Follower:
         self._connect = connect
         self._layout = layout
         self._on_lost = on_lost
+        self._on_notice = on_notice
         self._stop = stop or threading.Event()
         self._lease_s = lease_s
         self._once = once
@@ -114,11 +120,22 @@ class Follower:
             data = block_of(kind, payload)
             self.offset += len(data)
             return data
-        done = parse(kind, payload).get("done")
-        if done is not None:
-            self.report = to_report(done)
+        said = parse(kind, payload)
+        if "emptied_at" in said:
+            self._begin_anew(said["emptied_at"])
+        if said.get("done") is not None:
+            self.report = to_report(said["done"])
             self._over = True
         return b""
+
+    def _begin_anew(self, emptied_at: Json) -> None:
+        """The log was emptied over there, and counts on from `emptied_at`, or from what had come."""
+        if type(emptied_at) is not int or not self.offset <= emptied_at < OFFSET_LIMIT:
+            raise TransferError("the machine sent a place in the log that is none")
+        lost_bytes, self.offset = emptied_at - self.offset, emptied_at
+        lost = f"; {lost_bytes} bytes of it had not come" if lost_bytes else ""
+        if self._on_notice:
+            self._on_notice(f"the log was emptied on the machine{lost}: what was written since follows")
 
     def _dial(self) -> _Line | None:
         # A connection that cannot be had is the end of it; one that breaks is not.

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import random
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +109,164 @@ def test_reading_what_there_is(
     assert time.monotonic() - began < 3
 
 
-def test_a_log_shorter_than_what_came_home_is_told(connection: Any, layout: RemoteLayout, job: Any) -> None:
-    remote_agent.start(connection, layout, job("echo hello"))
-    with pytest.raises(TransferError, match="fewer than the 1000"):
-        list(stream.follow(lambda: connection, layout, offset=1000))
+# Appends to the log; waits for a word from the test between.
+TALKS = """
+exec 3< words
+echo number one
+read -u 3 word; echo two
+read -u 3 word; echo three
+"""
+
+
+@pytest.fixture
+def say(connection: Any, layout: RemoteLayout) -> Iterator[Callable[[], None]]:
+    """Lets the job `TALKS` go on to its next line."""
+    code = connection.home / layout.code
+    code.mkdir(parents=True)
+    os.mkfifo(code / "words")
+    words = os.open(code / "words", os.O_RDWR)
+    yield lambda: _write(words, b"go\n")
+    os.close(words)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    os.write(descriptor, data)
+
+
+@pytest.mark.parametrize("how", ["emptied", "emptied between two launchers"])
+def test_a_log_that_is_emptied_goes_on_and_it_is_told(
+    connection: Any, layout: RemoteLayout, job: Any, say: Callable[[], None], how: str
+) -> None:
+    notices: list[str] = []
+
+    def follower(offset: int) -> stream.Follower:
+        return stream.follow(lambda: connection, layout, offset=offset, on_notice=notices.append)
+
+    remote_agent.start(connection, layout, job(TALKS))
+    present = follower(0)
+    got = next(present)
+    assert got == b"number one\n"
+    if how != "emptied":
+        present.close()
+    os.truncate(connection.home / layout.log, 0)
+    if how != "emptied":
+        present = follower(len(got))
+    say()
+    got += next(present)
+    assert got == b"number one\ntwo\n"
+    assert notices == ["the log was emptied on the machine: what was written since follows"]
+    # Another launcher goes on at the size of what is home, over an agent that was not there.
+    present.close()
+    present = follower(len(got))
+    say()
+    assert got + b"".join(present) == b"number one\ntwo\nthree\n"
+    assert present.report.log_bytes == present.offset == 21
+    assert len(notices) == 1
+
+
+def test_what_was_emptied_before_it_came_is_told(
+    connection: Any, layout: RemoteLayout, job: Any, say: Callable[[], None]
+) -> None:
+    remote_agent.start(connection, layout, job(TALKS))
+    ahead = stream.follow(lambda: connection, layout)
+    assert next(ahead) == b"number one\n"
+    os.truncate(connection.home / layout.log, 0)
+    say()
+    assert next(ahead) == b"two\n"
+    ahead.close()
+    notices: list[str] = []
+    behind = stream.follow(lambda: connection, layout, offset=1, on_notice=notices.append)
+    say()
+    assert b"".join(behind) == b"two\nthree\n"
+    assert "; 10 bytes of it had not come:" in notices[0]
+
+
+@pytest.mark.parametrize("replaced_by", [b"", b"something longer than what was there before\n"])
+def test_a_log_that_is_replaced_is_read_on_as_it_was(
+    connection: Any, layout: RemoteLayout, job: Any, say: Callable[[], None], replaced_by: bytes
+) -> None:
+    remote_agent.start(connection, layout, job(TALKS))
+    follower = stream.follow(lambda: connection, layout)
+    got = next(follower)
+    log = connection.home / layout.log
+    (log.parent / "other").write_bytes(replaced_by)
+    (log.parent / "other").replace(log)
+    say()
+    say()
+    assert got + b"".join(follower) == b"number one\ntwo\nthree\n"
+    assert follower.report.exit_status == 0
+
+
+@pytest.mark.parametrize("place", [-1, 3, 1 << 63, "4", None, True, 4.0])
+def test_a_far_side_cannot_say_nonsense_of_the_logs_place(
+    connection: Any, layout: RemoteLayout, monkeypatch: pytest.MonkeyPatch, place: object
+) -> None:
+    frame = json.dumps({"emptied_at": place}).encode()
+    monkeypatch.setattr(stream, "open_session", lambda _: _Said([(b"D", b"1234"), (b"J", frame)]))
+    with pytest.raises(TransferError, match="a place in the log that is none"):
+        list(stream.follow(lambda: connection, layout))
+
+
+class _Said:
+    """What a far side says, frame by frame."""
+
+    def __init__(self, frames: list[tuple[bytes, bytes]]) -> None:
+        self.frames = frames
+
+    def send_json(self, value: object) -> None:
+        """Nobody listens."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def receive(self) -> tuple[bytes, bytes]:
+        return self.frames.pop(0)
+
+
+def test_a_log_of_nothing(connection: Any, layout: RemoteLayout, job: Any) -> None:
+    remote_agent.start(connection, layout, job("exit 3"))
+    follower = stream.follow(lambda: connection, layout)
+    assert list(follower) == []
+    assert (follower.report.exit_status, follower.report.log_bytes) == (3, 0)
+
+
+def test_a_line_of_a_hundred_megabytes(connection: Any, layout: RemoteLayout, job: Any) -> None:
+    remote_agent.start(connection, layout, job("head -c 100000000 /dev/zero; echo; head -c 1000000 /dev/urandom"))
+    size, digest = 0, hashlib.sha256()
+    for data in stream.follow(lambda: connection, layout):
+        size += len(data)
+        digest.update(data)
+    assert size == 101_000_001
+    assert digest.digest() == hashlib.sha256(log_of(connection, layout)).digest()
+
+
+# Its second child has left the job's process group, so that nothing ends it with the job.
+ORPHANS = """
+(while true; do echo child; done) &
+setsid python3 -c '
+import os, time
+began = time.monotonic()
+while time.monotonic() - began < 30: os.write(1, b"orphan" * 1000 + b"\\n"); time.sleep(0.001)
+' &
+sleep 0.3
+exit 9
+"""
+
+
+def test_children_that_go_on_writing_hold_up_nothing(connection: Any, layout: RemoteLayout, job: Any) -> None:
+    remote_agent.start(connection, layout, job(ORPHANS))
+    began = time.monotonic()
+    follower = stream.follow(lambda: connection, layout)
+    got = b"".join(follower)
+    assert time.monotonic() - began < 15
+    assert follower.report.exit_status == 9
+    assert follower.report.log_bytes == len(got)
+    assert got == log_of(connection, layout)[: len(got)]
+    assert b"child\n" in got
+    # The log of a moment, though it still grows.
+    began = time.monotonic()
+    assert len(stream.read(connection, layout)) >= len(got)
+    assert time.monotonic() - began < 10
 
 
 def test_a_silent_line_is_left_for_another(
