@@ -379,3 +379,25 @@ def test_the_end_is_not_told_before_the_last_byte(tmp_path: Path) -> None:
         assert tail.ended()
         tail.close()
     assert b"last words" in (tmp_path / "sent").read_bytes()
+
+
+def test_a_log_that_grows_with_every_look_ends_with_its_job(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"the job's own\n")
+    (tmp_path / "state").write_text('{"state": "done", "exit_status": 0}')
+    sent: list[bytes] = []
+
+    class Chased(Wire):
+        def send(self, kind: bytes, payload: bytes) -> None:
+            sent.append(payload)
+            assert len(sent) < 10
+            with log.open("ab") as file:
+                file.write(b"an orphan's\n")
+
+    out, into = os.pipe()
+    answer = agent_log.follow(Chased(out, -1), {"run": str(tmp_path), "offset": 0, "once": False})
+    os.close(out)
+    os.close(into)
+    got = b"".join(sent)
+    assert got.startswith(b"the job's own\n")
+    assert answer["done"]["log_bytes"] == len(got)
