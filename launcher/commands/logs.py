@@ -11,6 +11,8 @@ import typer
 from launcher.commands import options, session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from launcher.live import LiveRun
 
 
@@ -22,37 +24,48 @@ def command(
     """Print a run's log, byte for byte; -f follows it to the job's end, from any terminal."""
     from launcher import render
 
+    write = _writer()
     with session.ledger() as book:
         record = book.resolve(run)
-        offset = _print_kept(session.state().run(record.run_id).log)
+        offset = _print_kept(session.state().run(record.run_id).log, write)
         if record.status.final or not record.address:
             return
         live = session.live_run(record, book, render.reporter(as_json=False))
         try:
-            _print_rest(live, offset, follow=follow)
+            _print_rest(live, offset, write, follow=follow)
         finally:
             live.hang_up()
 
 
-def _print_kept(path: Path) -> int:
+def _print_kept(path: Path, write: Callable[[bytes], None]) -> int:
     """What came home already: it needs no network."""
     if not path.exists():
         return 0
     data = path.read_bytes()
-    _write(data)
+    write(data)
     return len(data)
 
 
-def _print_rest(live: LiveRun, offset: int, *, follow: bool) -> None:
+def _print_rest(live: LiveRun, offset: int, write: Callable[[bytes], None], *, follow: bool) -> None:
     from launcher.attach import reach
     from launcher.sync import stream
 
     lines = reach(live)
     if not follow:
-        _write(stream.read(lines.control.current(), live.layout, offset=offset))
+        write(stream.read(lines.control.current(), live.layout, offset=offset))
         return
     for data in stream.follow(lambda: lines.log.fresh(600.0), live.layout, offset=offset):
-        _write(data)
+        write(data)
+
+
+def _writer() -> Callable[[bytes], None]:
+    """To standard output as it is; to a terminal without what would speak to that."""
+    if not sys.stdout.isatty():
+        return _write
+    from launcher.render.escapes import Harmless
+
+    harmless = Harmless()
+    return lambda data: _write(harmless.feed(data))
 
 
 def _write(data: bytes) -> None:
