@@ -20,6 +20,7 @@ SEARCH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
 SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/libexec/sftp-server")
 START_S = 10.0
 PORT = 2222
+SHELL_FILES = (".bashrc", ".zshenv")
 
 SERVER = """\
 ListenAddress {address}
@@ -94,6 +95,8 @@ class Host:
     def forget(self) -> None:
         """Empty the far side's home: what an earlier transfer may have remembered there."""
         for path in self.home.iterdir():
+            if path.name in SHELL_FILES:
+                continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
@@ -134,8 +137,12 @@ def _write_files(ends: Ends, folder: Path, port: int) -> None:
     (folder / "sshd_config").write_text(SERVER.format(**words))
     (folder / "ssh_config").write_text(CLIENT.format(**words))
     (folder / "no_config").write_text("")
+    if not ends.far:
+        # sshd starts commands in the user's real home, and no private /etc/passwd can be had: the shell leaves it.
+        for name in SHELL_FILES:
+            (folder / "home" / name).write_text("cd\n")
     (folder / "known_hosts").write_text("far " + (folder / "host_key.pub").read_text())
-    # Root's home is the folder here, whatever asks: a private copy of /etc/passwd says so on the far side.
+    # Root's home is a folder here, whatever asks: a private copy of /etc/passwd says so on the far side.
     rows = [line.split(":") for line in Path("/etc/passwd").read_text().splitlines()]
     told = [[*row[:5], str(folder / "home"), *row[6:]] if row[0] == getpass.getuser() else row for row in rows]
     (folder / "passwd").write_text("".join(":".join(row) + "\n" for row in told))

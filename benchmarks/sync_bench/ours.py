@@ -32,13 +32,12 @@ class Engine:
     def push(self, root: Path, remote_dir: str, memo: Path, report: Any) -> int:
         """Make the far folder hold what the near one does; gives the bytes sent."""
         from launcher.sync import ignore, tree, upload  # noqa: PLC0415 (a command pays for what it uses)
-
         from launcher.sync.memory import Memory  # noqa: PLC0415 (likewise)
 
         scanned = tree.scan(root, ignore=ignore.nothing())
         return upload.push(self._lines, scanned, remote_dir, report, "up", memory=Memory(memo)).sent_bytes
 
-    def pull(self, remote_dir: str, dest: Path, memo: Path, report: Any) -> None:
+    def pull(self, remote_dir: str, dest: Path, report: Any) -> None:
         """Bring the far folder home."""
         from launcher.sync import download  # noqa: PLC0415 (a command pays for what it uses)
 
@@ -83,7 +82,7 @@ def do(engine: Engine, wanted: dict[str, Any]) -> dict[str, Any]:
     if wanted["op"] == "push":
         sent_bytes = engine.push(Path(wanted["source"]), wanted["dest"], memo, report)
     else:
-        engine.pull(wanted["source"], Path(wanted["dest"]), memo, report)
+        engine.pull(wanted["source"], Path(wanted["dest"]), report)
     return {"wall_s": time.perf_counter() - began, "sent_bytes": sent_bytes}
 
 

@@ -224,6 +224,7 @@ and `sftp` take a round trip and more per file, so 10,000 files were left to the
 GOAL_HEADERS = (
     "row",
     "link",
+    "data, MB",
     "line needs, s",
     "best peer",
     "s",
@@ -257,6 +258,7 @@ def _goal_row(cell: Cell, table: list[Cell]) -> list[str]:
     return [
         cell.row.title,
         LINKS[cell.link].title,
+        f"{cell.size_bytes / 1e6:.0f}",
         _seconds(cell.line_s),
         peer.contender if peer else "-",
         _seconds(peer.wall_s if peer else None),

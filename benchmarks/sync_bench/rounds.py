@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from sync_bench.contenders import Contender, Job, Took, Whole, inside, tools
@@ -39,8 +39,13 @@ class Bench:
             yield list(peers)
             return
         (self.host.folder / "near").mkdir(exist_ok=True)
-        with inside(self.host, self.folder / row.name) as ours:
-            yield [*peers, ours, Whole(host=self.host)]
+        with ExitStack() as stack:
+            ours: list[Contender] = [Whole(host=self.host)]
+            try:
+                ours.append(stack.enter_context(inside(self.host, self.folder / row.name)))
+            except Failed as failure:
+                print(f"  gpurun's own process does not start: {failure}", file=sys.stderr)
+            yield [*peers, *ours]
 
     def measure(self, row: Row, repeats: int, only: str) -> None:
         """As many rounds as are not written down yet."""
