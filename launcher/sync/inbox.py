@@ -7,7 +7,7 @@ import time
 from collections import deque
 from typing import Protocol
 
-from paramiko.buffered_pipe import PipeTimeout
+from launcher.sync.lean import paramiko
 
 
 class Signal(Protocol):
@@ -82,7 +82,7 @@ class Inbox:
         while not (self._size_bytes or self._closed):
             left_s = None if deadline is None else deadline - time.monotonic()
             if left_s is not None and left_s <= 0:
-                raise PipeTimeout
+                raise paramiko.buffered_pipe.PipeTimeout
             self._changed.wait(left_s)
 
     def _pop(self, nbytes: int) -> bytes:

@@ -17,7 +17,6 @@ from typing import Any, Protocol, cast
 from weakref import WeakValueDictionary
 
 from cryptography.exceptions import InvalidTag
-from paramiko.packet import NeedRekeyException, Packetizer
 
 from launcher.sync.dial import quick_ack
 from launcher.sync.inbox import Inbox
@@ -74,7 +73,7 @@ class Burst:
         return packets
 
 
-class Packets(Packetizer):
+class Packets(paramiko.packet.Packetizer):
     """paramiko's packet layer with few system calls; it also knows when the far side last said something."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -137,7 +136,7 @@ class Packets(Packetizer):
                 message.seqno = self._received - 1
                 return payload[0], message
             if self.need_rekey():
-                raise NeedRekeyException
+                raise paramiko.packet.NeedRekeyException
         self._received += 1
         return super().read_message()
 
@@ -173,7 +172,7 @@ class Packets(Packetizer):
             if self.handshake_timed_out():
                 raise EOFError
             if not self._fill() and check_rekey and self._start == self._end and self.need_rekey():
-                raise NeedRekeyException
+                raise paramiko.packet.NeedRekeyException
 
     def _fill(self) -> bool:
         """Read what there is, or wait for the socket's time; `False` where nothing came."""
@@ -295,7 +294,7 @@ class _Gcm:
         plain = b"".join((bytes([padding_bytes]), header, data, padding[:padding_bytes]))
         return size, self._engine.encrypt(self._next_nonce(len(plain) + TAG_BYTES + 4), plain, size)
 
-    def worn(self, limits: Packetizer) -> bool:
+    def worn(self, limits: paramiko.packet.Packetizer) -> bool:
         """Whether these keys have served as long as they may."""
         return self._bytes >= limits.REKEY_BYTES or self._packets >= limits.REKEY_PACKETS
 
@@ -310,7 +309,7 @@ class _Gcm:
 def _gcm(options: dict[str, Any], nonce: str) -> _Gcm | None:
     """AES-GCM's state, or `None`, also where paramiko is not as we know it: it does the work then."""
     engine, start = options.get("block_engine"), options.get(nonce)
-    known = bool(options.get("aead") and engine and start) and hasattr(Packetizer, "_trigger_rekey")
+    known = bool(options.get("aead") and engine and start) and hasattr(paramiko.packet.Packetizer, "_trigger_rekey")
     return _Gcm(cast("Engine", engine), cast("bytes", start)) if known else None
 
 
