@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from launcher.sync import ignore, manifest
+from launcher.sync import ignore, tree
 
 
 def _names(root: Path, rules: ignore.Rules) -> list[str]:
-    return [entry.name for entry in manifest.scan(root, ignore=rules).manifest.entries]
+    return [item.name for item in tree.scan(root, ignore=rules).items]
 
 
 def test_the_state_folder_never_goes_up_not_even_as_data(tmp_path: Path, monkeypatch):
