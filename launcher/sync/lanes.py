@@ -407,6 +407,8 @@ class _Lane:
             kind, payload = wire.receive()
             if kind in JSON_KINDS:
                 parse(kind, payload)
+                if not self._backlog.over:
+                    raise TransferError("the machine ended before it had answered all that it was asked")
                 return
             number = NUMBER.unpack_from(payload)[0] if len(payload) >= NUMBER.size else 0
             work = self._out.get(number)

@@ -143,8 +143,8 @@ class Partial:
         self.path = f"{partials.folder}/{_key(far)}"
         self.dropped = False
         self._leaves_path = f"{self.path}.leaves"
-        self._there = bytearray(leaf_count(far.size_bytes))
-        self._left = len(self._there)
+        self._there = bytearray()
+        self._left = leaf_count(far.size_bytes)
         self._data = self._marks = -1
         self._lock = threading.Lock()
 
@@ -168,6 +168,7 @@ class Partial:
         self._data = os.open(self.path, flags, 0o600)
         self._marks = os.open(self._leaves_path, flags, 0o600)
         size = self.far.size_bytes
+        self._there = bytearray(leaf_count(size))
         found_bytes = 0
         if os.fstat(self._data).st_size == size and os.fstat(self._marks).st_size:
             found_bytes = self._check()
