@@ -232,6 +232,7 @@ class Line:
         self._connect_timeout_s = connect_timeout_s
         self._connection: SshConnection | None = None
         self._unlocked: Unlocked = {} if unlocked is None else unlocked
+        self._small_segments = False
         self._lock = threading.Lock()
 
     def current(self) -> SshConnection:
@@ -247,6 +248,8 @@ class Line:
             if self._connection is not None and self._connection.alive():
                 return self._connection
             if self._connection is not None:
+                # A path that swallows full-size packets lets the handshake pass and nothing that follows.
+                self._small_segments |= self._connection.stalled
                 self._connection.close()
             self._connection = self._open(timeout_s)
             return self._connection
@@ -259,4 +262,6 @@ class Line:
             self._connection = None
 
     def _open(self, timeout_s: float) -> SshConnection:
-        return connect(self.endpoint, timeout_s=timeout_s, unlocked=self._unlocked)
+        return connect(
+            self.endpoint, timeout_s=timeout_s, unlocked=self._unlocked, small_segments=self._small_segments
+        )
