@@ -60,6 +60,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small data, one round: does it work?")
     parser.add_argument("--only", choices=("all", "peers", "ours"), default="all")
     parser.add_argument("--congestion", default="cubic", help="the far side's TCP: cubic, bbr")
+    parser.add_argument("--loss-mib", type=int, default=32, help="what the rows with 1 %% loss carry")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the file of JSON lines")
     parser.add_argument("--go-on", action="store_true", help="the last run of that file, what it lacks")
     parser.add_argument("--report", action="store_true", help="only the tables of what is measured")
@@ -98,7 +99,7 @@ def run(asked: argparse.Namespace) -> None:
         asked.links = [name for name in asked.links if name == "lo"]
     store = Store(asked.results, go_on=asked.go_on)
     with scratch() as folder:
-        data = Data(folder / "data", QUICK if asked.quick else Sizes())
+        data = Data(folder / "data", QUICK if asked.quick else Sizes(loss_bytes=asked.loss_mib << 20))
         emulator = links.build(folder) if root else folder
         for name in asked.links:
             rows = [ROWS[row] for row in asked.rows if name in ROWS[row].links]

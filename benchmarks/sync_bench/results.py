@@ -216,7 +216,7 @@ NOTES = """\
 Made by `python benchmarks/sync.py`: medians, contenders in turn and in another order each round, every result compared
 byte by byte. Data, source and destination lie in memory (tmpfs), where fsync costs nothing; the shaped links are
 emulated in user space on the same cores, TCP is Linux's default (CUBIC). At 1 % loss a single connection carries 0.4 to
-2 MB/s, so that row carries 32 MiB. "In process": a gpurun that runs, with the connections it keeps; "whole": with the
+2 MB/s, so that row carries less. "In process": a gpurun that runs, with the connections it keeps; "whole": with the
 start of Python and the log-in. "master": over a ControlMaster. "line needs": bytes over rate. The best peer is the best
 with OpenSSH's default ciphers (for 1 GiB on loopback: the best rsync); with AES-GCM asked for it stands beside. `scp`
 and `sftp` take a round trip and more per file, so 10,000 files were left to them on loopback only."""

@@ -178,7 +178,7 @@ ROWS = {
         ),
         Row(
             name="loss",
-            title="32 MiB incompressible",
+            title="Incompressible, 1 % loss",
             kind="fresh",
             source="loss",
             links=("wanl", "dsll"),
@@ -187,7 +187,7 @@ ROWS = {
         ),
         Row(
             name="loss-down",
-            title="32 MiB incompressible, down",
+            title="Incompressible, 1 % loss, down",
             kind="fresh",
             source="loss",
             links=("wanl", "dsll"),
