@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, tuple[str, str]] = {
     "init": ("launcher.commands.init", "Write a commented gpurun.yaml."),
     "launch": ("launcher.commands.launch", "Run a spec or a script on the cheapest machine that fits."),
+    "sync": ("launcher.commands.sync", "List what a launch would send, and warn of surprises."),
     "status": ("launcher.commands.status", "Show runs, and the truth about their machines."),
     "logs": ("launcher.commands.logs", "Print a run's log; -f follows it."),
     "ssh": ("launcher.commands.ssh", "Open a shell on a run's machine."),

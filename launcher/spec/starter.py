@@ -16,7 +16,7 @@ run: |
   echo "running on $GPURUN_DEVICE with $GPURUN_FLOATX"
   echo done > "$GPURUN_OUTPUT_DIR/result.txt"
 
-# workdir: .                # the folder that goes up; .gpurunignore, else .gitignore, says what stays
+# workdir: .                # the folder that goes up, less .gitignore and .gpurunignore over it
 # data: data                # a file, a folder or s3://bucket/prefix; the job finds it in $GPURUN_DATA_DIR
 # env:
 #   EPOCHS: 20

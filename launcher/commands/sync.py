@@ -1,0 +1,76 @@
+"""`gpurun sync`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from launcher.commands import options
+from launcher.errors import SpecError
+
+if TYPE_CHECKING:
+    from launcher.commands.syncview import Section
+
+
+def command(
+    target: Annotated[
+        str, typer.Argument(help="A spec, a script, or a folder, with or without a gpurun.yaml.", metavar="SPEC|DIR")
+    ] = ".",
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would go up, send nothing.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Every name, not the largest alone.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """List what a launch would send, with sizes: code less what is ignored, and data.
+
+    \b
+    gpurun sync --dry-run          the spec gpurun.yaml here, or this folder
+    gpurun sync --dry-run --all    every file, folder and link
+    """
+    if not dry_run:
+        shown = "" if target == "." else f" {target}"
+        raise SpecError("gpurun sync sends nothing by itself", hint=f"gpurun sync{shown} --dry-run, or gpurun launch")
+    from launcher.commands import syncview
+
+    sections = _sections(target)
+    if as_json:
+        syncview.print_json(sections, everything=everything)
+    else:
+        syncview.print_text(sections, everything=everything)
+
+
+def _sections(target: str) -> list[Section]:
+    from launcher.commands.syncview import Section
+    from launcher.sync import ignore, tree
+    from launcher.sync.private_keys import without_private_keys
+    from launcher.sync.surprise import surprise
+
+    workdir, data = _what_goes(target)
+    code = without_private_keys(tree.scan(workdir, ignore=ignore.rules(workdir)))
+    sections = [Section("code", str(workdir), code, surprise(code))]
+    if isinstance(data, Path):
+        sections.append(Section("data", str(data), tree.scan(data, ignore=ignore.nothing()), []))
+    elif data:
+        sections.append(Section("data", data, None, []))
+    return sections
+
+
+def _what_goes(target: str) -> tuple[Path, Path | str | None]:
+    """The folder of code and the data that the command line means."""
+    from launcher.commands.launch import read_spec
+    from launcher.spec.loading import DEFAULT_NAME
+
+    path = Path(target)
+    if path.is_dir():
+        if not (path / DEFAULT_NAME).is_file():
+            return path.absolute(), None
+        path = path / DEFAULT_NAME
+    elif not path.exists() and path.name == target and not path.suffix:
+        raise SpecError(
+            f"{target} is no folder, spec or script here; a run's machine is not looked at by --dry-run",
+            hint="gpurun sync --dry-run for what would go up from this folder",
+        )
+    spec = read_spec(str(path), [], {})
+    return spec.workdir, spec.data
