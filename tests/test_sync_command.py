@@ -128,6 +128,12 @@ def test_many_files_are_shown_in_few_lines_unless_all_are_asked_for(gpurun, proj
     assert len(long) == 1 + 3 + 1 + 303
 
 
+def test_many_folders_at_the_top_are_shown_in_few_lines_too(gpurun, project) -> None:
+    make(project, **{f"d{number}__f": number for number in range(30)})
+    assert gpurun("--dry-run").stdout.splitlines()[21] == "... and 10 smaller folders; --all lists them"
+    assert len(gpurun("--dry-run", "--all").stdout.splitlines()) == 1 + 30 + 1 + 60
+
+
 def test_names_reach_the_terminal_tamed(gpurun, project) -> None:
     (project / "a\x1b[2J\nb").write_text("x")
     Path(os.fsdecode(os.fsencode(project) + b"/caf\xe9")).write_text("x")

@@ -59,7 +59,10 @@ def _text(section: Section, *, everything: bool) -> list[str]:
     files = [item for item in scan.items if item.kind == "f"]
     folders = sum(item.kind == "d" for item in scan.items)
     lines = [f"{head}: {len(files):,} files in {folders:,} folders, {render.size(scan.size_bytes)}"]
-    lines += [f"{_right(total.size_bytes)}  {total.files:>9,} files  {shown(total.name)}" for total in _totals(scan)]
+    totals = _totals(scan)
+    told = totals if everything else totals[:ROWS]
+    lines += [f"{_right(total.size_bytes)}  {total.files:>9,} files  {shown(total.name)}" for total in told]
+    lines += [f"... and {len(totals) - ROWS:,} smaller folders; --all lists them"] if len(told) < len(totals) else []
     if everything:
         lines += ["every name:", *(f"{_right(item.size_bytes)}  {_written(item)}" for item in scan.items)]
     elif files:
