@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from .codec import Codec
 from .files import at_home, below, free_bytes, in_threads, open_file, read_json, write_atomically
-from .hashes import HASH_BYTES, LEAF_BYTES, digest_of, digest_of_leaves, leaf_count, leaves_of
+from .hashes import HASH_BYTES, LEAF_BYTES, digest_of, digest_of_leaves, grains_of, leaf_count, leaves_of
 from .job import job_runs_in
 from .parcels import NUMBER, split
 from .record import line_of, state_digest
@@ -256,12 +256,13 @@ class Intake:
             content = memoryview(bytes(length)) if zeros else contents[at : at + length]
             at += 0 if zeros else length
             leaves = leaves_of(content)
-            wrong = len(content) != length or offset % LEAF_BYTES or offset + length > size
+            wrong = len(content) != length or offset < 0 or offset + length > size
             if wrong or digest_of_leaves(leaves) != digest:
                 return f"{name}: what came is not what was sent"
             if not zeros:
                 write_at(data, content, offset)
-            os.pwrite(marks, leaves, offset // LEAF_BYTES * HASH_BYTES)
+            if not offset % LEAF_BYTES and (not length % LEAF_BYTES or offset + length == size):
+                os.pwrite(marks, leaves, offset // LEAF_BYTES * HASH_BYTES)
         return ""
 
     def descriptors(self, path: str, size: int) -> tuple[int, int]:
@@ -461,6 +462,23 @@ def leaves(_wire: Wire, request: Json) -> Json:
     finally:
         os.close(descriptor)
     return {"leaves": base64.b64encode(b"".join(found)).decode("ascii")}
+
+
+def grains(_wire: Wire, request: Json) -> Json:
+    """The grains of ranges [offset, length] of a file, one after the other."""
+    descriptor = open_file(below(at_home(request["root"]), request["name"]))
+    found: dict[int, bytes] = {}
+
+    def hash_range(numbered: tuple[int, list[int]]) -> None:
+        number, (offset, length) = numbered
+        found[number] = grains_of(os.pread(descriptor, length, offset))
+
+    try:
+        in_threads(hash_range, enumerate(request["ranges"]), os.cpu_count() or 1)
+    finally:
+        os.close(descriptor)
+    whole = b"".join(found[number] for number in range(len(request["ranges"])))
+    return {"grains": base64.b64encode(whole).decode("ascii")}
 
 
 def copy_range(base: int, part: int, to: int, start: int, length: int) -> None:

@@ -31,6 +31,7 @@ OPERATIONS: dict[str, Callable[[Wire, Json], Json]] = {
     "copies": intake.copies,
     "clone": intake.clone,
     "leaves": intake.leaves,
+    "grains": intake.grains,
     "commit": intake.commit,
     "drop": intake.drop,
     "look": outgo.look,

@@ -28,11 +28,9 @@ STORED = -1
 THREADS = max(2, min(4, os.cpu_count() or 1))
 LEVELS = (1, 1, 2, 3, 3, 4, 6, 6, 7, 9)
 """zstd's level by how many tenths of the backlog are full: the slower the line, the more there is to gain."""
-ZERO_LEAF = leaves_of(bytes(LEAF_BYTES))
-
 
 Range = tuple[int, int]
-"""(offset, length) in a file; it begins on a leaf's boundary."""
+"""(offset, length) in a file; it begins on a leaf's boundary, but for a changed part inside a leaf."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -41,11 +39,12 @@ class Large:
 
     item: Item
     leaves: bytearray
-    """Filled as ranges are read."""
+    """Of the whole; filled as ranges are read, unless they are `known`."""
     todo: list[Range]
     """What is to be read and, as far as it is not in `have`, to be sent."""
     have: list[Range] = field(default_factory=list)
     """What an earlier attempt had brought."""
+    known: bool = False
     left: int = 0
     """Groups of ranges that are not answered yet."""
 
@@ -120,11 +119,12 @@ def pack_ranges(large: Large, group: Sequence[Range], contents: Sequence[bytes],
     rows, digests, sent = [], [], []
     for (offset, length), content in zip(group, contents, strict=True):
         leaves = leaves_of(content)
-        at = offset // LEAF_BYTES * HASH_BYTES
-        large.leaves[at : at + len(leaves)] = leaves
+        if not large.known:
+            at = offset // LEAF_BYTES * HASH_BYTES
+            large.leaves[at : at + len(leaves)] = leaves
         if any(start <= offset and offset + length <= start + size for start, size in large.have):
             continue
-        zeros = leaves[:HASH_BYTES] == ZERO_LEAF and content.count(0) == length
+        zeros = not content[0] and content.count(0) == length
         rows.append([offset, length, int(zeros)])
         digests.append(digest_of_leaves(leaves))
         sent.append(b"" if zeros else content)

@@ -5,16 +5,26 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from launcher.agent.hashes import HASH_BYTES, LEAF_BYTES, digest_of, digest_of_leaves, leaf_count
+from launcher.agent.hashes import (
+    GRAIN_BYTES,
+    GRAIN_HASH_BYTES,
+    HASH_BYTES,
+    LEAF_BYTES,
+    digest_of,
+    digest_of_leaves,
+    grains_of,
+    leaf_count,
+)
 from launcher.errors import TransferError
 from launcher.sync.difference import There
 from launcher.sync.frames import Json
 from launcher.sync.memory import Memory
-from launcher.sync.packing import SMALL_BYTES, THREADS, Large, leaves_of_file, read_small
+from launcher.sync.packing import SMALL_BYTES, THREADS, Large, Range, leaves_of_file, read_ranges, read_small
 from launcher.sync.tree import Item
 
 DELTA_LEAST_BYTES = 1 << 20
@@ -26,8 +36,18 @@ SAMPLE_BYTES = 1 << 14
 
 Source = str | dict[str, str]
 """A name in the folder, or `{"store": NAME}`."""
-AskLeaves = Callable[[str], bytes]
-"""Gives the leaves that a file on the machine has, by its name."""
+Copy = tuple[int, int, int]
+"""(to, from, length)."""
+
+
+class Machine(Protocol):
+    """Who can be asked for the hashes of a file there."""
+
+    def leaves(self, name: str) -> bytes:
+        """Of the whole file."""
+
+    def grains(self, name: str, ranges: Sequence[Range]) -> bytes:
+        """Of ranges of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +56,8 @@ class Patch:
 
     large: Large
     base: str
-    copies: tuple[tuple[int, int, int], ...]
-    """(to, from, length) of what it has."""
+    copies: tuple[Copy, ...]
+    """What it has."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,14 +78,14 @@ def find_reuse(
     there: Mapping[str, There],
     store: Mapping[int, list[str]],
     memory: Memory,
-    ask_leaves: AskLeaves,
+    machine: Machine,
 ) -> Reuse:
     """Sort `files` by how they come about; only those are read whose size says that it may pay.
 
     Raises `OSError` for a file that cannot be read.
     """
     with ThreadPoolExecutor(THREADS) as pool:
-        return _Finder(root, there, store, memory, ask_leaves, pool).find(files)
+        return _Finder(root, there, store, memory, machine, pool).find(files)
 
 
 class _Finder:
@@ -77,13 +97,13 @@ class _Finder:
         there: Mapping[str, There],
         store: Mapping[int, list[str]],
         memory: Memory,
-        ask_leaves: AskLeaves,
+        machine: Machine,
         pool: ThreadPoolExecutor,
     ) -> None:
         self._root = root
         self._there = there
         self._memory = memory
-        self._ask_leaves = ask_leaves
+        self._ask = machine
         self._pool = pool
         self._known: dict[tuple[int, str], Source] = {}
         for size_bytes, names in store.items():
@@ -161,24 +181,47 @@ class _Finder:
         return leaves
 
     def _patch(self, item: Item, leaves: bytes, old: There) -> Patch | None:
-        base = self._memory.leaves(old.item.size_bytes, old.digest)
-        if not base:
-            base = self._ask_leaves(item.name)
+        """What of a changed file is there; `None` where that is too little to matter."""
+        base = self._memory.leaves(old.item.size_bytes, old.digest) or self._ask.leaves(item.name)
         if len(base) != leaf_count(old.item.size_bytes) * HASH_BYTES:
             return None
-        equal = _equal_leaves(leaves, base)
-        copies = _copies(equal, min(item.size_bytes, old.item.size_bytes))
+        equal = _equal(leaves, base, HASH_BYTES)
+        shared_bytes = min(item.size_bytes, old.item.size_bytes)
+        copies = _same(_runs(equal, True, LEAF_BYTES, shared_bytes))
         moved = self._moved_end(item, old.item.size_bytes, base, after=copies)
-        todo = _without(_gaps(equal, item.size_bytes), moved)
+        todo = _without(_runs(equal, False, LEAF_BYTES, item.size_bytes), moved)
+        todo, finer = self._finer(item, todo, shared_bytes)
         if item.size_bytes - sum(length for _, length in todo) < WORTH * item.size_bytes:
             return None
-        if moved:
-            copies.append(moved)
-        return Patch(large=Large(item=item, leaves=bytearray(leaves), todo=todo), base=item.name, copies=tuple(copies))
+        copies += [*finer, *([moved] if moved else [])]
+        large = Large(item=item, leaves=bytearray(leaves), todo=todo, known=True)
+        return Patch(large=large, base=item.name, copies=tuple(copies))
 
-    def _moved_end(
-        self, item: Item, old_bytes: int, base: bytes, *, after: list[tuple[int, int, int]]
-    ) -> tuple[int, int, int] | None:
+    def _finer(self, item: Item, todo: list[Range], shared_bytes: int) -> tuple[list[Range], list[Copy]]:
+        """Look for what has not changed inside the leaves that have: (what is left to send, what is there)."""
+        inside = [(start, min(length, 4 * LEAF_BYTES)) for start, length in _cut(todo, 4 * LEAF_BYTES)]
+        inside = [piece for piece in inside if sum(piece) <= shared_bytes]
+        if not inside:
+            return todo, []
+        asked = self._pool.submit(self._ask.grains, item.name, inside)
+        path = f"{self._root}/{item.name}"
+        here = b"".join(
+            self._pool.map(lambda piece: b"".join(map(grains_of, read_ranges(path, [piece]) or [])), inside)
+        )
+        there = asked.result()
+        if len(here) != len(there):
+            return todo, []
+        left, finer, at = [piece for piece in _cut(todo, 4 * LEAF_BYTES) if piece not in inside], [], 0
+        for start, length in inside:
+            count = -(-length // GRAIN_BYTES) * GRAIN_HASH_BYTES
+            equal = _equal(here[at : at + count], there[at : at + count], GRAIN_HASH_BYTES)
+            left += [(start + offset, size) for offset, size in _runs(equal, False, GRAIN_BYTES, length)]
+            kept = _runs(equal, True, GRAIN_BYTES, length)
+            finer += [(start + offset, start + offset, size) for offset, size in kept]
+            at += count
+        return sorted(left), finer
+
+    def _moved_end(self, item: Item, old_bytes: int, base: bytes, *, after: list[Copy]) -> Copy | None:
         """The end of the old file where the new one has it too, moved by what was inserted or cut out before.
 
         Looked for backwards from the end, by the old file's own leaves.
@@ -201,12 +244,12 @@ class _Finder:
         return start + shift, start, old_bytes - start
 
 
-def decode_leaves(answer: Mapping[str, Json]) -> bytes:
-    """The leaves that the machine sent; raises `TransferError` on nonsense."""
+def decode_hashes(answer: Mapping[str, Json], name: str) -> bytes:
+    """The hashes that the machine sent; raises `TransferError` on nonsense."""
     try:
-        return base64.b64decode(answer.get("leaves", ""), validate=True)
+        return base64.b64decode(answer.get(name, ""), validate=True)
     except (binascii.Error, TypeError, ValueError) as error:
-        raise TransferError(f"the machine sent leaves that are none: {error}") from None
+        raise TransferError(f"the machine sent hashes that are none: {error}") from None
 
 
 def _twins(root: str, files: Sequence[Item]) -> set[str]:
@@ -238,13 +281,13 @@ def _leaf(leaves: bytes, number: int) -> bytes:
     return leaves[number * HASH_BYTES : (number + 1) * HASH_BYTES]
 
 
-def _equal_leaves(new: bytes, old: bytes) -> list[bool]:
-    """Leaf by leaf, whether the old content has the same in the same place."""
-    return [new[at : at + HASH_BYTES] == old[at : at + HASH_BYTES] for at in range(0, len(new), HASH_BYTES)]
+def _equal(new: bytes, old: bytes, size_bytes: int) -> list[bool]:
+    """Hash by hash, whether the old content has the same in the same place."""
+    return [new[at : at + size_bytes] == old[at : at + size_bytes] for at in range(0, len(new), size_bytes)]
 
 
-def _runs(flags: Sequence[bool], wanted: bool, size_bytes: int) -> list[tuple[int, int]]:
-    """(offset, length) in bytes of the runs of leaves that are `wanted`."""
+def _runs(flags: Sequence[bool], wanted: bool, unit_bytes: int, end: int) -> list[Range]:
+    """The runs of units that are `wanted`, as far as they lie before `end`."""
     runs: list[list[int]] = []
     for number, flag in enumerate(flags):
         if flag is not wanted:
@@ -253,18 +296,24 @@ def _runs(flags: Sequence[bool], wanted: bool, size_bytes: int) -> list[tuple[in
             runs[-1][1] += 1
         else:
             runs.append([number, 1])
-    return [(a * LEAF_BYTES, min((a + n) * LEAF_BYTES, size_bytes) - a * LEAF_BYTES) for a, n in runs]
+    ranges = [(first * unit_bytes, min((first + count) * unit_bytes, end)) for first, count in runs]
+    return [(start, stop - start) for start, stop in ranges if stop > start]
 
 
-def _copies(equal: Sequence[bool], size_bytes: int) -> list[tuple[int, int, int]]:
-    return [(offset, offset, length) for offset, length in _runs(equal, True, size_bytes) if length > 0]
+def _same(ranges: Sequence[Range]) -> list[Copy]:
+    return [(offset, offset, length) for offset, length in ranges]
 
 
-def _gaps(equal: Sequence[bool], size_bytes: int) -> list[tuple[int, int]]:
-    return _runs(equal, False, size_bytes)
+def _cut(ranges: Sequence[Range], piece_bytes: int) -> list[Range]:
+    """Ranges in pieces."""
+    return [
+        (offset, min(piece_bytes, start + length - offset))
+        for start, length in ranges
+        for offset in range(start, start + length, piece_bytes)
+    ]
 
 
-def _without(gaps: Sequence[tuple[int, int]], moved: tuple[int, int, int] | None) -> list[tuple[int, int]]:
+def _without(gaps: Sequence[Range], moved: Copy | None) -> list[Range]:
     """The gaps less what the moved end covers; they stay on leaf boundaries."""
     if moved is None:
         return list(gaps)

@@ -30,6 +30,7 @@ from launcher.sync.packing import (
     THREADS,
     Large,
     Parcel,
+    Range,
     batches,
     grouped,
     look_again,
@@ -40,7 +41,7 @@ from launcher.sync.packing import (
     read_small,
     shrinks,
 )
-from launcher.sync.reuse import Reuse, Source, decode_leaves, find_reuse
+from launcher.sync.reuse import Reuse, Source, decode_hashes, find_reuse
 from launcher.sync.session import ask, session
 from launcher.sync.tree import Item, Scan
 
@@ -172,14 +173,9 @@ class _Upload:
 
     def _reuse(self, files: Sequence[Item], there: dict[str, There], store: Store) -> Reuse:
         try:
-            return find_reuse(self._root, files, there, store, self._memory, self._leaves_there)
+            return find_reuse(self._root, files, there, store, self._memory, _Hashes(self._lines, self._remote_dir))
         except OSError as error:
             raise unreadable(error, self._root) from None
-
-    def _leaves_there(self, name: str) -> bytes:
-        """The leaves of a file on the machine."""
-        with session(self._lines.control.fresh(CONTROL_TIMEOUT_S)) as wire:
-            return decode_leaves(ask(wire, op="leaves", root=self._remote_dir, name=name))
 
     def _less_staged(self, files: Sequence[Item], staged: _Staged) -> list[Item]:
         """Those that an earlier attempt had not brought whole."""
@@ -298,6 +294,26 @@ def unreadable(error: OSError, root: str) -> SpecError:
         f"{shown(str(error.filename or root))} cannot be read: {error.strerror}",
         hint=f"chmod u+rX {shown(str(error.filename or root))}   (or name it in .gpurunignore)",
     )
+
+
+class _Hashes:
+    """`reuse.Machine` by the agent."""
+
+    def __init__(self, lines: Lines, remote_dir: str) -> None:
+        self._lines = lines
+        self._remote_dir = remote_dir
+
+    def leaves(self, name: str) -> bytes:
+        """Of the whole file."""
+        return self._ask("leaves", name=name)
+
+    def grains(self, name: str, ranges: Sequence[Range]) -> bytes:
+        """Of ranges of it."""
+        return self._ask("grains", name=name, ranges=list(ranges))
+
+    def _ask(self, what: str, **request: Json) -> bytes:
+        with session(self._lines.control.fresh(CONTROL_TIMEOUT_S)) as wire:
+            return decode_hashes(ask(wire, op=what, root=self._remote_dir, **request), what)
 
 
 class _Stream:
