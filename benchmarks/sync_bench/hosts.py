@@ -93,9 +93,13 @@ class Host:
         }
 
     def forget(self) -> None:
-        """Empty the far side's home: what an earlier transfer may have remembered there."""
-        for path in self.home.iterdir():
-            if path.name in SHELL_FILES:
+        """Empty the far side's home: what an earlier transfer may have remembered there.
+
+        gpurun's agent stays: a run has put it there before it carries anything.
+        """
+        own = self.home / "gpurun"
+        for path in [*self.home.iterdir(), *own.glob("*")]:
+            if path == own or path.name in SHELL_FILES or path.name.startswith("agent-"):
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
