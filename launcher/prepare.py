@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from launcher.aws import storage
@@ -11,10 +11,10 @@ from launcher.domain import JobSpec
 from launcher.errors import SpecError
 from launcher.ports import Reporter
 from launcher.sync import ignore, keys, tree
+from launcher.sync.private_keys import without_private_keys
+from launcher.sync.surprise import surprise
 
 URL_LIFETIME_S = 6 * 3600
-KEY_SUFFIXES = {"", ".pem", ".key"}
-KEY_SIZE_BYTES = 1 << 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,11 @@ class Luggage:
     def skipped(self) -> tuple[tuple[str, str], ...]:
         """What stays behind though no rule says so, and why."""
         return self.code.skipped + (self.data.skipped if self.data else ())
+
+    @property
+    def surprises(self) -> list[str]:
+        """What was hardly meant to go up as code."""
+        return surprise(self.code)
 
     @property
     def text(self) -> str:
@@ -66,31 +71,12 @@ def make_results_folder(folder: Path) -> None:
         ) from None
 
 
-def _without_keys(scan: tree.Scan) -> tree.Scan:
-    """The scan less private keys: a key lies beside the script more often than it is meant to travel."""
-    keys_found = {item.name for item in scan.items if _is_private_key(scan.root / item.name, item)}
-    if not keys_found:
-        return scan
-    kept = tuple(item for item in scan.items if item.name not in keys_found)
-    told = tuple((name, "a private key never goes up") for name in sorted(keys_found))
-    return replace(scan, items=kept, skipped=scan.skipped + told)
-
-
-def _is_private_key(path: Path, item: tree.Item) -> bool:
-    likely = path.suffix in KEY_SUFFIXES or path.name.startswith("id_")
-    if not likely or item.kind != "f" or item.size_bytes > KEY_SIZE_BYTES:
-        return False
-    with path.open("rb") as file:
-        first = file.readline(100)
-    return first.startswith(b"-----BEGIN") and b"PRIVATE KEY" in first
-
-
 def pack(spec: JobSpec, aws: Aws) -> Luggage:
     """Scan code and data.
 
     Raises `SpecError` for what cannot be read and for an S3 prefix that holds nothing.
     """
-    code = _without_keys(tree.scan(spec.workdir, ignore=ignore.rules(spec.workdir)))
+    code = without_private_keys(tree.scan(spec.workdir, ignore=ignore.rules(spec.workdir)))
     if isinstance(spec.data, Path):
         data = tree.scan(spec.data, ignore=ignore.nothing())
         return Luggage(code=code, data=data, objects=())

@@ -22,7 +22,7 @@ from launcher.live import LiveRun
 from launcher.order import agent_job
 from launcher.ports import Connection
 from launcher.prepare import Luggage, pack
-from launcher.send import send
+from launcher.send import send_all
 from launcher.sync import remote_agent
 
 CONNECT_TIMEOUT_S = 240.0
@@ -152,13 +152,7 @@ def _sync(live: LiveRun, connection: Connection, luggage: Luggage) -> None:
     if live.record.status is RunStatus.BOOTING:
         live.advance(RunStatus.SYNCING)
     remote_agent.install(connection, live.layout)
-    for name, why in luggage.skipped:
-        live.reporter.warn(f"not uploaded: {name}: {why}")
-    send(live, luggage.code, live.layout.code, label="code")
-    if luggage.data is not None:
-        send(live, luggage.data, live.layout.data, label="data")
-    if luggage.objects:
-        remote_agent.fetch_urls(connection, live.layout, luggage.objects)
+    send_all(live, luggage)
 
 
 def _start(live: LiveRun, connection: Connection) -> None:

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from launcher.errors import HostUnreachable
 from launcher.live import LiveRun
+from launcher.prepare import Luggage
+from launcher.sync import remote_agent
 from launcher.sync.memory import Memory
 from launcher.sync.tree import Scan
 from launcher.sync.upload import Transferred, push
 
 ATTEMPTS = 5
+CONNECT_TIMEOUT_S = 60.0
+
+
+def send_all(live: LiveRun, luggage: Luggage) -> None:
+    """Code, data, and the objects that the machine fetches by itself; raises as `send` does."""
+    for name, why in luggage.skipped:
+        live.reporter.warn(f"not uploaded: {name}: {why}")
+    send(live, luggage.code, live.layout.code, label="code")
+    if luggage.data is not None:
+        send(live, luggage.data, live.layout.data, label="data")
+    if luggage.objects and live.lines is not None:
+        remote_agent.fetch_urls(
+            live.lines.control.fresh(CONNECT_TIMEOUT_S), live.layout, luggage.objects, live.reporter.transfer
+        )
 
 
 def send(live: LiveRun, scan: Scan, remote_dir: str, *, label: str) -> Transferred:

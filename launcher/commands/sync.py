@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from launcher.commands import options
+from launcher.commands import options, session
 from launcher.errors import SpecError
 
 if TYPE_CHECKING:
@@ -16,22 +16,27 @@ if TYPE_CHECKING:
 
 def command(
     target: Annotated[
-        str, typer.Argument(help="A spec, a script, or a folder, with or without a gpurun.yaml.", metavar="SPEC|DIR")
+        str,
+        typer.Argument(
+            help="A run, whose machine is brought up to date; with --dry-run a spec, a script or a folder.",
+            metavar="RUN|SPEC|DIR",
+        ),
     ] = ".",
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List what would go up, send nothing.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Every name, not the largest alone.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """List what a launch would send, with sizes: code less what is ignored, and data.
+    """Bring a run's machine up to date with the code and data here; or list what would go up, with sizes.
 
     \b
+    gpurun sync last               what has changed, to the last run's machine (its job must have ended)
     gpurun sync --dry-run          the spec gpurun.yaml here, or this folder
     gpurun sync --dry-run --all    every file, folder and link
     """
     if not dry_run:
-        shown = "" if target == "." else f" {target}"
-        raise SpecError("gpurun sync sends nothing by itself", hint=f"gpurun sync{shown} --dry-run, or gpurun launch")
+        _send(target, as_json=as_json)
+        return
     from launcher.commands import syncview
 
     sections = _sections(target)
@@ -39,6 +44,26 @@ def command(
         syncview.print_json(sections, everything=everything)
     else:
         syncview.print_text(sections, everything=everything)
+
+
+def _send(target: str, *, as_json: bool) -> None:
+    if target == "." or Path(target).exists():
+        shown = "" if target == "." else f" {target}"
+        raise SpecError(
+            "gpurun sync sends to the machine of a run, and none is named",
+            hint=f"gpurun sync{shown} --dry-run lists what would go up; gpurun sync RUN sends it (gpurun status)",
+        )
+    from launcher.attach import reach
+    from launcher.prepare import pack
+    from launcher.send import send_all
+
+    with session.ledger() as book, session.reporter(as_json=as_json) as reporter:
+        live = session.live_run(book.resolve(target), book, reporter)
+        try:
+            reach(live)
+            send_all(live, pack(live.spec, live.aws))
+        finally:
+            live.hang_up()
 
 
 def _sections(target: str) -> list[Section]:

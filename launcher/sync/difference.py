@@ -10,15 +10,12 @@ from launcher.sync.frames import Json
 from launcher.sync.names import told
 from launcher.sync.tree import Item
 
+There = list[Json]
+"""One line of what the machine holds: an `Item`'s first six columns and the digest, empty where the job has touched
+the file. Plain lists, as JSON brings them: there may be a hundred thousand."""
+NAME, KIND, SIZE, MTIME, MODE, TARGET, DIGEST = range(7)
+COLUMN_TYPES = [str, str, int, int, int, str, str]
 DIGEST_LETTERS = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class There:
-    """One line of what the machine holds; its digest is empty where the job has touched the file."""
-
-    item: Item
-    digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,24 +39,23 @@ class Difference:
 
 def difference(here: Sequence[Item], there: Mapping[str, There]) -> Difference:
     """Compare by name, kind, size, time and mode."""
-    files: list[Item] = []
-    meta: list[Item] = []
-    folders: list[Item] = []
-    links: list[Item] = []
+    new: dict[str, list[Item]] = {"f": [], "d": [], "l": [], "meta": []}
+    kinds: dict[str, str] = {}
     for item in here:
-        old = there.get(item.name)
-        if old is None or old.item.kind != item.kind:
-            {"f": files, "d": folders, "l": links}[item.kind].append(item)
-        elif item.kind == "f":
-            if not old.digest or old.item[2:4] != item[2:4]:
-                files.append(item)
-            elif old.item.mode != item.mode:
-                meta.append(item)
-        elif old.item[:6] != item[:6]:
-            (folders if item.kind == "d" else links).append(item)
-    kinds = {item.name: item.kind for item in here}
-    delete = tuple(name for name, old in there.items() if kinds.get(name) != old.item.kind)
-    return Difference(files=tuple(files), meta=tuple(meta), folders=tuple(folders), links=tuple(links), delete=delete)
+        kinds[item[0]] = item[1]
+        old = there.get(item[0])
+        if old is not None and old[:6] == [*item[:6]] and (old[6] or item[1] != "f"):
+            continue
+        untouched = old is not None and old[DIGEST] and old[1:4] == [*item[1:4]]
+        new["meta" if untouched else item.kind].append(item)
+    delete = tuple(name for name, old in there.items() if kinds.get(name) != old[KIND])
+    return Difference(
+        files=tuple(new["f"]),
+        meta=tuple(new["meta"]),
+        folders=tuple(new["d"]),
+        links=tuple(new["l"]),
+        delete=delete,
+    )
 
 
 def entries_of(lines: Json) -> dict[str, There]:
@@ -67,16 +63,9 @@ def entries_of(lines: Json) -> dict[str, There]:
 
     Its names are used as keys and asked for again, never as paths of this computer.
     """
-    try:
-        return {line[0]: _there(*line) for line in lines}
-    except (TypeError, ValueError, IndexError) as error:
-        raise TransferError(f"the machine sent a list that is none: {told(repr(error))}") from None
-
-
-def _there(name: str, kind: str, size_bytes: int, mtime_ns: int, mode: int, target: str, digest: str) -> There:
-    numbers = (size_bytes, mtime_ns, mode)
-    if not all(isinstance(text, str) for text in (name, kind, target, digest)):
-        raise TypeError(name)
-    if not all(type(number) is int for number in numbers) or len(digest) not in {0, DIGEST_LETTERS}:
-        raise ValueError(name)
-    return There(item=Item(name, kind, size_bytes, mtime_ns, mode, target, None), digest=digest)
+    if not isinstance(lines, list):
+        raise TransferError("the machine sent a list that is none")
+    for line in lines:
+        if not isinstance(line, list) or [*map(type, line)] != COLUMN_TYPES or len(line[6]) not in {0, DIGEST_LETTERS}:
+            raise TransferError(f"the machine sent a line that is none: {told(repr(line))}")
+    return {line[0]: line for line in lines}

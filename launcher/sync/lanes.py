@@ -17,7 +17,7 @@ from launcher.sync.session import ask, session
 MOST_LANES = 8
 """sshd drops handshakes at random beyond ten at once (sshd_config(5), MaxStartups)."""
 SMALL_BYTES = 4 << 20
-"""So little goes over the control connection, which is there already."""
+"""So little goes over one connection, whatever the distance."""
 NEAR_RTT_S = 0.003
 """Nearer than that a second connection brings nothing that one did not fill."""
 LANE_WINDOW_BYTES = 2 << 20
@@ -61,8 +61,6 @@ class Lanes:
     ) -> None:
         self.carried_bytes = 0
         """Of work that was answered."""
-        self.sent_bytes = 0
-        """Put on the line by lanes that have ended, what was lost with them included."""
         self.cuts = 0
         """Lines that broke."""
         self._lines = lines
@@ -74,6 +72,13 @@ class Lanes:
         self._lanes: list[_Lane] = []
         self._growth = _Growth()
         self._lock = threading.Lock()
+        self._sent_bytes = 0
+
+    @property
+    def sent_bytes(self) -> int:
+        """Put on the line, what was lost with a connection included."""
+        with self._lock:
+            return self._sent_bytes + sum(lane.sending_bytes for lane in self._lanes)
 
     @property
     def connections(self) -> int:
@@ -116,7 +121,7 @@ class Lanes:
             while not self._backlog.await_end(TICK_S):
                 tick()
                 if self._growth.wants_more(self.carried_bytes, self._total_bytes, self.connections):
-                    self._add_lane(self._lines.bulk(self.connections))
+                    self._add_lane(self._lines.bulk(self.connections - 1))
             tick()
         except BaseException as error:
             self._backlog.fail(error)
@@ -149,7 +154,7 @@ class Lanes:
     def count_sent(self, size_bytes: int) -> None:
         """So much was written by a lane that ended."""
         with self._lock:
-            self.sent_bytes += size_bytes
+            self._sent_bytes += size_bytes
 
     def cut(self, error: HostUnreachable) -> None:
         """A lane lost its line and dials again."""
@@ -166,16 +171,15 @@ class Lanes:
                 self._backlog.fail(error)
 
     def _open_first(self) -> None:
-        """The first lanes: on the control connection where little is to go, else as many as the distance asks for."""
+        """The control connection carries at once; as many more are opened meanwhile as the distance asks for."""
+        self._add_lane(self._lines.control)
         if self._total_bytes <= SMALL_BYTES:
-            self._add_lane(self._lines.control)
             self._growth.settled = True
             return
-        self._add_lane(self._lines.bulk(0))
         self._growth.rtt_s = self._round_trip_s()
         if self._growth.rtt_s > NEAR_RTT_S:
             self._growth.window_bytes = LANE_WINDOW_BYTES
-            for number in range(1, min(4, 1 + self._total_bytes // FIRST_SHARE_BYTES)):
+            for number in range(min(3, self._total_bytes // FIRST_SHARE_BYTES)):
                 self._add_lane(self._lines.bulk(number))
 
     def _round_trip_s(self) -> float:
@@ -310,6 +314,12 @@ class _Lane:
         self._wire: Wire | None = None
         self._thread = threading.Thread(target=self._live, name="gpurun-lane", daemon=True)
         self._thread.start()
+
+    @property
+    def sending_bytes(self) -> int:
+        """Put on the present connection."""
+        wire = self._wire
+        return wire.sent_bytes if wire is not None else 0
 
     def join(self) -> None:
         """Wait for the threads, unless it is dialling: that ends by itself."""

@@ -21,7 +21,7 @@ from launcher.agent.hashes import (
     leaf_count,
 )
 from launcher.errors import TransferError
-from launcher.sync.difference import There
+from launcher.sync.difference import DIGEST, SIZE, There
 from launcher.sync.frames import Json
 from launcher.sync.memory import Memory
 from launcher.sync.packing import SMALL_BYTES, THREADS, Large, Range, leaves_of_file, read_ranges, read_small
@@ -109,8 +109,8 @@ class _Finder:
         for size_bytes, names in store.items():
             self._known.update({(size_bytes, name.partition("-")[2]): {"store": name} for name in names})
         for name, line in there.items():
-            if line.digest:
-                self._known[line.item.size_bytes, line.digest] = name
+            if line[DIGEST]:
+                self._known[line[SIZE], line[DIGEST]] = name
         self._sizes = {size_bytes for size_bytes, _ in self._known}
         self._inodes: dict[tuple[int, int], str] = {}
         self._found = Reuse()
@@ -138,7 +138,7 @@ class _Finder:
     def _lies_there(self, item: Item, digest: str) -> bool:
         """Note where a content lies already, if it does."""
         old = self._there.get(item.name)
-        if old is not None and old.digest == digest and old.item.size_bytes == item.size_bytes:
+        if old is not None and old[DIGEST] == digest and old[SIZE] == item.size_bytes:
             self._found.same.append((item, digest))
             return True
         source = self._known.get((item.size_bytes, digest))
@@ -149,7 +149,7 @@ class _Finder:
 
     def _big(self, item: Item, *, twin: bool) -> None:
         old = self._there.get(item.name)
-        patchable = old is not None and old.digest and min(old.item.size_bytes, item.size_bytes) >= DELTA_LEAST_BYTES
+        patchable = old is not None and old[DIGEST] and min(old[SIZE], item.size_bytes) >= DELTA_LEAST_BYTES
         if not (patchable or twin or item.size_bytes in self._sizes):
             self._found.send.append(item)
             return
@@ -182,13 +182,13 @@ class _Finder:
 
     def _patch(self, item: Item, leaves: bytes, old: There) -> Patch | None:
         """What of a changed file is there; `None` where that is too little to matter."""
-        base = self._memory.leaves(old.item.size_bytes, old.digest) or self._ask.leaves(item.name)
-        if len(base) != leaf_count(old.item.size_bytes) * HASH_BYTES:
+        base = self._memory.leaves(old[SIZE], old[DIGEST]) or self._ask.leaves(item.name)
+        if len(base) != leaf_count(old[SIZE]) * HASH_BYTES:
             return None
         equal = _equal(leaves, base, HASH_BYTES)
-        shared_bytes = min(item.size_bytes, old.item.size_bytes)
+        shared_bytes = min(item.size_bytes, old[SIZE])
         copies = _same(_runs(equal, True, LEAF_BYTES, shared_bytes))
-        moved = self._moved_end(item, old.item.size_bytes, base, after=copies)
+        moved = self._moved_end(item, old[SIZE], base, after=copies)
         todo = _without(_runs(equal, False, LEAF_BYTES, item.size_bytes), moved)
         todo, finer = self._finer(item, todo, shared_bytes)
         if item.size_bytes - sum(length for _, length in todo) < WORTH * item.size_bytes:

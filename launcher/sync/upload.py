@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +16,7 @@ from launcher.agent.record import line_of, state_digest
 from launcher.domain import TransferProgress
 from launcher.errors import SpecError, TransferError
 from launcher.ports import Lines
-from launcher.sync.difference import Difference, There, difference, entries_of
+from launcher.sync.difference import DIGEST, KIND, Difference, There, difference, entries_of
 from launcher.sync.frames import Json, Wire
 from launcher.sync.lanes import WAITING_LIMIT, Cancelled, Lanes, Work
 from launcher.sync.memory import Memory
@@ -84,6 +84,7 @@ def push(
     began = time.monotonic()
     upload = _Upload(lines, scan, remote_dir, _Progress(report, label), memory or Memory(None))
     upload.run()
+    upload.progress.tell()
     return Transferred(
         files=upload.progress.files,
         size_bytes=upload.progress.size_bytes,
@@ -117,13 +118,14 @@ class _Upload:
             state = wire.receive_json()
             self._zstd = bool(state.get("zstd"))
             if state.get("digest") == mine and self._items:
+                self.progress.begin(self._items.values(), [])
                 return
             there = self._entries(wire, state)
             todo = difference(list(self._items.values()), there)
             staged = _staged(ask(wire, op="staged", root=self._remote_dir)) if state.get("staged") else _Staged()
-        self._digests = {name: line.digest for name, line in there.items() if line.item.kind == "f"}
+        self._digests = {name: line[DIGEST] for name, line in there.items() if line[KIND] == "f"}
         self._check_room(todo, state)
-        self.progress.begin(todo)
+        self.progress.begin(self._items.values(), todo.files)
         self._send_all(todo, there, staged, _store(state))
         self._commit(todo, resumed=bool(state.get("staged")))
 
@@ -134,7 +136,7 @@ class _Upload:
             return {}
         remembered = self._memory.pushed(self._where)
         if remembered and remembered[0] == digest:
-            return entries_of(remembered[1])
+            return {line[0]: line for line in remembered[1]}
         return entries_of(ask(wire, op="entries", root=self._remote_dir).get("entries"))
 
     @property
@@ -182,8 +184,8 @@ class _Upload:
         missing = []
         for item in files:
             row = staged.rows.get(item.name)
-            if row and row.item[1:5] == item[1:5]:
-                self._digests[item.name] = row.digest
+            if row and row[:5] == [*item[:5]]:
+                self._digests[item.name] = row[DIGEST]
                 self.progress.reused(item.size_bytes, files=1)
             else:
                 missing.append(item)
@@ -223,6 +225,7 @@ class _Upload:
                 item = patch.large.item
                 request = {"name": item.name, "size": item.size_bytes, "mtime_ns": item.mtime_ns, "base": patch.base}
                 ask(wire, op="clone", root=self._remote_dir, copies=patch.copies, **request)
+                self.progress.reused(item.size_bytes - sum(length for _, length in patch.large.todo))
 
     def _copy(self, reuse: Reuse) -> list[str]:
         """Have the machine copy what it has; gives the names where it turned out not to."""
@@ -509,9 +512,12 @@ class _Progress:
         self._total_bytes = 0
         self._total_files = 0
 
-    def begin(self, todo: Difference) -> None:
-        """What there is to do."""
-        self._total_bytes, self._total_files = todo.size_bytes, len(todo.files)
+    def begin(self, items: Collection[Item], todo: Collection[Item]) -> None:
+        """All files, and those of them that may have to be sent."""
+        self._total_bytes = sum(item.size_bytes for item in items)
+        self._total_files = sum(item.kind == "f" for item in items)
+        self.reused_bytes = self._total_bytes - sum(item.size_bytes for item in todo)
+        self._done_files = self._total_files - len(todo)
 
     def moved(self, size_bytes: int, *, files: int) -> None:
         """So much was sent and has arrived."""
