@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 from weakref import WeakValueDictionary
 
 from cryptography.exceptions import InvalidTag
@@ -76,11 +76,16 @@ class Burst:
 class Packets(paramiko.packet.Packetizer):
     """paramiko's packet layer with few system calls; it also knows when the far side last said something."""
 
+    if TYPE_CHECKING:
+
+        def _trigger_rekey(self) -> None:
+            """paramiko's own, which its stubs do not have."""
+
     def __init__(self, connection: socket.socket) -> None:
         super().__init__(connection)
         self.heard_at = time.monotonic()
         """When bytes last came, in `time.monotonic()` seconds."""
-        self._connection = connection
+        self._connection: socket.socket | paramiko.Channel = connection
         self._hurried = HURRIED_READS
         self._inboxes: WeakValueDictionary[int, Inbox] = WeakValueDictionary()
         self._buffer = memoryview(bytearray(BUFFER_BYTES))
@@ -232,7 +237,7 @@ class Packets(paramiko.packet.Packetizer):
             else:
                 self._send_sealed([(data.asbytes(), b"")], self._outbound)
 
-    def write_all(self, out: bytes) -> None:
+    def write_all(self, out: Any) -> None:
         """Send all of `out`; raises `EOFError` on a dead line."""
         self._write_pieces([out])
 
