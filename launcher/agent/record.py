@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 def line_of(item: Any) -> str:
     """What must be the same on both sides, of (name, kind, size, mtime_ns, mode, link target, ...)."""
     name, kind, size_bytes, mtime_ns, mode, target = item[:6]
-    return f"{name}\0{kind}{size_bytes}\0{mtime_ns}\0{mode:o}\0{target}"
+    return f"{name}\0{kind}{size_bytes}\0{mtime_ns}\0{mode:o}\0{target}\0"  # ends with what no name can hold
 
 
 def state_digest(lines: Iterable[str]) -> str:

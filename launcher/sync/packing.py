@@ -88,15 +88,16 @@ def read_small(path: Path | str, item: Item) -> bytes | None:
 
 
 def batches(items: Sequence[Item]) -> list[list[Item]]:
-    """Small files in groups that fill a parcel."""
+    """Small files in groups that fill a parcel; an empty one counts by its name."""
     found: list[list[Item]] = []
-    filled = BATCH_BYTES
+    filled = 0
     for item in items:
-        if filled + item.size_bytes > BATCH_BYTES:
+        share_bytes = item.size_bytes + len(item.name)
+        if not found or filled + share_bytes > BATCH_BYTES:
             found.append([])
             filled = 0
         found[-1].append(item)
-        filled += item.size_bytes
+        filled += share_bytes
     return found
 
 
