@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import threading
 from typing import TYPE_CHECKING
 
-from .wire import BLOCK_BYTES, Json, Refusal, write_all
+from .wire import Json, Refusal, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,19 +49,6 @@ def read_json(path: str) -> Json | None:
 def open_file(path: str) -> int:
     """Open a file to read it, and nothing else that may lie there; raises `OSError`."""
     return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-
-
-def digest_of(descriptor: int, size: int) -> str:
-    """The sha256 of the first `size` bytes; raises `OSError`."""
-    digest = hashlib.sha256()
-    offset = 0
-    while offset < size:
-        block = os.pread(descriptor, min(BLOCK_BYTES, size - offset), offset)
-        if not block:
-            break
-        digest.update(block)
-        offset += len(block)
-    return digest.hexdigest()
 
 
 def in_threads(work: Callable[[Json], None], items: Iterable[Json], count: int) -> None:

@@ -115,6 +115,11 @@ def state(_wire: Wire, request: Json) -> Json:
     }
 
 
+def free_disk(_wire: Wire, request: Json) -> Json:
+    """Bytes that may still be written there."""
+    return {"free_bytes": free_bytes(at_home(request["root"]))}
+
+
 def present(root: str, item: Json) -> Json | None:
     """The line as the file system has it now; `None` where that name is gone."""
     path = f"{root}/{item[0]}"

@@ -10,7 +10,6 @@ from .fetch import fetch
 from .files import told
 from .job import release, renew, report, send_signal, start
 from .log import follow
-from .trees import free_disk, manifest, pushed, receive, send
 from .wire import MAGIC, Json, Refusal, Wire, write_all
 
 if TYPE_CHECKING:
@@ -37,11 +36,7 @@ OPERATIONS: dict[str, Callable[[Wire, Json], Json]] = {
     "look": outgo.look,
     "hash": outgo.hash_files,
     "give": outgo.give,
-    "free": free_disk,
-    "pushed": pushed,
-    "receive": receive,
-    "manifest": manifest,
-    "send": send,
+    "free": intake.free_disk,
     "fetch": fetch,
     "start": start,
     "report": report,

@@ -1,7 +1,7 @@
 """Frames between the machine and the laptop.
 
 A frame is one byte of kind, four bytes of length (big-endian) and the payload: `J` JSON, `j` JSON compressed by zlib,
-`D` data, `d` data compressed by zlib. Requests and answers are JSON; a row of files travels as one stream of blocks.
+`D` data, `d` data compressed by zlib. Requests and answers are JSON; files travel in parcels.
 """
 
 from __future__ import annotations
@@ -36,8 +36,6 @@ class Wire:
         self.source = source
         self.sink = sink
         self.buffer = bytearray()
-        self.held: dict[str, int] = {}
-        """Files of the last manifest, open as they were hashed: one that is replaced meanwhile is sent as it was."""
 
     def send(self, kind: bytes, payload: bytes) -> None:
         """Write one frame."""
@@ -116,56 +114,6 @@ class Wire:
             while True:
                 self.buffer.clear()
                 self.fill()
-
-
-class BlockWriter:
-    """A row of bytes as data frames, compressed where that pays."""
-
-    def __init__(self, wire: Wire) -> None:
-        self.wire = wire
-        self.pending = bytearray()
-
-    def write(self, data: bytes) -> None:
-        """Append `data`."""
-        self.pending += data
-        while len(self.pending) >= BLOCK_BYTES:
-            self._send(bytes(self.pending[:BLOCK_BYTES]))
-            del self.pending[:BLOCK_BYTES]
-
-    def flush(self) -> None:
-        """Send what is left."""
-        if self.pending:
-            self._send(bytes(self.pending))
-            self.pending.clear()
-
-    def _send(self, block: bytes) -> None:
-        packed = zlib.compress(block, 1) if pays(block) else block
-        self.wire.send(*((b"d", packed) if len(packed) < len(block) else (b"D", block)))
-
-
-def pays(block: bytes) -> bool:
-    """Whether a sample from the middle shrinks: to compress what does not costs more than a fast line does."""
-    middle = len(block) // 2
-    sample = block[max(0, middle - 2048) : middle + 2048]
-    return len(zlib.compress(sample, 1)) < 0.9 * len(sample)
-
-
-class BlockReader:
-    """The row of bytes that a `BlockWriter` at the other side sends."""
-
-    def __init__(self, wire: Wire) -> None:
-        self.wire = wire
-        self.block = memoryview(b"")
-
-    def read(self, size: int) -> memoryview:
-        """Between 1 and `size` bytes."""
-        while not self.block:
-            kind, payload = self.wire.receive()
-            if kind not in {b"D", b"d"}:
-                raise Refusal("a data frame was expected")
-            self.block = memoryview(zlib.decompress(payload) if kind == b"d" else payload)
-        part, self.block = self.block[:size], self.block[size:]
-        return part
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-import struct
 import zlib
 from typing import TYPE_CHECKING, Any
 
+from launcher.agent.wire import BLOCK_BYTES, FRAME_LIMIT_BYTES, HEADER, MAGIC
 from launcher.errors import HostUnreachable, TransferError
 from launcher.sync.names import told
 
 if TYPE_CHECKING:
     from launcher.ports import Stream
 
-MAGIC = b"gpurun-agent 1\n"
-HEADER = struct.Struct(">cI")
-BLOCK_BYTES = 1 << 18
-SAMPLE_BYTES = 1 << 12
-FRAME_LIMIT_BYTES = 1 << 26
 JSON_LIMIT_BYTES = 1 << 30
 NOISE_LIMIT_BYTES = 1 << 16
 JSON_KINDS = frozenset({b"J", b"j"})
 
 Json = Any
+
+__all__ = ["JSON_KINDS", "MAGIC", "Json", "Wire", "block_of", "parse", "unpack"]
 
 
 class Wire:
@@ -134,60 +131,3 @@ def block_of(kind: bytes, payload: bytes) -> bytes:
     if kind != b"D" or len(payload) > BLOCK_BYTES:
         raise TransferError(f"the machine sent a frame of kind {kind!r} and {len(payload)} bytes where data was due")
     return payload
-
-
-class BlockWriter:
-    """A row of bytes as data frames, compressed where that pays."""
-
-    def __init__(self, wire: Wire) -> None:
-        self.sent_bytes = 0
-        self._wire = wire
-        self._pending = bytearray()
-
-    def write(self, data: bytes) -> None:
-        """Append `data`; raises `RemoteError` on a dead line."""
-        self._pending += data
-        while len(self._pending) >= BLOCK_BYTES:
-            self._send(bytes(self._pending[:BLOCK_BYTES]))
-            del self._pending[:BLOCK_BYTES]
-
-    def flush(self) -> None:
-        """Send what is left; raises `RemoteError` on a dead line."""
-        if self._pending:
-            self._send(bytes(self._pending))
-            self._pending.clear()
-
-    def _send(self, block: bytes) -> None:
-        packed = zlib.compress(block, 1) if pays(block) else block
-        kind, payload = (b"d", packed) if len(packed) < len(block) else (b"D", block)
-        self._wire.send(kind, payload)
-        self.sent_bytes += len(payload)
-
-
-def pays(block: bytes) -> bool:
-    """Whether a sample from the middle shrinks: to compress what does not costs more than a fast line does."""
-    middle = len(block) // 2
-    sample = block[max(0, middle - SAMPLE_BYTES // 2) : middle + SAMPLE_BYTES // 2]
-    return len(zlib.compress(sample, 1)) < 0.9 * len(sample)
-
-
-class BlockReader:
-    """The row of bytes that the agent sends: exactly `total_bytes`, or it is refused."""
-
-    def __init__(self, wire: Wire, total_bytes: int) -> None:
-        self._wire = wire
-        self._left_bytes = total_bytes
-        self._block = memoryview(b"")
-
-    def read(self, size: int) -> memoryview:
-        """Between 1 and `size` bytes; raises `RemoteError`."""
-        while not self._block:
-            block = block_of(*self._wire.receive())
-            self._left_bytes -= len(block)
-            if self._left_bytes < 0:
-                raise TransferError(
-                    "the machine sent more bytes than it had announced: what was not verified is not kept"
-                )
-            self._block = memoryview(block)
-        part, self._block = self._block[:size], self._block[size:]
-        return part

@@ -105,17 +105,6 @@ class Rules:
         own = tuple(Level(level.lines, above=level.way(prefix)) for level in self.own)
         return replace(self, own=own, git=tuple(Level(level.lines, above=level.way(prefix)) for level in self.git))
 
-    def inside(self, folder: Path, prefix: str) -> Rules:
-        """`enter`, for the old scan of manifest.py; goes with it."""
-        return self.enter(folder, prefix, {OWN_FILE, GIT_FILE})
-
-    def exclude(self, path: Path, name: str, *, folder: bool) -> bool:
-        """`Judge.excludes`, for the old scan of manifest.py; goes with it."""
-        above = name.rpartition("/")[0]
-        if folder and not self.everything and any((path / mark).exists() for mark in ENVIRONMENT_MARKS):
-            return True
-        return Judge(self, path.parent, f"{above}/" if above else "").excludes(path.name, folder=folder)
-
     @cached_property
     def levels(self) -> tuple[Level, ...]:
         """All of them."""

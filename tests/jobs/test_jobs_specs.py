@@ -9,7 +9,7 @@ import pytest
 from launcher.domain import Device
 from launcher.spec import load
 from launcher.sync.ignore import rules
-from launcher.sync.manifest import scan
+from launcher.sync.tree import scan
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).parents[2]
 @pytest.mark.parametrize("name", ["digits", "deck_mlp", "logistic"])
 def test_specs_send_up_the_jobs_and_nothing_else_of_the_project(name: str):
     spec = load(REPOSITORY / "jobs" / f"{name}.yaml")
-    names = [entry.name for entry in scan(spec.workdir, ignore=rules(spec.workdir)).manifest.entries]
+    names = [item.name for item in scan(spec.workdir, ignore=rules(spec.workdir)).items]
     assert "jobs/__main__.py" in names
     assert {entry.split("/")[0] for entry in names} == {"jobs", "examples"}
     assert "python -m jobs train" in (spec.script or " ".join(spec.argv))

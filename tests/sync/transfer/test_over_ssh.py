@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from launcher.domain import TransferProgress
-from launcher.sync import download, ignore, manifest, remote_agent, stream, upload
-from launcher.sync.connection import Line
+from launcher.sync import download, ignore, remote_agent, stream, tree, upload
 from launcher.sync.layout import RemoteLayout
+from launcher.sync.lines import Lines
 
 
 def silent(progress: TransferProgress) -> None:
@@ -21,8 +21,8 @@ def silent(progress: TransferProgress) -> None:
 
 
 @pytest.fixture
-def line(sshd: Any) -> Iterator[Line]:
-    opened = Line(sshd.endpoint())
+def lines(sshd: Any) -> Iterator[Lines]:
+    opened = Lines(sshd.endpoint())
     yield opened
     opened.close()
 
@@ -39,28 +39,28 @@ def remote() -> Iterator[RemoteLayout]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_whole_run(tmp_path: Path, line: Line, remote: RemoteLayout, job: Any) -> None:
+def test_a_whole_run(tmp_path: Path, lines: Lines, remote: RemoteLayout, job: Any) -> None:
     code = tmp_path / "code"
     code.mkdir()
     (code / "train.py").write_text("print('epoch 1')\n")
     for number in range(300):
         (code / f"{number}.txt").write_bytes(os.urandom(2000))
     (code / "big").write_bytes(os.urandom(3_000_000))
-    connection = line.fresh(20.0)
+    connection = lines.control.fresh(20.0)
     remote_agent.install(connection, remote)
-    sent = upload.push(connection, manifest.scan(code, ignore=ignore.rules(code)), remote.code, silent, "code")
+    sent = upload.push(lines, tree.scan(code, ignore=ignore.rules(code)), remote.code, silent, "code")
     assert sent.files == 302
     script = 'python3 train.py; cp big "$GPURUN_OUTPUT_DIR/weights"; sleep 0.3; seq 200000; exit 5'
     remote_agent.start(connection, remote, job(script))
     told: list[Exception] = []
-    follower = stream.follow(lambda: line.fresh(20.0), remote, on_lost=told.append)
+    follower = stream.follow(lambda: lines.log.fresh(20.0), remote, on_lost=told.append)
     got = next(follower)
     # The machine hangs up in the middle: another connection goes on where the log broke off.
-    line.current().close()
+    lines.log.current().close()
     got += b"".join(follower)
     assert told
     assert got == b"epoch 1\n" + b"".join(b"%d\n" % number for number in range(1, 200_001))
     assert follower.report.exit_status == 5
-    home = download.pull(line.fresh(20.0), remote.output, tmp_path / "home", silent, "results")
+    home = download.pull(lines, remote.output, tmp_path / "home", silent, "results")
     assert (tmp_path / "home/weights").read_bytes() == (code / "big").read_bytes()
     assert home.size_bytes == 3_000_000
