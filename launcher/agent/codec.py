@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import zlib
 from typing import TYPE_CHECKING, Any
 
@@ -48,12 +50,8 @@ def pays(data: bytes) -> bool:
 
 def _zstd() -> Any:
     """Something with `compress` and `decompress`, or `None`."""
-    try:
-        from compression import zstd  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415  (Python 3.14)
-    except ImportError:
-        pass
-    else:
-        return zstd
+    with contextlib.suppress(ImportError):
+        return importlib.import_module("compression.zstd")  # Python 3.14
     try:
         return Libzstd()
     except (ImportError, OSError, AttributeError):
