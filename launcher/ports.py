@@ -76,6 +76,10 @@ class Lines(Protocol):
     def control(self) -> Line:
         """For short questions."""
 
+    @property
+    def rtt_s(self) -> float | None:
+        """How long a question and its answer take, once that was measured."""
+
     def bulk(self, number: int) -> Line:
         """One of those that carry contents, counted from 0."""
 

@@ -131,8 +131,10 @@ def _started(live: LiveRun, boot_timeout_s: float) -> Connection:
     live.phases.enter("boot", f"{instance.instance_type} {instance.market} in {instance.zone}")
     instance = provision.boot(live, instance)
     live.phases.enter("connect", instance.public_address or instance.private_address or "")
-    connection = live.open_lines(instance).control.fresh(boot_timeout_s)
+    lines = live.open_lines(instance)
+    connection = lines.control.fresh(boot_timeout_s)
     if luggage is not None:
+        lines.warm()
         _sync(live, connection, luggage)
         _start(live, connection)
     return connection

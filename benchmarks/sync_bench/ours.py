@@ -28,6 +28,8 @@ class Engine:
         from launcher.sync.lines import Lines  # noqa: PLC0415 (a command pays for what it uses)
 
         self._lines = Lines(endpoint)
+        self._lines.control.fresh(CONNECT_S)
+        self._lines.warm()
 
     def push(self, root: Path, remote_dir: str, memo: Path, report: Any) -> int:
         """Make the far folder hold what the near one does; gives the bytes sent."""

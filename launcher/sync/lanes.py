@@ -12,14 +12,13 @@ from launcher.agent.parcels import NUMBER
 from launcher.errors import HostUnreachable, TransferError
 from launcher.ports import Connection, Line, Lines
 from launcher.sync.frames import JSON_KINDS, Json, Wire, parse
+from launcher.sync.lines import FAR_LINES, NEAR_RTT_S
 from launcher.sync.session import ask, session
 
 MOST_LANES = 8
 """sshd drops handshakes at random beyond ten at once (sshd_config(5), MaxStartups)."""
 SMALL_BYTES = 4 << 20
 """So little goes over one connection, whatever the distance."""
-NEAR_RTT_S = 0.003
-"""Nearer than that a second connection brings nothing that one did not fill."""
 LANE_WINDOW_BYTES = 2 << 20
 """Unanswered bytes of a lane: sshd's own window for a channel, so that more would only wait in buffers."""
 NEAR_WINDOW_BYTES = 1 << 20
@@ -84,6 +83,11 @@ class Lanes:
     def connections(self) -> int:
         """How many lanes carry at present."""
         return len(self._lanes)
+
+    @property
+    def far(self) -> bool:
+        """Whether bytes cost more than the time to make them fewer."""
+        return self._growth.rtt_s > NEAR_RTT_S
 
     @property
     def waiting(self) -> int:
@@ -179,10 +183,12 @@ class Lanes:
         self._growth.rtt_s = self._round_trip_s()
         if self._growth.rtt_s > NEAR_RTT_S:
             self._growth.window_bytes = LANE_WINDOW_BYTES
-            for number in range(min(3, self._total_bytes // FIRST_SHARE_BYTES)):
+            for number in range(min(FAR_LINES, self._total_bytes // FIRST_SHARE_BYTES)):
                 self._add_lane(self._lines.bulk(number))
 
     def _round_trip_s(self) -> float:
+        if self._lines.rtt_s is not None:
+            return self._lines.rtt_s
         with session(self._lines.control.fresh(REDIAL_S)) as wire:
             began = time.monotonic()
             ask(wire, op="hello")
@@ -350,7 +356,7 @@ class _Lane:
     def _carry(self) -> None:
         """Connect and carry until all is done; raises `HostUnreachable` on a dead line."""
         connection = self._connect()
-        if connection is None:
+        if connection is None or self._backlog.over:
             return
         with session(connection) as wire:
             self._wire = wire

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +18,7 @@ from launcher.agent.hashes import (
     grains_of,
     leaf_count,
 )
-from launcher.errors import TransferError
 from launcher.sync.difference import DIGEST, SIZE, There
-from launcher.sync.frames import Json
 from launcher.sync.memory import Memory
 from launcher.sync.packing import SMALL_BYTES, THREADS, Large, Range, leaves_of_file, read_ranges, read_small
 from launcher.sync.tree import Item
@@ -242,14 +238,6 @@ class _Finder:
             return None
         start = first + same * LEAF_BYTES
         return start + shift, start, old_bytes - start
-
-
-def decode_hashes(answer: Mapping[str, Json], name: str) -> bytes:
-    """The hashes that the machine sent; raises `TransferError` on nonsense."""
-    try:
-        return base64.b64decode(answer.get(name, ""), validate=True)
-    except (binascii.Error, TypeError, ValueError) as error:
-        raise TransferError(f"the machine sent hashes that are none: {error}") from None
 
 
 def _twins(root: str, files: Sequence[Item]) -> set[str]:

@@ -136,6 +136,8 @@ class LocalLine:
 class LocalLines:
     """`ports.Lines`: each with streams of its own, all to the same home."""
 
+    rtt_s: float | None = None
+
     def __init__(self, connection: LocalConnection) -> None:
         self.control = LocalLine(connection)
         self.bulks: dict[int, LocalLine] = {}
