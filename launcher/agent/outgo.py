@@ -9,14 +9,15 @@ import os
 import queue
 import stat
 import threading
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from .codec import Codec
+from .codec import Codec, pays
 from .files import at_home, below, in_threads, open_file
 from .hashes import digest_of, digest_of_leaves
 from .holes import leaves_of_file, read_at, runs_of
 from .parcels import NUMBER, join
-from .wire import Json, Wire
+from .wire import HEADER, Json, Wire
 
 if TYPE_CHECKING:
     from typing import Any
@@ -34,13 +35,19 @@ VANISHED = (FileNotFoundError, NotADirectoryError)
 
 
 def look(_wire: Wire, request: Json) -> Json:
-    """What lies in a folder, or what has become of the names asked for; rows as `row_of` makes them, none is read."""
+    """What lies in a folder, or what has become of the names asked for; rows as `row_of` makes them, none is read.
+
+    `state` stands for all of it: a look `unless` that is still the state answers only that it is the `same`.
+    """
     root = at_home(request["root"])
     names = request.get("names")
     skipped: list[Json] = []
     rows = walk(root, skipped) if names is None else named(root, names)
     rows.sort()
-    return {"entries": rows, "skipped": skipped}
+    state = sha256(json.dumps(rows).encode("ascii")).hexdigest()
+    if state == request.get("unless"):
+        return {"same": True}
+    return {"entries": rows, "skipped": skipped, "state": state}
 
 
 def walk(root: str, skipped: list[Json]) -> list[Row]:
@@ -170,17 +177,20 @@ def give(wire: Wire, request: Json) -> Json:
             number = NUMBER.pack(asked["n"])
             if "hold" in asked:
                 held = json.dumps(shelf.hold(asked["hold"]), separators=(",", ":"))
-                writer.put(b"A", number + held.encode("ascii"))
+                writer.put(b"A", number, held.encode("ascii"))
                 continue
-            parcel = whole_files(shelf, asked["files"]) if "files" in asked else one_range(shelf, *asked["range"])
-            kind, packed = codec.pack(parcel)
-            writer.put(kind, number + packed)
+            parts = whole_files(shelf, asked["files"]) if "files" in asked else one_range(shelf, *asked["range"])
+            kind = b"P"
+            if pays(max(parts, key=len)):
+                kind, packed = codec.pack(b"".join(parts))
+                parts = [packed]
+            writer.put(kind, number, *parts)
     finally:
         writer.stop()
         shelf.close()
 
 
-def whole_files(shelf: Shelf, files: Json) -> bytes:
+def whole_files(shelf: Shelf, files: Json) -> list[bytes]:
     """A parcel of small files; the header tells what became of each."""
     rows: list[Json] = []
     digests = []
@@ -197,20 +207,20 @@ def whole_files(shelf: Shelf, files: Json) -> bytes:
         rows.append("whole")
         digests.append(digest_of(content))
         contents.append(content)
-    return join({"rows": rows}, digests, contents)
+    return [join({"rows": rows}, digests, []), b"".join(contents)]
 
 
-def one_range(shelf: Shelf, name: str, offset: int, length: int, *stamp: int) -> bytes:
+def one_range(shelf: Shelf, name: str, offset: int, length: int, *stamp: int) -> list[bytes]:
     """A parcel of one piece; one of zeros comes without content."""
     try:
         content = shelf.read_range(name, offset, length, list(stamp))
     except OSError as error:
-        return join({"rows": ["gone" if isinstance(error, VANISHED) else ["unreadable", error.strerror]]}, [], [])
+        return [join({"rows": ["gone" if isinstance(error, VANISHED) else ["unreadable", error.strerror]]}, [], [])]
     if content is None:
-        return join({"rows": ["changed"]}, [], [])
+        return [join({"rows": ["changed"]}, [], [])]
     if not content[0] and content == bytes(length):
-        return join({"rows": ["hole"]}, [], [])
-    return join({"rows": ["whole"]}, [digest_of(content)], [content])
+        return [join({"rows": ["hole"]}, [], [])]
+    return [join({"rows": ["whole"]}, [digest_of(content)], []), content]
 
 
 def stamp_of(found: os.stat_result) -> list[int]:
@@ -298,8 +308,8 @@ class Writer:
     """Writes answers in a thread of its own, so that the next one is read meanwhile."""
 
     def __init__(self, wire: Wire) -> None:
-        self.wire = wire
-        self.frames: queue.Queue[tuple[bytes, bytes] | None] = queue.Queue(AHEAD)
+        self.sink = wire.sink
+        self.frames: queue.Queue[list[bytes] | None] = queue.Queue(AHEAD)
         self.broken = False
         self.thread = threading.Thread(target=self.write, daemon=True)
         self.thread.start()
@@ -307,20 +317,20 @@ class Writer:
     def write(self) -> None:
         """Until the end, or until the pipe breaks: then the rest is thrown away."""
         while True:
-            frame = self.frames.get()
-            if frame is None:
+            parts = self.frames.get()
+            if parts is None:
                 return
             if not self.broken:
                 try:
-                    self.wire.send(*frame)
+                    write_parts(self.sink, parts)
                 except OSError:
                     self.broken = True
 
-    def put(self, kind: bytes, payload: bytes) -> None:
+    def put(self, kind: bytes, *parts: bytes) -> None:
         """Have a frame written; raises `BrokenPipeError` when nobody reads any more."""
         if self.broken:
             raise BrokenPipeError
-        self.frames.put((kind, payload))
+        self.frames.put([HEADER.pack(kind, sum(map(len, parts))), *parts])
 
     def finish(self) -> None:
         """Wait until all is written; raises `BrokenPipeError`."""
@@ -333,3 +343,14 @@ class Writer:
         if self.thread.is_alive():
             self.frames.put(None)
             self.thread.join()
+
+
+def write_parts(descriptor: int, parts: list[bytes]) -> None:
+    """Write all of them, in a row and without joining them first; raises `OSError`."""
+    views = [memoryview(part) for part in parts if part]
+    while views:
+        done = os.writev(descriptor, views)
+        while views and done >= len(views[0]):
+            done -= len(views.pop(0))
+        if views:
+            views[0] = views[0][done:]

@@ -9,7 +9,7 @@ from launcher.agent.parcels import HEAD, split
 from launcher.errors import TransferError
 from launcher.sync.codec import unpack
 from launcher.sync.frames import Json
-from launcher.sync.names import told
+from launcher.sync.names import shown, told
 
 ENTRY_BYTES = 640
 """The most that a file's own row and digest take in a parcel; the rest of it is content."""
@@ -27,6 +27,13 @@ class Status(NamedTuple):
     def came(self) -> bool:
         """Whether its content is known now."""
         return self.word in {WHOLE, HOLE}
+
+
+def why_lost(name: str, status: Status) -> str:
+    """A line for the user on a file that does not come."""
+    if status.why:
+        return f"{shown(name)} was left on the machine: it cannot be read: {told(status.why)}"
+    return f"{shown(name)} is gone by now"
 
 
 def opened(

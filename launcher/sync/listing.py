@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import NamedTuple
 
 from launcher.agent.hashes import HASH_BYTES, LEAF_BYTES
@@ -22,32 +22,46 @@ Runs = tuple[tuple[int, int], ...]
 
 
 class Far(NamedTuple):
-    """One line: a file, folder or link of the machine."""
+    """One line: a file, folder or link of the machine; a tuple, since there may be a hundred thousand of them."""
 
-    entry: FileEntry
+    name: str
+    kind: FileKind
+    size_bytes: int
+    mtime_ns: int
+    mode: int
+    link_target: str
     inode: int
-    runs: Runs
-    """Of a file: the ranges [start, end) that hold data, on leaf boundaries; the rest are holes."""
-
-    @property
-    def name(self) -> str:
-        """The entry's."""
-        return self.entry.name
-
-    @property
-    def size_bytes(self) -> int:
-        """The entry's."""
-        return self.entry.size_bytes
+    data: Runs | None
+    """Of a file with holes: where its data is."""
 
     @property
     def stamp(self) -> tuple[int, int, int]:
         """What tells one state of the file from the next: size, mtime and inode."""
-        return (self.entry.size_bytes, self.entry.mtime_ns, self.inode)
+        return (self.size_bytes, self.mtime_ns, self.inode)
+
+    @property
+    def runs(self) -> Runs:
+        """The ranges [start, end) that hold data, on leaf boundaries; the rest are holes."""
+        if self.data is not None:
+            return self.data
+        return ((0, self.size_bytes),) if self.size_bytes else ()
 
     @property
     def data_bytes(self) -> int:
         """How much of it holds data."""
-        return sum(end - start for start, end in self.runs)
+        return self.size_bytes if self.data is None else sum(end - start for start, end in self.data)
+
+    def entry(self, digest: bytes) -> FileEntry:
+        """The line of a manifest; `digest` is empty for what is no file."""
+        return FileEntry(
+            name=self.name,
+            kind=self.kind,
+            size_bytes=self.size_bytes,
+            mode=self.mode,
+            mtime_ns=self.mtime_ns,
+            sha256=digest.hex(),
+            link_target=self.link_target,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,11 +72,13 @@ class Listing:
     """Sorted by name."""
     skipped: tuple[tuple[str, str], ...]
     """(name, why) of what was left out."""
+    state: str = ""
+    """What the machine calls it as it is now, so that it can be asked whether that has changed."""
 
     @property
     def files(self) -> list[Far]:
         """Those of its lines that are files."""
-        return [line for line in self.lines if line.entry.kind is FileKind.FILE]
+        return [line for line in self.lines if line.kind is FileKind.FILE]
 
 
 def listing_of(answer: dict[str, Json]) -> Listing:
@@ -73,9 +89,10 @@ def listing_of(answer: dict[str, Json]) -> Listing:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise TransferError(f"the machine sent a list of files that is none: {told(repr(error))}") from None
     # How this disk tells names apart is looked at where they are written.
-    check_tree([line.entry for line in lines], fold_case=False)
-    lines.sort(key=lambda line: line.entry.name)
-    return Listing(lines=tuple(lines), skipped=skipped)
+    check_tree(lines, fold_case=False)
+    lines.sort(key=itemgetter(0))
+    state = answer.get("state")
+    return Listing(lines=tuple(lines), skipped=skipped, state=state if isinstance(state, str) else "")
 
 
 def digest_from(text: Json) -> bytes:
@@ -105,32 +122,17 @@ def figure(value: Json, *, least: int = 0) -> int:
     return value
 
 
-def with_digest(far: Far, digest: bytes) -> FileEntry:
-    """The entry with its digest."""
-    return dataclasses.replace(far.entry, sha256=digest.hex())
-
-
 def _line(name: str, kind: str, size: int, mtime_ns: int, mode: int, target: str, inode: int, runs: Json = None) -> Far:
     if type(name) is not str or type(target) is not str:
         raise TypeError(name)
-    is_file = kind == "f"
-    size_bytes = figure(size) if is_file else 0
-    entry = FileEntry(
-        name=name,
-        kind=KINDS[kind],
-        size_bytes=size_bytes,
-        mode=figure(mode) & MODE_MASK,
-        mtime_ns=figure(mtime_ns, least=-FIGURE_LIMIT),
-        link_target=target if kind == "l" else "",
-    )
+    size_bytes = figure(size) if kind == "f" else 0
+    figure(mtime_ns, least=-FIGURE_LIMIT)
     # An inode number may need all 64 bits; it only goes back as it came.
     if type(inode) is not int or not 0 <= inode < 1 << 64:
         raise ValueError(inode)
-    return Far(entry, inode, _runs(runs, size_bytes) if runs is not None else _whole(size_bytes))
-
-
-def _whole(size_bytes: int) -> Runs:
-    return ((0, size_bytes),) if size_bytes else ()
+    data = None if runs is None else _runs(runs, size_bytes)
+    target = target if kind == "l" else ""
+    return Far(name, KINDS[kind], size_bytes, mtime_ns, figure(mode) & MODE_MASK, target, inode, data)
 
 
 def _runs(runs: Json, size_bytes: int) -> Runs:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Protocol
 
-from launcher.domain import FileEntry, FileKind
+from launcher.domain import FileKind
 from launcher.errors import TransferError
 
 PARTIAL_PREFIX = ".partial-gpurun-"
@@ -17,6 +18,22 @@ SHOWN_LIMIT = 4096
 """Characters: as long as a path may be on Linux (limits.h, PATH_MAX)."""
 TOLD_LIMIT = 500
 """Characters of a message from the far side."""
+
+
+class Named(Protocol):
+    """A line of a tree, as far as it is checked here."""
+
+    @property
+    def name(self) -> str:
+        """Relative, with `/` between its parts."""
+
+    @property
+    def kind(self) -> FileKind:
+        """What it is."""
+
+    @property
+    def link_target(self) -> str:
+        """Of a symbolic link."""
 
 
 def check_name(name: str, *, windows: bool = sys.platform == "win32") -> None:
@@ -60,7 +77,7 @@ def leads_inside(name: str, target: str) -> bool:
     return parts[:ups] == [".."] * ups and ups <= name.count("/")
 
 
-def check_tree(entries: Sequence[FileEntry], *, fold_case: bool = sys.platform in {"win32", "darwin"}) -> None:
+def check_tree(entries: Sequence[Named], *, fold_case: bool = sys.platform in {"win32", "darwin"}) -> None:
     """Accept names that are safe one by one and together; raises `TransferError` on any other.
 
     Nothing may lie twice, nor below something that is no folder: a link there would lead the write elsewhere.
