@@ -58,6 +58,7 @@ class Contents:
         self._progress = progress
         self._lock = threading.Lock()
         self._packing = THREADS
+        self._put_first: Callable[[Parcel], None] = _nowhere
         self._small = batches([item for item in reuse.send if item.size_bytes <= SMALL_BYTES])
         self._large = [_whole(item, staged) for item in reuse.send if item.size_bytes > SMALL_BYTES]
         self._large += [patch.large for patch in reuse.patches]
@@ -81,13 +82,14 @@ class Contents:
     def over(self, lanes: Lanes) -> None:
         """Send all of it; raises `RemoteError`, and `SpecError` for a file that cannot be read."""
         works, guard = self._works(), threading.Lock()
+        self._put_first = lanes.put_first
         with ThreadPoolExecutor(THREADS, thread_name_prefix="gpurun-pack") as pool:
             for _ in range(THREADS):
                 pool.submit(self._pack, works, guard, lanes)
             lanes.run(lambda: self._progress.tell(lanes.connections, lanes.sent_bytes))
         self._progress.sent_bytes += lanes.sent_bytes
 
-    def on_reply(self, lanes: Lanes, work: Work, kind: bytes, payload: bytes) -> None:
+    def on_reply(self, work: Work, kind: bytes, payload: bytes) -> None:
         """Note what has come over a lane; raises `TransferError` where the machine says that something else did."""
         if not isinstance(work, Parcel):
             raise TypeError(work)
@@ -95,7 +97,7 @@ class Contents:
         if work.large is not None and not work.seals:
             seal = self._seal_after(work.large)
             if seal is not None:
-                lanes.put_first(seal)
+                self._put_first(seal)
 
     def came(self, parcel: Parcel, kind: bytes, payload: bytes) -> None:
         """Note that a parcel has come; raises `TransferError` where the machine says that something else did."""
@@ -203,6 +205,10 @@ class Contents:
             return 0
         level = LEVELS[min(len(LEVELS) - 1, lanes.waiting * len(LEVELS) // WAITING_LIMIT)]
         return max(level, FAR_LEVEL if lanes.far else NEAR_LEVEL)
+
+
+def _nowhere(parcel: Parcel) -> None:
+    raise AssertionError(parcel)
 
 
 def unreadable(error: OSError, root: str) -> SpecError:

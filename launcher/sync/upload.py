@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from launcher.agent.parcels import NUMBER
-from launcher.agent.record import line_of, state_digest
+from launcher.agent.record import contents_digest, line_of, state_digest
 from launcher.errors import TransferError
 from launcher.ports import Lines
 from launcher.sync.contents import Contents, unreadable
@@ -180,8 +180,9 @@ class _Upload:
         for number, parcel in enumerate(contents.parcels()):
             parcel.send(wire, number)
             parcels[number] = parcel
-            for item, digest in parcel.files:
-                contents.digests[item.name] = digest
+            self._digests.update((item.name, digest) for item, digest in parcel.files)
+            if parcel.large is not None and parcel.seals:
+                self._digests[parcel.large.item.name] = parcel.large.digest.hex()
         wire.send_json({"end": True})
         if not contents.changed:
             folder.say("commit", **self._order())
@@ -205,13 +206,10 @@ class _Upload:
                     folder.say_clone(patch)
                     wire.receive_json()
         if reuse.send or reuse.patches:
-            lanes = Lanes(
-                self._lines,
-                request={"op": "take", "root": self._remote_dir},
-                on_reply=lambda work, kind, payload: contents.on_reply(lanes, work, kind, payload),
-                total_bytes=contents.total_bytes,
+            request = {"op": "take", "root": self._remote_dir}
+            contents.over(
+                Lanes(self._lines, request=request, on_reply=contents.on_reply, total_bytes=contents.total_bytes)
             )
-            contents.over(lanes)
             self._keep(contents)
         return contents.changed + (self._copy(reuse) if reuse.copies else [])
 
@@ -277,7 +275,7 @@ class _Upload:
         """What is to be done there, and the digest that it must come to."""
         present, todo = self._items, self._todo
         order: dict[str, Json] = {
-            "expect": state_digest(map(line_of, present.values())),
+            "expect": contents_digest(self._lines_now()),
             "delete": [*todo.delete, *(item.name for item in todo.files if item.name not in present)],
             "folders": [[item.name, item.mode] for item in todo.folders],
             "links": [[item.name, item.link_target] for item in todo.links],
@@ -290,10 +288,13 @@ class _Upload:
 
     def _remember(self) -> None:
         """Write down what lies there now."""
-        digests = self._digests
-        lines = [[*item[:6], digests.get(item[0], "") if item[1] == "f" else ""] for item in self._items.values()]
         digest = state_digest(map(line_of, self._items.values()))
-        self._memory.keep_pushed(self._remote_dir, digest, lines)
+        self._memory.keep_pushed(self._remote_dir, digest, self._lines_now())
+
+    def _lines_now(self) -> list[There]:
+        """What is here, as the machine will have it in its record."""
+        digests = self._digests
+        return [[*item[:6], digests.get(item[0], "") if item[1] == "f" else ""] for item in self._items.values()]
 
 
 def _read_replies(wire: Wire, contents: Contents, parcels: dict[int, Parcel]) -> None:
