@@ -111,7 +111,7 @@ class _Upload:
                 failed = None
         if failed is None:
             failed = self._over_lanes(reuse, contents)
-        self._again(failed, there, state)
+        self._again(failed, reuse, there, state)
         with self._session() as wire:
             self._commit(FarFolder(wire, self._remote_dir))
 
@@ -238,7 +238,7 @@ class _Upload:
                 self._progress.reused(item.size_bytes, files=1)
         return [item.name for item, _, _ in reuse.copies if item.name in bad]
 
-    def _again(self, failed: Sequence[str], there: dict[str, There], state: State) -> None:
+    def _again(self, failed: Sequence[str], reuse: Reuse, there: dict[str, There], state: State) -> None:
         """Once more what changed under our hands, as it is by now, until nothing does."""
         for _ in range(ATTEMPTS - 1):
             if not failed:
