@@ -26,12 +26,12 @@ from .files import at_home, below, free_bytes, in_threads, open_file, read_json,
 from .hashes import HASH_BYTES, LEAF_BYTES, digest_of, digest_of_leaves, grains_of, leaf_count, leaves_of
 from .job import job_runs_in
 from .parcels import NUMBER, split
-from .record import line_of, state_digest
+from .record import contents_digest, line_of, state_digest
 from .store import stored
 from .wire import Json, Refusal, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from .hashes import Data
 
@@ -39,6 +39,7 @@ COPY_BYTES = 1 << 20
 OPEN_PARTS = 16
 MISSING = bytes(HASH_BYTES)
 OWNER = stat.S_IRWXU
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Place:
@@ -54,6 +55,7 @@ class Place:
         self.parts = f"{self.stage}/parts"
         self.rows = f"{self.stage}/rows"
         self.journal = f"{self.stage}/commit"
+        self.link = f"{self.stage}/link"
 
     def items(self) -> list[Json]:
         """What was pushed: [name, kind, size, mtime_ns, mode, link target, digest], sorted by name."""
@@ -70,7 +72,7 @@ class Place:
         return f"{self.parts}/{part_key(name, size, mtime_ns)}"
 
     def staged_rows(self) -> dict[str, Json]:
-        """The lines of the files that are whole in the stage, by name."""
+        """The lines of the files that are whole in the stage, by name; a file that is not as its line says is not."""
         found: dict[str, Json] = {}
         if not os.path.isdir(self.rows):
             return found
@@ -80,7 +82,7 @@ class Place:
                     with contextlib.suppress(ValueError):  # the last line of a process that was killed
                         row = json.loads(line)
                         found[row[0]] = row
-        return found
+        return {name: row for name, row in found.items() if present(self.tree, row) == row[:6]}
 
 
 def part_key(name: str, size: int, mtime_ns: int) -> str:
@@ -89,11 +91,11 @@ def part_key(name: str, size: int, mtime_ns: int) -> str:
 
 
 @contextlib.contextmanager
-def sole(place: Place) -> Iterator[None]:
-    """Nobody else commits there meanwhile."""
+def sole(place: Place, kind: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Nobody else commits there meanwhile; nor stages anything, unless `kind` is LOCK_SH."""
     os.makedirs(os.path.dirname(place.lock), exist_ok=True)
     with open(place.lock, "a", encoding="ascii") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, kind)
         yield
 
 
@@ -104,10 +106,9 @@ def state(_wire: Wire, request: Json) -> Json:
     """The digest of what lies there of all that was pushed: a laptop that has the same has nothing to send."""
     place = Place(at_home(request["root"]))
     settle(place.root)
-    items = place.items()
-    digest = state_digest(line_of(present(place.root, item) or [item[0], "", 0, 0, 0, ""]) for item in items)
+    lines = [line_of(now) for _, now in lying(place)]
     return {
-        "digest": digest if items else "",
+        "digest": state_digest(lines) if os.path.exists(place.record) else "",
         "staged": os.path.isdir(place.stage),
         "zstd": Codec().zstd is not None,
         "free_bytes": free_bytes(place.root),
@@ -118,6 +119,18 @@ def state(_wire: Wire, request: Json) -> Json:
 def free_disk(_wire: Wire, request: Json) -> Json:
     """Bytes that may still be written there."""
     return {"free_bytes": free_bytes(at_home(request["root"]))}
+
+
+def lying(place: Place) -> Iterator[tuple[Json, Json]]:
+    """Each line of the record beside what is there now: of no kind where nothing is, or a folder above is none."""
+    lost: set[str] = set()
+    for item in place.items():
+        now = present(place.root, item)
+        if item[1] == "d" and (now is None or now[1] != "d"):
+            lost.add(f"{item[0]}/")
+        if now is None or (lost and item[0].startswith(tuple(lost))):
+            now = [item[0], "", 0, 0, 0, ""]
+        yield item, now
 
 
 def present(root: str, item: Json) -> Json | None:
@@ -138,27 +151,23 @@ def present(root: str, item: Json) -> Json | None:
 
 def entries(_wire: Wire, request: Json) -> Json:
     """All that was pushed, as it is now; a digest is told only where nothing has touched the file since."""
-    place = Place(at_home(request["root"]))
     found = []
-    for item in place.items():
-        now = present(place.root, item)
-        if now is not None:
-            untouched = now[1] == "f" and now[1:4] == item[1:4]
-            found.append([*now, item[6] if untouched else ""])
+    for item, now in lying(Place(at_home(request["root"]))):
+        untouched = now[1] == "f" and now[1:4] == item[1:4]
+        found.append([*now, item[6] if untouched else ""])
     return {"entries": found}
 
 
 def staged(_wire: Wire, request: Json) -> Json:
     """What an earlier transfer left in the stage: whole files, and of large ones the leaves that are verified."""
     place = Place(at_home(request["root"]))
-    rows = [row for row in place.staged_rows().values() if os.path.exists(f"{place.tree}/{row[0]}")]
     parts = {}
     if os.path.isdir(place.parts):
         for name in os.listdir(place.parts):
             if name.endswith(".leaves"):
                 with open(f"{place.parts}/{name}", "rb") as file:
                     parts[name[: -len(".leaves")]] = runs_of(file.read())
-    return {"rows": rows, "parts": parts}
+    return {"rows": list(place.staged_rows().values()), "parts": parts}
 
 
 def runs_of(leaves: bytes) -> list[list[int]]:
@@ -193,6 +202,8 @@ def take(wire: Wire, request: Json) -> Json:
                 why = intake.accept(codec.unpack(kind, memoryview(payload)[NUMBER.size :]))
             except ValueError as error:
                 why = str(error)
+            except OSError as error:
+                raise with_room(error, place) from None
             wire.send(b"N" if why else b"A", bytes(payload[: NUMBER.size]) + why.encode("utf-8", "replace"))
     finally:
         os.umask(old)
@@ -207,20 +218,30 @@ class Intake:
         self.parcels = 0
         self.folders: set[str] = set()
         self.open: dict[str, tuple[int, int]] = {}
+        self.gate = os.open(place.lock, os.O_RDWR | os.O_CREAT, 0o600)
         # Named by time: of two lines for one name the later one counts.
         self.rows = os.open(
             f"{place.rows}/{time.time_ns():020d}-{os.getpid()}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
         )
 
     def accept(self, body: Data) -> str:
-        """Take one parcel in; says why not, if so. Raises `ValueError` for what is no parcel."""
+        """Take one parcel in; says why not, if so. Raises `ValueError` for what is no parcel.
+
+        Never while the stage is put in place: what a dead line still brings must not change files that lie there.
+        """
         header, digests, contents = split(body)
         self.parcels += 1
-        if "files" in header:
-            return self.take_files(header["files"], digests, contents)
-        if "parts" in header:
-            return self.take_parts(header["parts"], digests, contents)
-        return self.seal(header["seal"], digests[0])
+        fcntl.flock(self.gate, fcntl.LOCK_SH)
+        try:
+            if not os.fstat(self.rows).st_nlink:
+                return "another upload has ended this one"
+            if "files" in header:
+                return self.take_files(header["files"], digests, contents)
+            if "parts" in header:
+                return self.take_parts(header["parts"], digests, contents)
+            return self.seal(header["seal"], digests[0])
+        finally:
+            fcntl.flock(self.gate, fcntl.LOCK_UN)
 
     def take_files(self, rows: list[Json], digests: list[bytes], contents: memoryview) -> str:
         """Whole files."""
@@ -232,13 +253,15 @@ class Intake:
             if len(content) != size or digest_of(content) != digest:
                 return f"{name}: what came is not what was sent"
             path = self.path_of(name)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+            descriptor, partial = self.new_file(path, mode)
             try:
                 if size:
                     write_whole(descriptor, content)
                 os.utime(descriptor, ns=(mtime_ns, mtime_ns))
             finally:
                 os.close(descriptor)
+            if partial:
+                put(partial, path)
             lines.append(json.dumps([name, "f", size, mtime_ns, mode, "", digest.hex()]) + "\n")
         os.write(self.rows, "".join(lines).encode("ascii"))
         return ""
@@ -248,9 +271,27 @@ class Intake:
         path = below(self.place.tree, name)
         folder = path.rpartition("/")[0]
         if folder not in self.folders:
-            os.makedirs(folder, mode=0o700, exist_ok=True)
+            try:
+                os.makedirs(folder, mode=0o700, exist_ok=True)
+            except (FileExistsError, NotADirectoryError):
+                clear_way(self.place.tree, name)
+                os.makedirs(folder, mode=0o700, exist_ok=True)
             self.folders.add(folder)
         return path
+
+    def new_file(self, path: str, mode: int) -> tuple[int, str]:
+        """A file that is nobody else's, open, and its name until it is whole; empty where that is `path` itself.
+
+        What lies there already may be linked to a file in place, or come from another line that writes it still.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        try:
+            return os.open(path, flags, mode), ""
+        except FileExistsError:
+            partial = f"{self.place.parts}/{os.getpid()}.file"
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(partial)
+            return os.open(partial, flags, mode), partial
 
     def take_parts(self, header: Json, digests: list[bytes], contents: memoryview) -> str:
         """Ranges [offset, length, whether all zeros] of a large file; zeros come without content and stay a hole."""
@@ -272,6 +313,8 @@ class Intake:
 
     def descriptors(self, path: str, size: int) -> tuple[int, int]:
         """A part and its leaves, open."""
+        if path in self.open and not os.fstat(self.open[path][1]).st_nlink:
+            self.let_go(path)  # sealed meanwhile, over another line
         if path not in self.open:
             if len(self.open) >= OPEN_PARTS:
                 self.let_go(next(iter(self.open)))
@@ -285,18 +328,22 @@ class Intake:
         """Check a large file as a whole and put it with the others; what was cloned is hashed now."""
         name, size, mtime_ns, mode = row
         path = self.place.part(name, size, mtime_ns)
+        line = [name, "f", size, mtime_ns, mode, "", digest.hex()]
+        if not os.path.exists(path) and self.place.staged_rows().get(name) == line:
+            return ""  # done before, but the line broke before the answer was through
         data, marks = self.descriptors(path, size)
         if digest_of_leaves(all_leaves(data, marks, size)) != digest:
             self.let_go(path)
             os.unlink(f"{path}.leaves")
             return f"{name}: what came together is not what was sent"
+        fcntl.flock(self.gate, fcntl.LOCK_EX)  # no line that is dead for the laptop writes to it any more
         os.fchmod(data, mode)
         os.utime(data, ns=(mtime_ns, mtime_ns))
-        os.rename(path, self.path_of(name))
+        # The line comes first: with the file in its place and no line it would seem never to have come.
+        os.write(self.rows, f"{json.dumps(line)}\n".encode("ascii"))
+        put(path, self.path_of(name))
         self.let_go(path)
         os.unlink(f"{path}.leaves")
-        line = json.dumps([name, "f", size, mtime_ns, mode, "", digest.hex()]) + "\n"
-        os.write(self.rows, line.encode("ascii"))
         return ""
 
     def let_go(self, path: str) -> None:
@@ -309,6 +356,33 @@ class Intake:
         for path in list(self.open):
             self.let_go(path)
         os.close(self.rows)
+        os.close(self.gate)
+
+
+def put(partial: str, path: str) -> None:
+    """Have a staged file take its place in the stage, where an earlier transfer may have had a folder."""
+    try:
+        os.rename(partial, path)
+    except IsADirectoryError:
+        shutil.rmtree(path)
+        os.rename(partial, path)
+
+
+def clear_way(tree: str, name: str) -> None:
+    """Remove files of an earlier transfer that lie where now the folders of `name` belong."""
+    parts = name.split("/")
+    for count in range(1, len(parts)):
+        path = "/".join([tree, *parts[:count]])
+        if os.path.lexists(path) and not is_folder(path):
+            os.unlink(path)
+
+
+def with_room(error: OSError, place: Place) -> OSError:
+    """The error, which tells of a full disk how full it is."""
+    if error.errno not in FULL:
+        return error
+    free = f"{error.strerror}, {free_bytes(place.root) / 1e6:.1f} MB are free"
+    return OSError(error.errno, free, error.filename or "the disk")
 
 
 def write_whole(descriptor: int, content: memoryview) -> None:
@@ -364,8 +438,8 @@ def copies(_wire: Wire, request: Json) -> Json:
             if not copy_one(place, intake, item):
                 bad.append(item[1])
         except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                raise
+            if error.errno in FULL:
+                raise with_room(error, place) from None
             bad.append(item[1])
 
     try:
@@ -376,16 +450,20 @@ def copies(_wire: Wire, request: Json) -> Json:
 
 
 def copy_one(place: Place, intake: Intake, item: Json) -> bool:
-    """One of them; `False` where the source does not hold the content."""
-    source, name, size, mtime_ns, mode, digest, moves = item
-    origin = source_of(place, source)
+    """One of them; `False` where no source holds the content."""
+    return any(copy_from(place, intake, origin, item) for origin in sources_of(place, item[0]))
+
+
+def copy_from(place: Place, intake: Intake, origin: str, item: Json) -> bool:
+    """One of them from that source; `False` where it does not hold the content."""
+    _, name, size, mtime_ns, mode, digest, moves = item
     descriptor = open_file(origin)
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_size != size:
             return False
         target = intake.path_of(name)
-        partial = f"{place.parts}/{part_key(name, size, mtime_ns)}.copy"
+        partial = f"{place.parts}/{part_key(name, size, mtime_ns)}.{os.getpid()}.copy"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(partial)
         linked = moves and found.st_mtime_ns == mtime_ns and found.st_mode & 0o777 == mode
@@ -397,22 +475,20 @@ def copy_one(place: Place, intake: Intake, item: Json) -> bool:
         if not linked:
             os.chmod(partial, mode)
             os.utime(partial, ns=(mtime_ns, mtime_ns))
-        os.rename(partial, target)
+        line = json.dumps([name, "f", size, mtime_ns, mode, "", digest]) + "\n"
+        with sole(place, fcntl.LOCK_SH):
+            put(partial, target)
+            os.write(intake.rows, line.encode("ascii"))
     finally:
         os.close(descriptor)
-    line = json.dumps([name, "f", size, mtime_ns, mode, "", digest]) + "\n"
-    os.write(intake.rows, line.encode("ascii"))
     return True
 
 
-def source_of(place: Place, source: Json) -> str:
-    """The path of a source."""
+def sources_of(place: Place, source: Json) -> list[str]:
+    """The paths where a source's content may lie: a name may be that of an old file in place and of a new one."""
     if isinstance(source, dict):
-        for _, path in stored(source["store"]):
-            return path
-        raise Refusal("the store no longer holds that content")
-    waiting = below(place.tree, source)
-    return waiting if os.path.exists(waiting) else below(place.root, source)
+        return [path for _, path in stored(source["store"])]
+    return [path for path in (below(place.root, source), below(place.tree, source)) if os.path.isfile(path)]
 
 
 def copied_digest(descriptor: int, target: str, size: int, mode: int) -> bytes:
@@ -447,10 +523,21 @@ def clone(_wire: Wire, request: Json) -> Json:
         os.ftruncate(part, size)
         for to, start, length in request["copies"]:
             copy_range(base, part, to, start, length)
+        forget_leaves(f"{path}.leaves", request["copies"])
     finally:
         os.close(base)
         os.close(part)
     return {}
+
+
+def forget_leaves(path: str, copies: list[list[int]]) -> None:
+    """What was copied over a part is no longer what an earlier transfer had verified."""
+    if os.path.exists(path):
+        with open(path, "r+b") as file:
+            for to, _, length in copies:
+                first, end = to // LEAF_BYTES, leaf_count(to + length)
+                file.seek(first * HASH_BYTES)
+                file.write(MISSING * (end - first))
 
 
 def leaves(_wire: Wire, request: Json) -> Json:
@@ -516,7 +603,7 @@ def commit(_wire: Wire, request: Json) -> Json:
             raise Refusal("the job is running in the folder that would change under it")
         place.open_stage()
         journal = journal_of(place, request)
-        if state_digest(line_of(item) for item in journal["items"]) != request["expect"]:
+        if contents_digest(journal["items"]) != request["expect"]:
             return {"committed": False}
         check_ways(place, journal)
         write_atomically(place.journal, json.dumps(journal))
@@ -529,20 +616,33 @@ def journal_of(place: Place, request: Json) -> Json:
     items = {item[0]: item for item in place.items()}
     for name in request["delete"]:
         items.pop(name, None)
-    rows = {name: row for name, row in place.staged_rows().items() if os.path.exists(f"{place.tree}/{name}")}
-    unwanted = set(rows) - set(request["files"]) if "files" in request else set()
-    for name in unwanted:
-        os.unlink(f"{place.tree}/{name}")
-        del rows[name]
+    rows = place.staged_rows()
+    if "files" in request:
+        wanted = set(request["files"])
+        rows = {name: row for name, row in rows.items() if name in wanted}
+        keep_only(place.tree, rows)
     items.update(rows)
     for name, mode in request["folders"]:
         items[name] = [name, "d", 0, 0, mode, "", ""]
     for name, target in request["links"]:
         items[name] = [name, "l", 0, 0, 0, target, ""]
     for name, mtime_ns, mode in request["meta"]:
-        items[name] = [*items[name][:3], mtime_ns, mode, *items[name][5:]]
+        if name in items:
+            items[name] = [*items[name][:3], mtime_ns, mode, *items[name][5:]]
     whole = {key: request[key] for key in ("delete", "folders", "links", "meta")}
     return dict(whole, files=sorted(rows), items=[items[name] for name in sorted(items)])
+
+
+def keep_only(tree: str, names: Collection[str]) -> None:
+    """Remove what else earlier transfers have left, and the folders that are empty then."""
+    for folder, _, files in os.walk(tree, topdown=False):
+        for file in files:
+            path = f"{folder}/{file}"
+            if path[len(tree) + 1 :] not in names:
+                os.unlink(path)
+        if folder != tree:
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
 
 
 def check_ways(place: Place, journal: Json) -> None:
@@ -556,7 +656,8 @@ def check_ways(place: Place, journal: Json) -> None:
         below_it = [other for other in os.listdir(path) if f"{name}/{other}" not in gone] if is_folder(path) else []
         if below_it:
             raise Refusal(f"{name} is a folder there that holds what the job wrote: a file cannot take its place")
-    for folder in {name.rpartition("/")[0] for name in known if "/" in name}:
+    new = {folder[0] for folder in journal["folders"]}
+    for folder in new | {name.rpartition("/")[0] for name in known if "/" in name}:
         path = f"{place.root}/{folder}"
         if os.path.lexists(path) and not is_folder(path) and folder not in gone:
             raise Refusal(f"{folder} is no folder there: the job put something else in its place")
@@ -586,11 +687,12 @@ def finish(place: Place) -> None:
     for name, _ in journal["folders"]:
         os.makedirs(below(place.root, name), exist_ok=True)
     for name, target in journal["links"]:
-        put_link(below(place.root, name), target)
+        put_link(place, below(place.root, name), target)
     for name, mtime_ns, mode in journal["meta"]:
         path = below(place.root, name)
-        os.chmod(path, mode)
-        os.utime(path, ns=(mtime_ns, mtime_ns))
+        with contextlib.suppress(FileNotFoundError):  # which the next upload finds out
+            os.chmod(path, mode)
+            os.utime(path, ns=(mtime_ns, mtime_ns))
     for name, mode in journal["folders"]:
         os.chmod(below(place.root, name), mode | OWNER)
     write_atomically(place.record, json.dumps({"items": journal["items"]}))
@@ -625,23 +727,29 @@ def move_each(place: Place, names: list[str]) -> None:
             os.replace(f"{place.tree}/{name}", path)
 
 
-def put_link(path: str, target: str) -> None:
+def put_link(place: Place, path: str, target: str) -> None:
     """Have a symbolic link there, in one step."""
-    partial = f"{path}.gpurun-part"
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(partial)
+        os.unlink(place.link)
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    os.symlink(target, partial)
-    os.replace(partial, path)
+    os.symlink(target, place.link)
+    os.replace(place.link, path)
 
 
 def remove_all(place: Place, journal: Json) -> None:
-    """Remove what vanished; what replaces it under its name is not taken for it when this is done again."""
+    """Remove what vanished; what replaces it under its name is not taken for it when this is done again.
+
+    Nor is what lies behind a link that has taken a folder's place.
+    """
     replaced = {*journal["files"], *(link[0] for link in journal["links"])}
     kept = {folder[0] for folder in journal["folders"]}
+    real = os.path.realpath(place.root)
+    straight: dict[str, bool] = {}
     for name in sorted(journal["delete"], reverse=True):
-        path = below(place.root, name)
-        if name not in (kept if is_folder(path) else replaced):
+        path, folder = below(place.root, name), name.rpartition("/")[0]
+        if folder not in straight:
+            straight[folder] = os.path.realpath(f"{real}/{folder}") == f"{real}/{folder}".rstrip("/")
+        if straight[folder] and name not in (kept if is_folder(path) else replaced):
             remove(path)
 
 

@@ -18,3 +18,8 @@ def line_of(item: Any) -> str:
 def state_digest(lines: Iterable[str]) -> str:
     """The digest of a list that is sorted by name."""
     return sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def contents_digest(items: Iterable[Any]) -> str:
+    """The same with what each file holds, by its digest in the seventh column."""
+    return state_digest(line_of(item) + str(item[6]) for item in items)

@@ -128,19 +128,27 @@ class Contents:
             yield partial(self._files, batch)
         for large in self._large:
             path = f"{self._root}/{large.item.name}"
-            pays = shrinks(path, large.item.size_bytes)
+            try:
+                pays = shrinks(path, large.item.size_bytes)
+            except OSError:
+                if look_again(self._root, large.item) is not None:
+                    raise
+                self._note_changed(large.item.name)
+                continue
             groups = grouped(large.todo, SHRINKING_PIECE_BYTES if pays else PIECE_BYTES)
             large.left = max(1, len(groups))
             for group in groups or [[]]:
                 yield partial(self._ranges, group=group, path=path, pays=pays, large=large)
 
     def _files(self, batch: Sequence[Item], level: int) -> Parcel | None:
-        """Read and pack small files; those that are not as long as they were are told."""
+        """Read and pack small files; those that have changed are told."""
         packed = []
         for item in batch:
             try:
                 content = read_small(f"{self._root}/{item.name}", item)
-            except FileNotFoundError:
+            except OSError:
+                if look_again(self._root, item) is not None:
+                    raise
                 content = None
             if content is None:
                 self._note_changed(item.name)
@@ -152,7 +160,9 @@ class Contents:
         """Read and pack ranges of a large file; what an earlier attempt had brought is only hashed."""
         try:
             contents = read_ranges(path, group)
-        except FileNotFoundError:
+        except OSError:
+            if look_again(self._root, large.item) is not None:
+                raise
             contents = None
         if contents is None:
             # One piece of it is never answered, so that it is never put together.

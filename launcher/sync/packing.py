@@ -78,13 +78,14 @@ class Parcel:
 
 
 def read_small(path: Path | str, item: Item) -> bytes | None:
-    """A small file's content; `None` where it is not as long as it was. Raises `OSError`."""
+    """A small file's content; `None` where it has changed. Raises `OSError`."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         content = os.read(descriptor, item.size_bytes + 1)
+        mtime_ns = os.fstat(descriptor).st_mtime_ns
     finally:
         os.close(descriptor)
-    return content if len(content) == item.size_bytes else None
+    return content if len(content) == item.size_bytes and mtime_ns == item.mtime_ns else None
 
 
 def batches(items: Sequence[Item]) -> list[list[Item]]:

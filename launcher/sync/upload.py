@@ -21,7 +21,7 @@ from launcher.sync.memory import Memory
 from launcher.sync.names import shown
 from launcher.sync.packing import Parcel, look_again
 from launcher.sync.progress import Progress, Report
-from launcher.sync.reuse import Reuse, find_reuse
+from launcher.sync.reuse import Reuse, Source, find_reuse
 from launcher.sync.session import session
 from launcher.sync.tree import Item, Scan
 
@@ -96,7 +96,7 @@ class _Upload:
             folder.ask_state()
             mine = state_digest(map(line_of, self._items.values()))
             state = folder.state()
-            if state.digest == mine and self._items:
+            if state.digest == mine:
                 self._progress.begin(self._items.values(), [])
                 return
             there = self._there(folder, state)
@@ -110,7 +110,7 @@ class _Upload:
             else:
                 failed = None
         if failed is None:
-            failed = self._over_lanes(reuse, contents)
+            failed = self._over_lanes(reuse, contents, there)
         self._again(failed, reuse, there, state)
         with self._session() as wire:
             self._commit(FarFolder(wire, self._remote_dir))
@@ -158,7 +158,13 @@ class _Upload:
         try:
             reuse = find_reuse(self._root, files, there, state.store, self._memory, folder)
         except OSError as error:
-            raise unreadable(error, self._root) from None
+            left = [item for item in files if look_again(self._root, item) is not None]
+            if len(left) == len(files):
+                raise unreadable(error, self._root) from None
+            for name in {item.name for item in files} - {item.name for item in left}:
+                del self._items[name]
+                self.changed.append(name)
+            return self._reuse(folder, left, there, state)
         for item, digest in reuse.same:
             self._digests[item.name] = digest
             self._meta.append(item)
@@ -197,7 +203,7 @@ class _Upload:
         self._remember()
         return False
 
-    def _over_lanes(self, reuse: Reuse, contents: Contents) -> list[str]:
+    def _over_lanes(self, reuse: Reuse, contents: Contents, there: dict[str, There]) -> list[str]:
         """Send contents over lanes and have others copied; gives the names that have to be looked at again."""
         if reuse.patches:
             with self._session() as wire:
@@ -211,7 +217,9 @@ class _Upload:
                 Lanes(self._lines, request=request, on_reply=contents.on_reply, total_bytes=contents.total_bytes)
             )
             self._keep(contents)
-        return contents.changed + (self._copy(reuse) if reuse.copies else [])
+        late = [item.name for item, _, source in reuse.copies if source in contents.changed]
+        copies = [each for each in reuse.copies if each[0].name not in late]
+        return [*contents.changed, *late, *(self._copy(copies, there) if copies else [])]
 
     def _keep(self, contents: Contents) -> None:
         """Note what is there now."""
@@ -221,35 +229,34 @@ class _Upload:
             self._memory.keep_digest(large.item, large.digest.hex())
             self._memory.keep_leaves(large.item.size_bytes, large.digest.hex(), bytes(large.leaves))
 
-    def _copy(self, reuse: Reuse) -> list[str]:
+    def _copy(self, copies: Sequence[tuple[Item, str, Source]], there: dict[str, There]) -> list[str]:
         """Have the machine copy what it has; gives the names where it turned out not to."""
-        sources = [source for _, _, source in reuse.copies]
+        sources = [source for _, _, source in copies]
         rows: list[Json] = []
-        for item, known, source in reuse.copies:
+        for item, known, source in copies:
             digest = known or self._digests.get(str(source), "")
             # A name that is gone here may give its file away instead of a copy.
             moves = isinstance(source, str) and source not in self._items and sources.count(source) == 1
             rows.append([source, item.name, item.size_bytes, item.mtime_ns, item.mode, digest, moves])
         with self._session() as wire:
             bad = FarFolder(wire, self._remote_dir).copies(rows)
-        for (item, _, _), row in zip(reuse.copies, rows, strict=True):
+        for (item, _, source), row in zip(copies, rows, strict=True):
             if item.name not in bad:
                 self._digests[item.name] = row[5]
                 self._progress.reused(item.size_bytes, files=1)
-        return [item.name for item, _, _ in reuse.copies if item.name in bad]
+            elif isinstance(source, str):
+                there.pop(source, None)  # not what it seemed to be: the next attempt sends this file
+        return [item.name for item, _, _ in copies if item.name in bad]
 
     def _again(self, failed: Sequence[str], reuse: Reuse, there: dict[str, There], state: State) -> None:
         """Once more what changed under our hands, as it is by now, until nothing does."""
         for _ in range(ATTEMPTS - 1):
             if not failed:
                 return
-            for item, _, source in reuse.copies:
-                if item.name in failed and source not in failed and isinstance(source, str):
-                    there.pop(source, None)  # which does not hold it: the next attempt sends it
             files = [item for name in dict.fromkeys(failed) if (item := self._fresh(name)) is not None]
             with self._session() as wire:
                 reuse = self._reuse(FarFolder(wire, self._remote_dir), files, there, state)
-            failed = self._over_lanes(reuse, self._contents(reuse, Staged()))
+            failed = self._over_lanes(reuse, self._contents(reuse, Staged()), there)
         if failed:
             raise TransferError(
                 f"{shown(failed[0])} changes while it is read; nothing of this upload was put in place",
