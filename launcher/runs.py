@@ -123,7 +123,7 @@ def _drive(live: LiveRun, attendance: Attendance) -> Outcome:
 
 def _started(live: LiveRun, boot_timeout_s: float) -> Connection:
     """The machine, reached, with the job running on it."""
-    luggage = None if _job_started(live) else pack(live.spec, live.aws)
+    luggage = None if _job_started(live) else _packed(live)
     if live.record.status in {RunStatus.PLANNED, RunStatus.INTERRUPTED}:
         live.phases.enter("provision", _pool_text(live))
         live.advance(RunStatus.PROVISIONING)
@@ -138,6 +138,14 @@ def _started(live: LiveRun, boot_timeout_s: float) -> Connection:
         _sync(live, connection, luggage)
         _start(live, connection)
     return connection
+
+
+def _packed(live: LiveRun) -> Luggage:
+    """Code and data, looked at before a machine is asked for; what is more than anybody meant to send is told."""
+    luggage = pack(live.spec, live.aws)
+    for line in luggage.surprises:
+        live.reporter.warn(line)
+    return luggage
 
 
 def _pool_text(live: LiveRun) -> str:
