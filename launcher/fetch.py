@@ -12,7 +12,7 @@ from launcher.domain import Manifest
 from launcher.errors import GpurunError, HostUnreachable, TransferError
 from launcher.live import LiveRun
 from launcher.paths import CHECKPOINT_NAME, LOG_NAME, OWN_FOLDER
-from launcher.sync import download, remote_agent
+from launcher.sync import remote_agent, transfer
 
 ATTEMPTS = 5
 RENEW_EVERY_S = 300.0
@@ -99,8 +99,8 @@ def pull(live: LiveRun, remote_dir: str, destination: Path, *, label: str) -> Ma
         raise HostUnreachable("no line to the machine", hint=f"gpurun resume {live.run_id}")
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            return download.pull(
-                lines, remote_dir, destination, live.reporter.transfer, label=label, note=live.reporter.warn
+            return transfer.pull(
+                lines, remote_dir, destination, live.reporter.transfer, label=label, warn=live.reporter.warn
             )
         except HostUnreachable:
             if attempt == ATTEMPTS:

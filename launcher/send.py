@@ -5,10 +5,10 @@ from __future__ import annotations
 from launcher.errors import HostUnreachable
 from launcher.live import LiveRun
 from launcher.prepare import Luggage
-from launcher.sync import remote_agent
+from launcher.sync import remote_agent, transfer
 from launcher.sync.memory import Memory
 from launcher.sync.tree import Scan
-from launcher.sync.upload import Transferred, push
+from launcher.sync.upload import Transferred
 
 ATTEMPTS = 5
 CONNECT_TIMEOUT_S = 60.0
@@ -37,7 +37,10 @@ def send(live: LiveRun, scan: Scan, remote_dir: str, *, label: str) -> Transferr
         if live.lines is None:
             break
         try:
-            sent = push(live.lines, scan, remote_dir, live.reporter.transfer, label, memory=memory)
+            reporter = live.reporter
+            sent = transfer.push(
+                live.lines, scan, remote_dir, reporter.transfer, label, memory=memory, warn=reporter.warn
+            )
         except HostUnreachable:
             if attempt == ATTEMPTS:
                 raise

@@ -62,6 +62,18 @@ class SshConnection:
             raise self._lost() from None
         return SshStream(channel, command, self._lost)
 
+    def subsystem(self, name: str) -> SshStream | None:
+        """Start a subsystem, such as `sftp`; `None` where the server has none; raises as `open` does."""
+        channel = self.session()
+        try:
+            channel.invoke_subsystem(name)
+        except (paramiko.SSHException, EOFError, OSError):
+            channel.close()
+            if self.alive():
+                return None
+            raise self._lost() from None
+        return SshStream(channel, name, self._lost)
+
     def session(self) -> paramiko.Channel:
         """An empty session, for a terminal; raises as `open` does."""
         try:
@@ -262,6 +274,4 @@ class Line:
             self._connection = None
 
     def _open(self, timeout_s: float) -> SshConnection:
-        return connect(
-            self.endpoint, timeout_s=timeout_s, unlocked=self._unlocked, small_segments=self._small_segments
-        )
+        return connect(self.endpoint, timeout_s=timeout_s, unlocked=self._unlocked, small_segments=self._small_segments)
