@@ -42,8 +42,8 @@ def runs_of(descriptor: int, size: int) -> list[list[int]]:
 
 def leaves_of_file(descriptor: int, size: int) -> bytes:
     """The leaves of the first `size` bytes; a file that is shorter has fewer. Raises `OSError`."""
-    if not size:
-        return leaves_of(b"")
+    if size <= LEAF_BYTES:
+        return leaves_of(read_at(descriptor, 0, size))
     leaves = []
     at = 0
     for start, length in runs_of(descriptor, size):

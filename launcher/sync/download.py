@@ -156,7 +156,7 @@ def _take_what_is_home(trip: Trip, files: Sequence[Far]) -> None:
     with os.scandir(trip.dest) as found:
         if all(Path(item.path) == trip.partials.folder for item in found):
             return
-    alike = [far for far in files if _has_size(trip.dest / far.name, far.size_bytes)]
+    alike = [far for far in files if _has_size(f"{trip.dest}/{far.name}", far.size_bytes)]
     for batch in batches(alike, HASHED_FILES, HASHED_BYTES):
         for far, digest in _same_of(trip, batch):
             trip.digests[far.name] = digest
@@ -167,12 +167,16 @@ def _take_what_is_home(trip: Trip, files: Sequence[Far]) -> None:
 
 def _same_of(trip: Trip, batch: Sequence[Far]) -> Iterator[tuple[Far, bytes]]:
     names = [far.name for far in batch]
+    shares = [batch[start::THREADS] for start in range(THREADS)]
     with ThreadPoolExecutor(THREADS) as pool:
-        here = pool.map(lambda far: _digest_here(trip.dest / far.name, far.size_bytes), batch)
+        hashed = pool.map(
+            lambda share: [_digest_here(f"{trip.dest}/{far.name}", far.size_bytes) for far in share], shares
+        )
         there = _digests_of(_ask(trip.lines.control, op="hash", root=trip.remote_dir, names=names))
-        for far, digest in zip(batch, here, strict=True):
-            if digest is not None and there.get(far.name) == (far.size_bytes, far.mtime_ns, digest):
-                yield far, digest
+        for share, digests in zip(shares, hashed, strict=True):
+            for far, digest in zip(share, digests, strict=True):
+                if digest is not None and there.get(far.name) == (far.size_bytes, far.mtime_ns, digest):
+                    yield far, digest
 
 
 def _digests_of(answer: dict[str, Json]) -> dict[str, tuple[int, int, bytes]]:
@@ -184,20 +188,25 @@ def _digests_of(answer: dict[str, Json]) -> dict[str, tuple[int, int, bytes]]:
         raise TransferError(f"the machine sent digests that are none: {told(repr(error))}") from None
 
 
-def _digest_here(path: Path, size_bytes: int) -> bytes | None:
+def _digest_here(path: str, size_bytes: int) -> bytes | None:
     """A file's digest; `None` where it cannot be read or is no longer of that size."""
     try:
-        with path.open("rb", buffering=0) as file:
-            if os.fstat(file.fileno()).st_size != size_bytes:
-                return None
-            return digest_of_leaves(leaves_of_file(file.fileno(), size_bytes))
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     except OSError:
         return None
-
-
-def _has_size(path: Path, size_bytes: int) -> bool:
     try:
-        found = path.lstat()
+        if os.fstat(descriptor).st_size != size_bytes:
+            return None
+        return digest_of_leaves(leaves_of_file(descriptor, size_bytes))
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _has_size(path: str, size_bytes: int) -> bool:
+    try:
+        found = os.lstat(path)
     except OSError:
         return False
     return stat.S_ISREG(found.st_mode) and found.st_size == size_bytes
