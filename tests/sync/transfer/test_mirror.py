@@ -28,10 +28,13 @@ from launcher.sync.tree import scan
 EXAMPLES, ROUNDS = 50, 10
 """500 cases in all: each is some edits and a push."""
 EDGES = (16 << 10, 256 << 10, 1 << 20)
-PARTS = (
-    *(b"a", b"b", b"sub", b"x.py", b"-rf", b"--delete", b" ", b"a b ", b"'q\"", b"$(id)", b"*?[", b"new\nline", b"\\"),
-    *(b"caf\xc3\xa9", b"cafe\xcc\x81", b"caf\xe9", b"\xff\xfe", b"\xe2\x80\xaetxt", b"\x1b[2J", b".hidden", b"..."),
-    *(b"n" * 255, "ü".encode() * 127, b"a.gpurun-part", b".staging-code", b".pushed-code", b"nan", b"con"),
+PARTS = tuple(
+    os.fsdecode(part)
+    for part in (
+        *(b"a", b"b", b"sub", b"x.py", b"-rf", b"--delete", b" ", b"a b ", b"'q\"", b"$(id)", b"*?[", b"new\nline"),
+        *(b"caf\xc3\xa9", b"cafe\xcc\x81", b"caf\xe9", b"\xff\xfe", b"\xe2\x80\xaetxt", b"\x1b[2J", b".hidden", b"..."),
+        *(b"\\", b"n" * 255, "ü".encode() * 127, b"a.gpurun-part", b".staging-code", b".pushed-code", b"nan", b"con"),
+    )
 )
 
 
@@ -39,7 +42,7 @@ class Edits:
     """Random changes of a folder; every content has a time of its own, by which rsync tells it apart too."""
 
     def __init__(self, root: Path, chance: random.Random) -> None:
-        self.root = os.fsencode(root)
+        self.root = root
         self.chance = chance
         self.clock_ns = 1_600_000_000_000_000_000
 
@@ -49,35 +52,29 @@ class Edits:
         for _ in range(self.chance.randint(0, 6)):
             self.chance.choice(kinds)()
 
-    def paths(self, *kinds: str) -> list[bytes]:
-        found = []
-        for folder, _, _ in os.walk(self.root):
-            for entry in os.scandir(folder):
-                kind = "l" if entry.is_symlink() else "d" if entry.is_dir() else "f"
-                if not kinds or kind in kinds:
-                    found.append(entry.path)
-        return sorted(found)
+    def paths(self, *kinds: str) -> list[Path]:
+        return sorted(path for path in self.root.rglob("*") if not kinds or kind_of(path) in kinds)
 
-    def one(self, *kinds: str) -> bytes | None:
+    def one(self, *kinds: str) -> Path | None:
         found = self.paths(*kinds)
         return self.chance.choice(found) if found else None
 
-    def fresh(self) -> bytes:
+    def fresh(self) -> Path:
         """A path that nothing has yet, in a folder that is there."""
         for _ in range(100):
-            path = self.chance.choice([self.root, *self.paths("d")]) + b"/" + self.chance.choice(PARTS)
-            if not os.path.lexists(path) and len(path) < 2000:
+            path = self.chance.choice([self.root, *self.paths("folder")]) / self.chance.choice(PARTS)
+            if not os.path.lexists(path) and len(os.fsencode(path)) < 2000:
                 return path
-        return self.root + b"/" + self.chance.randbytes(8).hex().encode()
+        return self.root / self.chance.randbytes(8).hex()
 
-    def write(self, path: bytes, content: bytes) -> None:
+    def write(self, path: Path, content: bytes) -> None:
         # In place, so that the inode stays.
-        with Path(os.fsdecode(path)).open("r+b" if os.path.exists(path) else "wb") as file:
+        with path.open("r+b" if path.exists() else "wb") as file:
             file.truncate(0)
             file.write(content)
         self.stamp(path)
 
-    def stamp(self, path: bytes) -> None:
+    def stamp(self, path: Path) -> None:
         self.clock_ns += self.chance.randint(1, 10**10)
         os.utime(path, ns=(self.clock_ns, self.clock_ns))
 
@@ -95,26 +92,25 @@ class Edits:
         self.write(self.fresh(), self.content(self.chance.choice([0, 1, 10, 5000])))
 
     def add_big(self) -> None:
-        if sum(os.path.getsize(path) for path in self.paths("f")) < 8 << 20:
+        if sum(path.stat().st_size for path in self.paths("file")) < 8 << 20:
             self.write(self.fresh(), self.content(self.edge()))
 
     def folder(self) -> None:
         path = self.fresh()
-        os.mkdir(path)
-        os.chmod(path, 0o700 | self.chance.getrandbits(6))
+        path.mkdir()
+        path.chmod(0o700 | self.chance.getrandbits(6))
 
     def link(self) -> None:
-        target = self.chance.choice([*PARTS[:6], b"sub/a", b"not there"])
-        os.symlink(target, self.fresh())
+        self.fresh().symlink_to(self.chance.choice([*PARTS[:6], "sub/a", "not there"]))
 
     def hard_link(self) -> None:
-        path = self.one("f")
+        path = self.one("file")
         if path:
-            os.link(path, self.fresh())
+            self.fresh().hardlink_to(path)
 
     def sparse(self) -> None:
         path = self.fresh()
-        with Path(os.fsdecode(path)).open("wb") as file:
+        with path.open("wb") as file:
             file.truncate(self.edge() + (1 << 20))
             file.seek(self.chance.randrange(1 << 20))
             file.write(b"data")
@@ -122,31 +118,26 @@ class Edits:
 
     def remove(self) -> None:
         path = self.one()
-        if path and os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        elif path:
-            os.unlink(path)
+        if path:
+            remove(path)
 
     def rename(self) -> None:
         path, to = self.one(), self.fresh()
-        if path and not to.startswith(path + b"/"):
-            os.rename(path, to)
+        if path and not to.is_relative_to(path):
+            path.rename(to)
 
     def mode(self) -> None:
-        path = self.one("f", "d")
+        path = self.one("file", "folder")
         if path:
-            os.chmod(path, 0o700 | self.chance.getrandbits(6) if os.path.isdir(path) else self.file_mode())
-
-    def file_mode(self) -> int:
-        return 0o600 | self.chance.getrandbits(9)
+            path.chmod((0o700 if path.is_dir() else 0o600) | self.chance.getrandbits(9))
 
     def touch(self) -> None:
-        path = self.one("f")
+        path = self.one("file")
         if path:
             self.stamp(path)
 
     def copy(self) -> None:
-        path, to = self.one("f"), self.fresh()
+        path, to = self.one("file"), self.fresh()
         if path:
             shutil.copyfile(path, to)
             self.stamp(to)
@@ -155,29 +146,40 @@ class Edits:
         path = self.one()
         if not path:
             return
-        if os.path.isdir(path) and not os.path.islink(path):
-            shutil.rmtree(path)
-        else:
-            os.unlink(path)
+        remove(path)
         make = self.chance.choice(["file", "folder", "link"])
         if make == "file":
             self.write(path, self.content(100))
         elif make == "link":
-            os.symlink(self.chance.choice(PARTS[:6]), path)
+            path.symlink_to(self.chance.choice(PARTS[:6]))
         else:
-            os.mkdir(path)
-            self.write(path + b"/inside", b"now a folder")
+            path.mkdir()
+            self.write(path / "inside", b"now a folder")
 
     def change(self) -> None:
         """In place, at the end, at the front, or cut short."""
-        path = max(self.paths("f"), key=os.path.getsize, default=None) if self.chance.random() < 0.7 else self.one("f")
-        if not path:
+        files = self.paths("file")
+        if not files:
             return
-        old = Path(os.fsdecode(path)).read_bytes()
+        largest = max(files, key=lambda path: path.stat().st_size)
+        path = largest if self.chance.random() < 0.7 else self.chance.choice(files)
+        old = path.read_bytes()
         at = self.chance.choice([0, len(old), self.chance.randint(0, len(old)), min(len(old), self.edge())])
         part = self.chance.randbytes(self.chance.choice([1, 5, 100, 20_000]))
         new = self.chance.choice([old[:at] + part + old[at + len(part) :], old[:at] + part + old[at:], old[:at]])
         self.write(path, new)
+
+
+def kind_of(path: Path) -> str:
+    """A link is one, wherever it leads."""
+    return "link" if path.is_symlink() else "folder" if path.is_dir() else "file"
+
+
+def remove(path: Path) -> None:
+    if kind_of(path) == "folder":
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 class Fragile:
@@ -240,22 +242,18 @@ def silent(progress: TransferProgress) -> None:
     """Nobody watches."""
 
 
-def snapshot(root: Path) -> dict[bytes, tuple[object, ...]]:
+def snapshot(root: Path) -> dict[str, tuple[object, ...]]:
     """All that must be the same; the times of folders and links need not."""
-    found: dict[bytes, tuple[object, ...]] = {}
-    top = os.fsencode(root)
-    for folder, _, _ in os.walk(top):
-        for entry in os.scandir(folder):
-            info = entry.stat(follow_symlinks=False)
-            mode = stat.S_IMODE(info.st_mode)
-            if entry.is_symlink():
-                line: tuple[object, ...] = ("link", os.readlink(entry.path))
-            elif entry.is_dir():
-                line = ("folder", mode)
-            else:
-                line = ("file", mode, info.st_size, info.st_mtime_ns, Path(os.fsdecode(entry.path)).read_bytes())
-            found[entry.path[len(top) + 1 :]] = line
-    return found
+    return {str(path.relative_to(root)): line_of(path) for path in root.rglob("*")}
+
+
+def line_of(path: Path) -> tuple[object, ...]:
+    if path.is_symlink():
+        return "link", path.readlink()
+    info = path.stat()
+    if path.is_dir():
+        return "folder", stat.S_IMODE(info.st_mode)
+    return "file", stat.S_IMODE(info.st_mode), info.st_size, info.st_mtime_ns, path.read_bytes()
 
 
 def rsync(root: Path, model: Path) -> None:
@@ -272,6 +270,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.mark.skipif(shutil.which("rsync") is None, reason="no rsync on this machine, which tells what is right")
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_far_side_is_what_rsync_makes_of_it(
     folder: Path, connection: Any, lines: Any, monkeypatch: pytest.MonkeyPatch
