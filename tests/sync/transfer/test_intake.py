@@ -1,0 +1,429 @@
+"""The machine's side of an upload, in this process: what it stages is verified, and put in place wholly or not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from launcher.agent import intake
+from launcher.agent.codec import Codec
+from launcher.agent.hashes import LEAF_BYTES, digest_of
+from launcher.agent.intake import Intake, Place
+from launcher.agent.parcels import join
+from launcher.agent.record import contents_digest, line_of, state_digest
+from launcher.agent.wire import Refusal
+from launcher.domain import TransferProgress
+from launcher.sync import ignore, upload
+from launcher.sync.far_folder import FarFolder
+from launcher.sync.tree import scan
+
+ROOT = "gpurun/r/code"
+Json = Any
+
+
+def silent(progress: TransferProgress) -> None:
+    """Nobody watches."""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """A folder on a machine whose home is a new one."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    found = Place(str(tmp_path / "home" / ROOT))
+    Path(found.root).parent.mkdir(parents=True)
+    found.open_stage()
+    return found
+
+
+@pytest.fixture
+def line(place: Place) -> Iterator[Intake]:
+    """What one line's process has open."""
+    opened = Intake(place)
+    yield opened
+    opened.close()
+
+
+def files(**contents: bytes) -> bytes:
+    rows = [[name, len(content), 7, 0o644] for name, content in contents.items()]
+    return join({"files": rows}, [digest_of(content) for content in contents.values()], [*contents.values()])
+
+
+def part(name: str, size: int, offset: int, content: bytes, **changes: Json) -> bytes:
+    digest = changes.get("digest", digest_of(content))
+    return join({"parts": [name, size, 7, [[offset, len(content), 0]]]}, [digest], [content])
+
+
+def seal(name: str, content: bytes) -> bytes:
+    return join({"seal": [name, len(content), 7, 0o644]}, [digest_of(content)], [])
+
+
+def row(name: str, content: bytes) -> list[Json]:
+    return [name, "f", len(content), 7, 0o644, "", digest_of(content).hex()]
+
+
+def commit(*items: Json, **order: Json) -> bool:
+    """Order what was staged to be put in place, and tell whether it was."""
+    order = {"delete": [], "folders": [], "links": [], "meta": [], **order}
+    expect = contents_digest(sorted(items))
+    return bool(intake.commit(None, {"root": ROOT, "expect": expect, **order})["committed"])  # type: ignore[arg-type]
+
+
+def tree(root: str | Path) -> dict[str, object]:
+    """All of it: links, modes, times and contents."""
+    found: dict[str, object] = {}
+    for path in sorted(Path(root).rglob("*")):
+        info = path.lstat()
+        if path.is_symlink():
+            line: object = path.readlink()
+        elif path.is_dir():
+            line = stat.S_IMODE(info.st_mode)
+        else:
+            line = (stat.S_IMODE(info.st_mode), info.st_mtime_ns, path.read_bytes())
+        found[str(path.relative_to(root))] = line
+    return found
+
+
+BIG = os.urandom(3 * LEAF_BYTES + 5)
+
+
+def test_what_is_not_as_its_digest_says_is_refused(place: Place, line: Intake) -> None:
+    forged = join({"files": [["a", 3, 7, 0o644]]}, [digest_of(b"old")], [b"new"])
+    assert line.accept(forged) == "a: what came is not what was sent"
+    assert line.accept(join({"files": [["a", 9, 7, 0o644]]}, [digest_of(b"old")], [b"old"])).startswith("a: ")
+    assert line.accept(part("big", len(BIG), 0, BIG[:LEAF_BYTES], digest=digest_of(b"x"))).startswith("big: ")
+    assert line.accept(part("big", len(BIG), 2 * LEAF_BYTES, BIG[: 2 * LEAF_BYTES])).startswith("big: ")
+    assert line.accept(part("big", len(BIG), -LEAF_BYTES, BIG[:LEAF_BYTES])).startswith("big: ")
+    assert line.accept(seal("big", BIG)) == "big: what came together is not what was sent"
+    assert place.staged_rows() == {}
+    assert not list(Path(place.tree).iterdir())
+    assert not commit(row("a", b"old"))
+    assert not Path(place.root).exists()
+
+
+@pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/../../evil", "a\0b", "", ".", "a//b"])
+def test_a_name_that_leads_out_is_refused(place: Place, line: Intake, name: str) -> None:
+    with pytest.raises(Refusal, match="not a relative path"):
+        line.accept(files(**{name: b"evil"}))
+    with pytest.raises(Refusal):
+        commit(delete=[name])
+    with pytest.raises(Refusal):
+        commit([name, "d", 0, 0, 0o700, "", ""], folders=[[name, 0o700]])
+    with pytest.raises(Refusal):
+        commit([name, "l", 0, 0, 0, "x", ""], links=[[name, "x"]])
+    assert [path.name for path in Path(place.root).parent.iterdir() if not path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("rubbish", [b"", b"\0" * 7, b"\xff" * 8, b"\0\0\0\1\0\0\0\0{", join({}, [], [])[:-1]])
+def test_what_is_no_parcel_is_refused(line: Intake, rubbish: bytes) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  (whatever it says, it becomes the reason of a refusal)
+        line.accept(rubbish)
+
+
+def test_a_frame_of_another_kind_is_no_parcel() -> None:
+    for kind, payload in ((b"?", b"x"), (b"p", b"no zlib"), (b"z", b"no zstd")):
+        with pytest.raises(ValueError):  # noqa: PT011  (likewise)
+            Codec().unpack(kind, payload)
+
+
+def test_an_order_that_comes_twice_is_done_once(place: Place) -> None:
+    first, second = Intake(place), Intake(place)
+    for offset in range(0, len(BIG), LEAF_BYTES):
+        for line in (first, second):
+            assert line.accept(part("big", len(BIG), offset, BIG[offset : offset + LEAF_BYTES])) == ""
+    assert first.accept(seal("big", BIG)) == ""
+    assert second.accept(seal("big", BIG)) == ""
+    assert first.accept(seal("big", BIG)) == ""
+    # Late, from a line that broke: the file that is whole keeps its time.
+    assert second.accept(part("big", len(BIG), 0, BIG[:LEAF_BYTES])) == ""
+    assert place.staged_rows() == {"big": row("big", BIG)}
+    assert commit(row("big", BIG))
+    assert tree(place.root) == {"big": (0o644, 7, BIG)}
+    assert second.accept(part("big", len(BIG), 0, bytes(LEAF_BYTES))) == "another upload has ended this one"
+    assert first.accept(files(big=b"late")) == "another upload has ended this one"
+    assert tree(place.root) == {"big": (0o644, 7, BIG)}
+    first.close()
+    second.close()
+
+
+def test_a_seal_that_was_cut_off_is_done_again(place: Place, line: Intake) -> None:
+    for offset in range(0, len(BIG), LEAF_BYTES):
+        line.accept(part("big", len(BIG), offset, BIG[offset : offset + LEAF_BYTES]))
+    for steps in range(20):
+        with die_after(steps) as died:
+            line.accept(seal("big", BIG))
+        line = Intake(place)
+        if not died:
+            break
+    else:
+        raise AssertionError("it never came to an end")
+    assert commit(row("big", BIG))
+    assert tree(place.root) == {"big": (0o644, 7, BIG)}
+
+
+def test_what_is_sent_anew_is_no_copy_of_a_file_in_place(place: Place, line: Intake) -> None:
+    """A renamed file is linked into the stage: who writes over it there must not change what is in place."""
+    line.accept(files(old=BIG))
+    assert commit(row("old", BIG))
+    moved = ["old", "new", len(BIG), 7, 0o644, digest_of(BIG).hex(), True]
+    assert intake.copies(None, {"root": ROOT, "items": [moved]}) == {"bad": []}  # type: ignore[arg-type]
+    again = Intake(place)
+    assert again.accept(files(new=b"changed meanwhile")) == ""
+    assert tree(place.root) == {"old": (0o644, 7, BIG)}
+    assert commit(row("new", b"changed meanwhile"), delete=["old"])
+    assert tree(place.root) == {"new": (0o644, 7, b"changed meanwhile")}
+    again.close()
+
+
+def test_a_copy_is_verified(place: Place, line: Intake) -> None:
+    line.accept(files(old=BIG, other=BIG[1:]))
+    assert commit(row("old", BIG), row("other", BIG[1:]))
+    good = digest_of(BIG).hex()
+    wanted: list[list[Json]] = [
+        ["old", "same", len(BIG), 9, 0o600, good, False],
+        ["old", "wrong digest", len(BIG), 9, 0o600, digest_of(b"").hex(), False],
+        ["old", "wrong, moved", len(BIG), 7, 0o644, digest_of(b"").hex(), True],
+        ["other", "wrong size", len(BIG), 9, 0o600, good, False],
+        ["not there", "nothing", 1, 9, 0o600, good, False],
+        [{"store": f"{len(BIG)}-{good}"}, "not stored", len(BIG), 9, 0o600, good, False],
+    ]
+    bad = intake.copies(None, {"root": ROOT, "items": wanted})["bad"]  # type: ignore[arg-type]
+    assert sorted(bad) == sorted(item[1] for item in wanted[1:])
+    assert [*place.staged_rows()] == ["same"]
+
+
+def test_what_an_earlier_upload_left_makes_way(place: Place, line: Intake) -> None:
+    left = {"f": b"file then", "d/inside": b"folder then", "gone/deep/x": b"x", "half": b"half"}
+    line.accept(files(**left))
+    Path(place.tree, "no line of its own").write_bytes(b"cut off in the middle")
+    now = Intake(place)
+    assert now.accept(files(**{"f/inside": b"folder now", "d": b"file now"})) == ""
+    items = [["f", "d", 0, 0, 0o755, "", ""], row("f/inside", b"folder now"), row("d", b"file now")]
+    assert commit(*items, folders=[["f", 0o755]], files=["f/inside", "d"])
+    assert tree(place.root) == {
+        "d": (0o644, 7, b"file now"),
+        "f": 0o755,
+        "f/inside": (0o644, 7, b"folder now"),
+    }
+    assert not Path(place.stage).exists()
+    now.close()
+
+
+def test_a_staged_file_that_was_touched_does_not_count(place: Place, line: Intake) -> None:
+    line.accept(files(a=b"12", b=b"34"))
+    Path(place.tree, "a").write_bytes(b"123")
+    assert [*place.staged_rows()] == ["b"]
+    assert not commit(row("a", b"12"), row("b", b"34"))
+
+
+def test_a_staged_content_of_another_upload_is_not_taken_for_ours(place: Place, line: Intake) -> None:
+    """The same name, size and time: only the digest tells."""
+    line.accept(files(a=b"mine"))
+    line.accept(files(a=b"your"))
+    assert not commit(row("a", b"mine"))
+    assert not Path(place.root).exists()
+
+
+@pytest.mark.parametrize(
+    ("made", "ordered"),
+    [
+        ("folder", {"files": ["x"]}),
+        ("folder", {"links": [["x", "a"]]}),
+        ("file", {"folders": [["x", 0o755]]}),
+        ("link", {"folders": [["x", 0o755]]}),
+    ],
+)
+def test_what_the_job_made_in_the_way_is_refused(place: Place, line: Intake, made: str, ordered: Json) -> None:
+    line.accept(files(a=b"1"))
+    assert commit(row("a", b"1"))
+    path = Path(place.root, "x")
+    if made == "folder":
+        fill(path, {"by the job": b""})
+    elif made == "file":
+        path.touch()
+    else:
+        path.symlink_to("/tmp")
+    before = tree(place.root)
+    items = [row("a", b"1")]
+    if "files" in ordered:
+        place.open_stage()
+        Intake(place).accept(files(x=b"2"))
+        items.append(row("x", b"2"))
+    items += [[name, "d", 0, 0, mode, "", ""] for name, mode in ordered.get("folders", [])]
+    items += [[name, "l", 0, 0, 0, target, ""] for name, target in ordered.get("links", [])]
+    with pytest.raises(Refusal, match="x is "):
+        commit(*items, **ordered)
+    assert tree(place.root) == before
+    path.rename(path.with_name("out of the way"))
+    assert commit(*items, **ordered)
+
+
+def test_nothing_is_removed_through_a_link(place: Place, line: Intake, tmp_path: Path) -> None:
+    line.accept(files(**{"d/x": b"1"}))
+    assert commit(["d", "d", 0, 0, 0o755, "", ""], row("d/x", b"1"), folders=[["d", 0o755]])
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/x").write_bytes(b"not ours")
+    os.utime(tmp_path / "elsewhere/x", ns=(7, 7))
+    shutil.rmtree(Path(place.root, "d"))
+    Path(place.root, "d").symlink_to(tmp_path / "elsewhere")
+    # It lies there no more, though a look through the link would find the same.
+    now = {entry[0]: entry[1] for entry in intake.entries(None, {"root": ROOT})["entries"]}  # type: ignore[arg-type]
+    assert now == {"d": "l", "d/x": ""}
+    assert commit(delete=["d", "d/x"])
+    assert tree(place.root) == {}
+    assert (tmp_path / "elsewhere/x").read_bytes() == b"not ours"
+
+
+def test_two_trees_never_have_one_digest() -> None:
+    one = [["a", "l", 0, 0, 0, "x", ""], ["y\nz", "f", 0, 0, 0, "", ""]]
+    other = [["a", "l", 0, 0, 0, "x\ny", ""], ["z", "f", 0, 0, 0, "", ""]]
+    assert state_digest(map(line_of, one)) != state_digest(map(line_of, other))
+
+
+class Died(BaseException):
+    """Here the process was killed."""
+
+
+STEPS = ("rename", "replace", "unlink", "rmdir", "symlink", "chmod", "fchmod", "utime", "mkdir", "link", "write")
+
+
+class die_after:  # noqa: N801  (a context manager that reads as one)
+    """Every call that changes the disk may be the last; true when the end was reached."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+        self.patch = pytest.MonkeyPatch()
+        self.died = False
+
+    def __bool__(self) -> bool:
+        return self.died
+
+    def __enter__(self) -> Self:
+        for name in STEPS:
+            self.patch.setattr(os, name, self.counted(getattr(os, name)))
+        return self
+
+    def counted(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            if not self.left:
+                self.died = True
+                raise Died
+            self.left -= 1
+            return function(*arguments, **named)
+
+        return call
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        self.patch.undo()
+        return kind is Died
+
+
+@pytest.fixture
+def ordered(connection: Any, lines: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], dict[str, Json]]:
+    """Push a folder but for the last order, which is given back."""
+
+    class Held(Exception):
+        """Nothing was put in place yet."""
+
+    def hold(root: Path) -> dict[str, Json]:
+        orders: list[dict[str, Json]] = []
+        say = FarFolder.say
+
+        def held(folder: FarFolder, what: str, **request: Json) -> None:
+            if what == "commit":
+                orders.append(request)
+            else:
+                say(folder, what, **request)
+
+        def unanswered(folder: FarFolder) -> None:
+            raise Held
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FarFolder, "say", held)
+            patch.setattr(FarFolder, "commit", unanswered)
+            with pytest.raises(Held):
+                upload.push(lines, scan(root, ignore=ignore.nothing()), ROOT, silent, "code")
+        return {"root": ROOT, **orders[0]}
+
+    monkeypatch.setenv("HOME", str(connection.home))
+    return hold
+
+
+def fill(root: Path, contents: dict[str, bytes]) -> None:
+    for name, content in contents.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def old_and_new(root: Path) -> Iterator[Path]:
+    """A folder, twice: everything that can become something else does."""
+    fill(root, {"same": b"same", "changed": b"old", "gone": b"gone", "mode": b"mode", "touched": b"touched"})
+    fill(root, {"to_folder": b"file", "to_file/inside": b"1", "to_link/x": b"1", "other/x": b"must stay"})
+    fill(root, {"gone_folder/deep/x": b"1", "job/mine": b"1", "renamed": b"r" * 10_000, "big": BIG})
+    (root / "link_to_file").symlink_to("same")
+    (root / "link_to_folder").symlink_to("other")
+    (root / "empty").mkdir()
+    yield root
+    fill(root, {"changed": b"new", "new/deep/x": b"1", "big": b"changed" + BIG})
+    for name in ("gone", "to_folder", "link_to_file", "link_to_folder"):
+        (root / name).unlink()
+    for name in ("to_file", "to_link", "gone_folder", "job"):
+        shutil.rmtree(root / name)
+    fill(root, {"to_folder/inside": b"2", "to_file": b"2", "link_to_file": b"2", "link_to_folder/x": b"2"})
+    (root / "to_link").symlink_to("other")
+    (root / ("l" * 255)).symlink_to("same")
+    (root / "mode").chmod(0o755)
+    (root / "empty").chmod(0o750)
+    os.utime(root / "touched", ns=(5, 5))
+    (root / "renamed").rename(root / "under another name")
+    yield root
+
+
+def test_an_update_that_is_cut_anywhere_is_finished_by_whoever_comes_next(
+    tmp_path: Path, connection: Any, lines: Any, ordered: Any
+) -> None:
+    trees = old_and_new(tmp_path / "code")
+    upload.push(lines, scan(next(trees), ignore=ignore.nothing()), ROOT, silent, "code")
+    there = connection.home / ROOT
+    (there / "job/by the job").write_bytes(b"left alone")
+    old, new = tree(there), tree(next(trees))
+    new["job"], new["job/by the job"] = old["job"], old["job/by the job"]
+    order = ordered(tmp_path / "code")
+    assert tree(there) == old
+    decided = _cut_anywhere(there, order, old, new)
+    assert decided > 40
+
+
+def test_a_first_upload_that_is_cut_anywhere_is_finished_by_whoever_comes_next(
+    tmp_path: Path, connection: Any, ordered: Any
+) -> None:
+    root = next(old_and_new(tmp_path / "code"))
+    order = ordered(root)
+    assert _cut_anywhere(connection.home / ROOT, order, {}, tree(root)) > 10
+
+
+def _cut_anywhere(there: Path, order: Json, old: dict[str, object], new: dict[str, object]) -> int:
+    """Kill a commit after each of its steps, and him who would finish it as well; gives how many steps there were."""
+    run, saved = there.parent, there.parent.with_name("saved")
+    run.rename(saved)
+    decided = 0
+    for steps in range(1000):
+        shutil.copytree(saved, run, symlinks=True)
+        with die_after(steps) as died:
+            intake.commit(None, order)  # type: ignore[arg-type]
+        if Path(Place(str(there)).journal).exists():
+            decided += 1
+            with die_after(steps * 7 % 23):
+                intake.settle(str(there))
+        intake.settle(str(there))
+        assert tree(there) == (new if decided else old), steps
+        shutil.rmtree(run)
+        if not died:
+            return decided
+    raise AssertionError("it never came to an end")
