@@ -165,14 +165,15 @@ class _Finder:
 
     def _leaves(self, item: Item) -> bytes:
         """A local file's leaves, remembered or read; empty where it is shorter by now."""
-        digest = self._memory.digest(item)
+        path = f"{self._root}/{item.name}"
+        digest = self._memory.digest(path, item)
         leaves = self._memory.leaves(item.size_bytes, digest) if digest else b""
         if leaves:
             return leaves
-        leaves = leaves_of_file(f"{self._root}/{item.name}", item.size_bytes, self._pool) or b""
+        leaves = leaves_of_file(path, item.size_bytes, self._pool) or b""
         if leaves:
             digest = digest_of_leaves(leaves).hex()
-            self._memory.keep_digest(item, digest)
+            self._memory.keep_digest(path, item, digest)
             self._memory.keep_leaves(item.size_bytes, digest, leaves)
         return leaves
 

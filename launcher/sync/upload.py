@@ -226,7 +226,7 @@ class _Upload:
         self._digests.update(contents.digests)
         self.changed += contents.changed
         for large in contents.done:
-            self._memory.keep_digest(large.item, large.digest.hex())
+            self._memory.keep_digest(f"{self._root}/{large.item.name}", large.item, large.digest.hex())
             self._memory.keep_leaves(large.item.size_bytes, large.digest.hex(), bytes(large.leaves))
 
     def _copy(self, copies: Sequence[tuple[Item, str, Source]], there: dict[str, There]) -> list[str]:
