@@ -10,8 +10,9 @@ from functools import partial
 from launcher.agent.hashes import HASH_BYTES, digest_of, leaf_count
 from launcher.agent.intake import part_key
 from launcher.errors import SpecError, TransferError
+from launcher.sync.backlog import WAITING_LIMIT, Cancelled
 from launcher.sync.far_folder import Staged
-from launcher.sync.lanes import WAITING_LIMIT, Cancelled, Lanes, Work
+from launcher.sync.lanes import Lanes, Work
 from launcher.sync.names import shown, told
 from launcher.sync.packing import (
     LEVELS,

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from launcher.agent.hashes import LEAF_BYTES, digest_of
 from launcher.sync.answers import CHANGED, Status, opened, why_lost
-from launcher.sync.lanes import Cancelled, Lanes
+from launcher.sync.backlog import Cancelled
+from launcher.sync.lanes import Lanes
 from launcher.sync.listing import Far
 from launcher.sync.partials import Partial
 from launcher.sync.pieces import PIECE_BYTES, Batch, Piece, wrong_digest

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
@@ -12,17 +11,14 @@ from typing import Protocol
 from launcher.agent.parcels import NUMBER
 from launcher.errors import HostUnreachable, TransferError
 from launcher.ports import Connection, Line, Lines
+from launcher.sync.backlog import Backlog
 from launcher.sync.frames import JSON_KINDS, Json, Wire, parse
-from launcher.sync.lines import FAR_LINES, NEAR_RTT_S
+from launcher.sync.growth import Growth
+from launcher.sync.lines import FAR_LINES
 from launcher.sync.session import ask, session
 
-MOST_LANES = 8
-"""sshd drops handshakes at random beyond ten at once (sshd_config(5), MaxStartups)."""
 SMALL_BYTES = 4 << 20
 """So little goes over one connection, whatever the distance."""
-LANE_WINDOW_BYTES = 2 << 20
-"""Unanswered bytes of a lane: sshd's own window for a channel, so that more would only wait in buffers."""
-NEAR_WINDOW_BYTES = 1 << 20
 REDIAL_S = 30.0
 MEASURED_AGAIN = 3
 """Cuts that the round trip's measurement survives; the lanes themselves tell of a line that stays dead."""
@@ -31,10 +27,6 @@ DIAL_S = 3.0
 FIRST_SHARE_BYTES = 8 << 20
 """Of a first lane at least."""
 TICK_S = 0.1
-LOOK_AGAIN_S = 0.4
-"""How long a new lane is given before its gain is judged."""
-GAIN = 1.08
-WAITING_LIMIT = 24
 CUTS_LIMIT = 25
 """Cuts of one lane with nothing answered between them: the machine cannot serve there."""
 
@@ -70,9 +62,9 @@ class Lanes:
         self._on_reply = on_reply
         self._on_cut = on_cut
         self._total_bytes = total_bytes
-        self._backlog = _Backlog()
+        self._backlog: Backlog[Work] = Backlog()
         self._lanes: list[_Lane] = []
-        self._growth = _Growth()
+        self._growth = Growth()
         self._lock = threading.Lock()
         self._sent_bytes = 0
 
@@ -90,7 +82,7 @@ class Lanes:
     @property
     def far(self) -> bool:
         """Whether bytes cost more than the time to make them fewer."""
-        return self._growth.rtt_s > NEAR_RTT_S
+        return self._growth.far
 
     @property
     def waiting(self) -> int:
@@ -104,11 +96,11 @@ class Lanes:
 
     def put(self, work: Work) -> None:
         """Add a piece; waits while enough others do. Raises `CancelledWork` when all is over."""
-        self._backlog.put(work, wait=True)
+        self._backlog.put(work)
 
     def put_first(self, work: Work) -> None:
         """Add a piece that goes before the others; never waits."""
-        self._backlog.put(work, wait=False)
+        self._backlog.put_first(work)
 
     def close(self) -> None:
         """No more work will come from producers; answers may still bring some."""
@@ -184,8 +176,7 @@ class Lanes:
             self._growth.settled = True
             return
         self._growth.rtt_s = self._round_trip_s()
-        if self._growth.rtt_s > NEAR_RTT_S:
-            self._growth.window_bytes = LANE_WINDOW_BYTES
+        if self._growth.far:
             for number in range(min(FAR_LINES, self._total_bytes // FIRST_SHARE_BYTES)):
                 self._add_lane(self._lines.bulk(number))
 
@@ -204,123 +195,17 @@ class Lanes:
             self._lanes.append(_Lane(self, line, self._backlog))
 
 
-class Cancelled(Exception):
-    """The transfer is over, well or not: nobody needs more work."""
-
-
-class _Backlog:
-    """Pieces that wait, pieces that are out, and how it ended."""
-
-    def __init__(self) -> None:
-        self.error: BaseException | None = None
-        self._waiting: deque[Work] = deque()
-        self._out = 0
-        self._closed = False
-        self._changed = threading.Condition()
-
-    @property
-    def waiting(self) -> int:
-        return len(self._waiting)
-
-    @property
-    def over(self) -> bool:
-        return self.error is not None or (self._closed and not self._waiting and not self._out)
-
-    def put(self, work: Work, *, wait: bool) -> None:
-        with self._changed:
-            while wait and len(self._waiting) >= WAITING_LIMIT and self.error is None:
-                self._changed.wait()
-            if self.error is not None:
-                raise Cancelled
-            if wait:
-                self._waiting.append(work)
-            else:
-                self._waiting.appendleft(work)
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-    def fail(self, error: BaseException) -> None:
-        with self._changed:
-            if self.error is None:
-                self.error = error
-            self._changed.notify_all()
-
-    def take(self, ready: Callable[[], bool], broken: threading.Event) -> Work | None:
-        """The next piece as soon as there is one and the lane is `ready`; `None` when no more will come to it."""
-        with self._changed:
-            while not self.over and not broken.is_set():
-                if self._waiting and ready():
-                    self._out += 1
-                    work = self._waiting.popleft()
-                    self._changed.notify_all()
-                    return work
-                self._changed.wait()
-            self._changed.notify_all()
-            return None
-
-    def done(self) -> None:
-        """A piece was answered, and its lane has room again."""
-        with self._changed:
-            self._out -= 1
-            self._changed.notify_all()
-
-    def again(self, works: list[Work]) -> None:
-        """Pieces that a lane took and could not finish."""
-        with self._changed:
-            self._out -= len(works)
-            self._waiting.extendleft(reversed(works))
-            self._changed.notify_all()
-
-    def wake(self) -> None:
-        """Have everybody look again."""
-        with self._changed:
-            self._changed.notify_all()
-
-    def await_end(self, timeout_s: float) -> bool:
-        with self._changed:
-            return self._changed.wait_for(lambda: self.over, timeout_s)
-
-
-class _Growth:
-    """Adds lanes while each one brings something: a path with loss or a long way fills only with several."""
-
-    def __init__(self) -> None:
-        self.window_bytes = NEAR_WINDOW_BYTES
-        self.rtt_s = 0.0
-        self.settled = False
-        self._since = time.monotonic()
-        self._carried_bytes = 0
-        self._best_rate = 0.0
-
-    def wants_more(self, carried_bytes: int, total_bytes: int, lanes: int) -> bool:
-        """Whether one lane more should be tried now."""
-        elapsed_s = time.monotonic() - self._since
-        if self.settled or self.rtt_s <= NEAR_RTT_S or lanes >= MOST_LANES or elapsed_s < LOOK_AGAIN_S + 4 * self.rtt_s:
-            return False
-        rate = (carried_bytes - self._carried_bytes) / elapsed_s
-        self._since, self._carried_bytes = time.monotonic(), carried_bytes
-        if rate < GAIN * self._best_rate:
-            self.settled = True
-            return False
-        self._best_rate = rate
-        # A handshake takes six round trips or so: what is over by then needs no further lane.
-        return total_bytes - carried_bytes > rate * (8 * self.rtt_s + LOOK_AGAIN_S)
-
-
 class _Lane:
     """One connection's threads: one writes the work, one reads the answers and mends the connection."""
 
-    def __init__(self, lanes: Lanes, line: Line, backlog: _Backlog) -> None:
+    def __init__(self, lanes: Lanes, line: Line, backlog: Backlog[Work]) -> None:
         self._lanes = lanes
         self._line = line
         self._backlog = backlog
         self._out: dict[int, Work] = {}
         self._taken_bytes = 0  # counted by the writer alone, as the next is by the reader alone
         self._answered_bytes = 0
+        self._answer = threading.Condition()
         self._number = 0
         self._wire: Wire | None = None
         self._thread = threading.Thread(target=self._live, name="gpurun-lane", daemon=True)
@@ -390,6 +275,8 @@ class _Lane:
         finally:
             broken.set()
             self._backlog.wake()
+            with self._answer:
+                self._answer.notify()
             writer.join()
 
     def _connect(self) -> Connection | None:
@@ -406,7 +293,7 @@ class _Lane:
     def _write(self, wire: Wire, broken: threading.Event, errors: list[BaseException]) -> None:
         """Send work as long as there is some, and the end."""
         try:
-            while (work := self._backlog.take(self._has_room, broken)) is not None:
+            while self._await_room(broken) and (work := self._backlog.take(broken)) is not None:
                 self._number += 1
                 self._out[self._number] = work
                 self._taken_bytes += work.size_bytes
@@ -419,8 +306,12 @@ class _Lane:
             if errors or self._backlog.error is not None:
                 wire.close()
 
-    def _has_room(self) -> bool:
-        return self._taken_bytes - self._answered_bytes < self._lanes.window_bytes
+    def _await_room(self, broken: threading.Event) -> bool:
+        """Wait until there is little enough unanswered; `False` on a broken line."""
+        with self._answer:
+            while not broken.is_set() and self._taken_bytes - self._answered_bytes >= self._lanes.window_bytes:
+                self._answer.wait()
+        return not broken.is_set()
 
     def _read(self, wire: Wire) -> None:
         """Take the answers in, to the one that ends them; raises what the machine refuses."""
@@ -437,6 +328,8 @@ class _Lane:
                 raise TransferError("the machine answered what it was not asked")
             self._lanes.reply(work, kind, payload[NUMBER.size :])
             del self._out[number]
-            self._answered_bytes += work.size_bytes
+            with self._answer:
+                self._answered_bytes += work.size_bytes
+                self._answer.notify()
             self._lanes.count_carried(work.size_bytes)
             self._backlog.done()

@@ -18,7 +18,7 @@ from launcher.domain import TransferProgress
 from launcher.errors import HostUnreachable, TransferError
 from launcher.sync import download
 from launcher.sync.collisions import check_collisions, name_key
-from launcher.sync.lanes import MOST_LANES
+from launcher.sync.growth import MOST_LANES
 from launcher.sync.layout import RemoteLayout
 from launcher.sync.partials import Partial
 from launcher.sync.pieces import PIECE_BYTES
