@@ -1,12 +1,13 @@
 """Contents that lie on the machine image, each under its size and digest: a data set that every run uses is no upload.
 
-`python3 -c 'from agent.store import add; add(PATHS)'` fills it when an image is made (see ami/).
+`python3 -m launcher.agent.store PATH...` fills it when an image is made (see ami/).
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 from typing import TYPE_CHECKING
 
 from .hashes import digest_of_leaves, leaves_of
@@ -65,3 +66,8 @@ def add_file(path: str, folder: str) -> str:
     os.chmod(partial, 0o444)
     os.replace(partial, f"{folder}/{name}")
     return name
+
+
+if __name__ == "__main__":
+    for added in add(sys.argv[1:]):
+        print(added)  # noqa: T201  (a command's output)
