@@ -188,12 +188,13 @@ class Fragile:
     def __init__(self, connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         self.fuses: list[int] = []
         self.commit_delays_s: list[float] = []
+        self.timers: list[threading.Timer] = []
         self.connection = connection
         self.lock = threading.Lock()
         original = connection.open
         monkeypatch.setattr(connection, "open", lambda command: self.tapped(original(command)))
-        answered = FarFolder.commit
-        monkeypatch.setattr(FarFolder, "commit", lambda folder: self.committing(answered, folder))
+        say = FarFolder.say
+        monkeypatch.setattr(FarFolder, "say", lambda folder, what, **more: self.saying(say, folder, what, more))
 
     def tapped(self, stream: Any) -> Any:
         write, read = stream.write, stream.read
@@ -225,17 +226,19 @@ class Fragile:
             self.fuses[0] -= size
             return size + self.fuses.pop(0) if self.fuses[0] < 0 else None
 
-    def committing(self, answered: Callable[[FarFolder], None], folder: FarFolder) -> None:
+    def saying(self, say: Callable[..., None], folder: FarFolder, what: str, more: dict[str, Any]) -> None:
         """Kill the agent at some time while it commits."""
-        stream: Any = folder.wire.stream
-        timer = threading.Timer(self.commit_delays_s.pop(), stream.cut) if self.commit_delays_s else None
-        if timer:
+        say(folder, what, **more)
+        if what == "commit" and self.commit_delays_s:
+            stream: Any = folder.wire.stream
+            timer = threading.Timer(self.commit_delays_s.pop(), stream.cut)
+            self.timers.append(timer)
             timer.start()
-        try:
-            answered(folder)
-        finally:
-            if timer:
-                timer.join()
+
+    def settle(self) -> None:
+        """Leave nothing for the next push."""
+        while self.timers:
+            self.timers.pop().join()
 
 
 def silent(progress: TransferProgress) -> None:
@@ -307,7 +310,7 @@ def mirror(seed: int, folder: Path, connection: Any, lines: Any, fragile: Fragil
     for number in range(ROUNDS):
         edits.some()
         fragile.fuses = [int(10 ** chance.uniform(1, 6)) for _ in range(chance.choice([0, 0, 0, 1, 1, 3]))]
-        fragile.commit_delays_s = [chance.uniform(0, 0.003) for _ in range(chance.choice([0, 0, 1]))]
+        fragile.commit_delays_s = [chance.uniform(0, 0.0015) for _ in range(chance.choice([0, 0, 1]))]
         for _ in range(60):
             try:
                 upload.push(lines, scan(root, ignore=ignore.nothing()), remote, silent, "code", memory=memory)
@@ -316,6 +319,8 @@ def mirror(seed: int, folder: Path, connection: Any, lines: Any, fragile: Fragil
                     edits.some()
             else:
                 break
+            finally:
+                fragile.settle()
         else:
             raise AssertionError("it never came through")
         rsync(root, model)
