@@ -70,4 +70,4 @@ def add_file(path: str, folder: str) -> str:
 
 if __name__ == "__main__":
     for added in add(sys.argv[1:]):
-        print(added)  # noqa: T201  (a command's output)
+        print(added)
