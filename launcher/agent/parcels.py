@@ -19,7 +19,7 @@ KINDS = frozenset({b"P", b"p", b"z"})
 """Stored, compressed by zlib, by zstd; the number in front never is."""
 
 
-def join(header: Any, digests: Sequence[bytes], contents: Sequence[bytes]) -> bytes:
+def join(header: Any, digests: Sequence[bytes], contents: Sequence[Data]) -> bytes:
     """A parcel's body; `header` is JSON."""
     text = json.dumps(header, separators=(",", ":")).encode("ascii")
     return b"".join([HEAD.pack(len(text), len(digests)), text, *digests, *contents])

@@ -21,6 +21,20 @@ def hello(_wire: Wire, _request: Json) -> Json:
     return {"cpus": os.cpu_count() or 1}
 
 
+def share(wire: Wire, request: Json) -> Json:
+    """Serve a folder to other machines."""
+    from .share import share as serve_others  # noqa: PLC0415  (TLS is 20 ms that no other operation has to pay)
+
+    return serve_others(wire, request)
+
+
+def gather(wire: Wire, request: Json) -> Json:
+    """Take files from another machine."""
+    from .gather import gather as take_all  # noqa: PLC0415  (likewise)
+
+    return take_all(wire, request)
+
+
 OPERATIONS: dict[str, Callable[[Wire, Json], Json]] = {
     "hello": hello,
     "state": intake.state,
@@ -36,6 +50,8 @@ OPERATIONS: dict[str, Callable[[Wire, Json], Json]] = {
     "look": outgo.look,
     "hash": outgo.hash_files,
     "give": outgo.give,
+    "share": share,
+    "gather": gather,
     "free": intake.free_disk,
     "fetch": fetch,
     "start": start,

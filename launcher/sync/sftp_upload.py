@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from launcher.agent.record import line_of, state_digest
 from launcher.errors import TransferError
 from launcher.sync.contents import unreadable
 from launcher.sync.difference import COLUMN_TYPES, KIND, MTIME, NAME, SIZE, Difference, There, difference
@@ -346,7 +347,8 @@ class _Record:
     def write(self, rows: Sequence[There]) -> None:
         """Put other lines in its place, in one step."""
         partial = self._path + b".part"
-        text = json.dumps({"items": sorted(rows)}).encode("ascii")
+        items = sorted(rows)
+        text = json.dumps({"digest": state_digest(map(line_of, items)), "items": items}).encode("ascii")
         handle = self._client.open_to_write(partial)
         window = Window(self._client)
         for start in range(0, len(text), CHUNK_BYTES):
