@@ -20,11 +20,11 @@ class Codec:
     def __init__(self) -> None:
         self.zstd = _zstd()
 
-    def pack(self, data: bytes) -> tuple[bytes, bytes]:
-        """A parcel's kind and its body, compressed where that pays."""
+    def pack(self, data: bytes, level: int = LEVEL) -> tuple[bytes, bytes]:
+        """A parcel's kind and its body, compressed where that pays; `level` is zstd's."""
         if not pays(data):
             return b"P", data
-        kind, packed = (b"z", self.zstd.compress(data)) if self.zstd else (b"p", zlib.compress(data, 1))
+        kind, packed = (b"z", self.zstd.compress(data, level)) if self.zstd else (b"p", zlib.compress(data, 1))
         return (kind, packed) if len(packed) < len(data) else (b"P", data)
 
     def unpack(self, kind: bytes, payload: Data) -> Data:
@@ -78,11 +78,11 @@ class Libzstd:
         self.library = library
         self.buffer = ctypes.create_string_buffer
 
-    def compress(self, data: bytes) -> bytes:
+    def compress(self, data: bytes, level: int = LEVEL) -> bytes:
         """One frame that says how long its content is."""
         room = self.library.ZSTD_compressBound(len(data))
         made = self.buffer(room)
-        length = self.library.ZSTD_compress(made, room, data, len(data), LEVEL)
+        length = self.library.ZSTD_compress(made, room, data, len(data), level)
         if self.library.ZSTD_isError(length):
             raise ValueError("zstd failed")
         return bytes(memoryview(made)[:length])

@@ -9,6 +9,7 @@ import os
 import queue
 import stat
 import threading
+import time
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -167,10 +168,13 @@ def give(wire: Wire, request: Json) -> Json:
     """
     shelf = Shelf(at_home(request["root"]))
     codec = Codec()
+    effort = Effort()
     writer = Writer(wire)
     try:
         while True:
+            began = time.monotonic()
             asked = wire.receive_json()
+            effort.asked_s += time.monotonic() - began
             if asked.get("end"):
                 writer.finish()
                 return {}
@@ -180,14 +184,44 @@ def give(wire: Wire, request: Json) -> Json:
                 writer.put(b"A", number, held.encode("ascii"))
                 continue
             parts = whole_files(shelf, asked["files"]) if "files" in asked else one_range(shelf, *asked["range"])
-            kind = b"P"
-            if pays(max(parts, key=len)):
-                kind, packed = codec.pack(b"".join(parts))
+            kind, level = b"P", effort.level()
+            if level and pays(max(parts, key=len)):
+                kind, packed = codec.pack(b"".join(parts), level)
                 parts = [packed]
+            began = time.monotonic()
             writer.put(kind, number, *parts)
+            effort.line_s += time.monotonic() - began
     finally:
         writer.stop()
         shelf.close()
+
+
+class Effort:
+    """How hard to compress: harder where the line is what holds up, not at all where reading and packing do."""
+
+    LEVELS = (0, 1, 3, 6)
+    EASY = 1
+    """What there is always time for where the laptop asks for less than could be packed."""
+    WAITS = 0.25
+    """From this share of the time on it is said to hold up."""
+
+    def __init__(self) -> None:
+        self.step = self.EASY
+        self.began = time.monotonic()
+        self.asked_s = self.line_s = 0.0
+
+    def level(self) -> int:
+        """The level of the next parcel, by what the time since the last one went into; 0 is none."""
+        now = time.monotonic()
+        enough_s = self.WAITS * (now - self.began)
+        if self.line_s > enough_s:
+            self.step = min(self.step + 1, len(self.LEVELS) - 1)
+        elif self.step < self.EASY and self.asked_s > enough_s:
+            self.step += 1
+        elif self.step > self.EASY or self.asked_s <= enough_s:
+            self.step = max(self.step - 1, 0)
+        self.began, self.asked_s, self.line_s = now, 0.0, 0.0
+        return self.LEVELS[self.step]
 
 
 def whole_files(shelf: Shelf, files: Json) -> list[bytes]:

@@ -17,6 +17,8 @@ from launcher.sync.trip import SMALL_BYTES, Trip, batches
 
 DENSE_PIECE_BYTES = 4 * LEAF_BYTES
 """Of a file that compresses: the more at once, the smaller it becomes."""
+LEAST_BYTES = 1 << 16
+"""As what a piece counts at least, however well it compresses: more than a few need not be under way."""
 BATCH_FILES = 256
 
 
@@ -27,7 +29,8 @@ class Haul:
         self.changed: list[Far] = []
         """Files that were other ones when they were to be read."""
         self._trip = trip
-        self._dense: set[str] = set()
+        self._shrinks: dict[str, float] = {}
+        """To which part of its size a file was compressed the last time."""
         self._lock = threading.Lock()
 
     def carry(self, files: Sequence[Far]) -> None:
@@ -65,8 +68,9 @@ class Haul:
         for start, end in partial.missing():
             at = start
             while at < end and not partial.dropped:
-                length = min(DENSE_PIECE_BYTES if partial.far.name in self._dense else PIECE_BYTES, end - at)
-                self._lanes.put(Piece(partial, at, length))
+                shrinks = self._shrinks.get(partial.far.name, 1.0)
+                length = min(PIECE_BYTES if shrinks == 1.0 else DENSE_PIECE_BYTES, end - at)
+                self._lanes.put(Piece(partial, at, length, max(LEAST_BYTES, int(shrinks * length))))
                 at += length
 
     def _on_reply(self, work: object, kind: bytes, payload: bytes) -> None:
@@ -81,7 +85,7 @@ class Haul:
         status, complete = piece.take(kind, payload)
         partial = piece.partial
         if kind != b"P":
-            self._dense.add(partial.far.name)
+            self._shrinks[partial.far.name] = min(1.0, len(payload) / piece.length)
         if status.came:
             self._trip.tally.moved(partial.far, piece.length)
             if complete:

@@ -97,7 +97,7 @@ class Held:
             self._trip.tally.reused(partial.far, partial.begin())
             for start, end in partial.missing():
                 for at in range(start, end, PIECE_BYTES):
-                    yield Piece(partial, at, min(PIECE_BYTES, end - at))
+                    yield Piece(partial, at, min(PIECE_BYTES, end - at), PIECE_BYTES)
 
     def _take(self, wire: Wire, number: int, piece: Piece) -> None:
         kind, payload = wire.receive()

@@ -37,11 +37,8 @@ class Piece(NamedTuple):
     partial: Partial
     offset: int
     length: int
-
-    @property
-    def size_bytes(self) -> int:
-        """Of the answer, about."""
-        return self.length
+    size_bytes: int
+    """Of the answer, as far as can be known."""
 
     def send(self, wire: Wire, number: int) -> None:
         """Ask for it."""
