@@ -2,101 +2,100 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import TYPE_CHECKING
 
-from launcher.render.text import size
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.segment import Segment, Segments
+from rich.table import Column
+
+from launcher.render.meter import moved_bytes
+from launcher.render.text import INDENT
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from launcher.domain import TransferProgress
+    from launcher.render.meter import Meter
 
-INDENT = 10
-"""Below the names of the phases."""
-BAR_CELLS = 24
-SHORTEST_BAR_CELLS = 6
 LABEL_CELLS = 24
-HOUR_S, DAY_S = 3600, 86400
+RATE_OVER_S = 5.0
+ANY_WIDTH = 1000
+"""More than a bar can need, in columns."""
 
 
-def bar(progress: TransferProgress, *, rate: float | None, left_s: float | None, width: int, glyphs: str = "━─") -> str:
-    """As much of it as fits into `width` cells, what matters most first; never more than that.
+class Bar:
+    """One transfer, drawn by rich and written by whoever asks for it.
 
-    `rate` in bytes a second; `glyphs` are what is done and what is not.
+    rich's own live display redirects both streams and refreshes from a thread of its own, between two bytes of the
+    job's log and over its open line; so it is never started.
     """
-    share = _share(progress)
-    percent = "" if share is None else f"{100 * share:3.0f} %"
-    label = clipped(progress.label, min(LABEL_CELLS, max(width - len(percent) - 1, 0)))
-    # In the order of the line; the figure is how soon each must go when room is short.
-    parts = [
-        (0, label),
-        (1, percent),
-        (2, _bytes(progress)),
-        (5, _files(progress)),
-        (3, "" if rate is None else f"{size(round(rate))}/s"),
-        (4, "" if left_s is None else f"{_clock(left_s)} left"),
+
+    def __init__(self, console: Console, meter: Meter) -> None:
+        self.meter = meter
+        self._console = console
+        self._layouts = _layouts()
+        self._moved = moved_bytes(meter.progress)
+        label = "".join(each if each.isprintable() else "?" for each in meter.progress.label)
+        self._progress = Progress(console=console, auto_refresh=False, speed_estimate_period=RATE_OVER_S)
+        self._id = self._progress.add_task(label, total=None, completed=meter.progress.done_bytes)
+
+    def line(self) -> str:
+        """How far it is, in less than the width of the terminal; what matters least goes first."""
+        self._take(self.meter.progress)
+        width = self._console.width - 1
+        wide = self._console.options.update(width=ANY_WIDTH)
+        line: list[Segment] = []
+        for layout in self._layouts:
+            self._progress.columns = layout
+            (line,) = self._console.render_lines(self._progress, wide, pad=False)
+            if Segment.get_line_length(line) <= width:
+                break
+        with self._console.capture() as shown:
+            self._console.print(Segments(Segment.adjust_line_length(line, width, pad=False)))
+        return shown.get()
+
+    def _take(self, progress: TransferProgress) -> None:
+        self._progress.update(self._id, total=progress.total_bytes or None, files=_files(progress))
+        before, self._moved = self._moved, moved_bytes(progress)
+        if self._moved < before:
+            # Begun again, after a cut.
+            self._progress.reset(self._id)
+        # What was there already is no speed: it goes past rich's estimate. And `advance` takes note of nothing moved,
+        # where `update` would not: the rate falls with a line that falls silent.
+        step = max(self._moved - before, 0)
+        self._progress.tasks[0].completed = progress.done_bytes - step
+        self._progress.advance(self._id, step)
+
+
+def _layouts() -> list[tuple[ProgressColumn, ...]]:
+    """From the widest to the narrowest; the last is cut where even that is too wide."""
+    percent, files = TaskProgressColumn(), TextColumn("{task.fields[files]}")
+    size, rate, left = DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(compact=True)
+    return [
+        (_label(INDENT), percent, BarColumn(24), size, files, rate, left),
+        (_label(INDENT), percent, BarColumn(10), size, files, rate, left),
+        (_label(), percent, size, files, rate, left),
+        (_label(), percent, size, rate, left),
+        (_label(), percent, size, rate),
+        (_label(), percent),
     ]
-    shown = [(rank, text) for rank, text in parts if text]
-    while len(shown) > 1 and _cells(shown) > width:
-        shown.remove(max(shown))
-    line = "  ".join(text for _, text in shown)
-    spare = width - cells(line)
-    if spare >= SHORTEST_BAR_CELLS + 2 and share is not None:
-        drawn = _drawn(share, min(BAR_CELLS, spare - 2), glyphs)
-        # Beside the percentage.
-        at = len(label) + 2 + len(percent)
-        line = f"{line[:at]}  {drawn}{line[at:]}"
-    return clipped(" " * INDENT + line if cells(line) + INDENT <= width else line, width)
 
 
-def cells(text: str) -> int:
-    """How many columns a text takes on a terminal."""
-    return sum(2 if unicodedata.east_asian_width(each) in "WF" else not unicodedata.combining(each) for each in text)
-
-
-def clipped(text: str, width: int) -> str:
-    """Its beginning, with an ellipsis where that is not all; nothing that a terminal would act on."""
-    text = "".join(each if each.isprintable() else "?" for each in text)
-    if cells(text) <= width:
-        return text
-    while text and cells(text) > width - 1:
-        text = text[:-1]
-    return text + "…" if width > 0 else ""
-
-
-def _cells(parts: list[tuple[int, str]]) -> int:
-    return sum(cells(text) + 2 for _, text in parts) - 2
-
-
-def _share(progress: TransferProgress) -> float | None:
-    """How much is done, between 0 and 1; `None` where the whole is not known."""
-    if progress.total_bytes > 0:
-        return min(progress.done_bytes / progress.total_bytes, 1.0)
-    return min(progress.done_files / progress.total_files, 1.0) if progress.total_files > 0 else None
-
-
-def _bytes(progress: TransferProgress) -> str:
-    done, total = size(progress.done_bytes), size(progress.total_bytes)
-    if progress.total_bytes <= 0:
-        return done
-    amount, unit = total.rsplit(" ", 1)
-    return f"{done.removesuffix(f' {unit}')}/{amount} {unit}"
+def _label(indent: int = 0) -> TextColumn:
+    column = Column(no_wrap=True, max_width=indent + LABEL_CELLS)
+    return TextColumn(" " * indent + "{task.description}", markup=False, table_column=column)
 
 
 def _files(progress: TransferProgress) -> str:
     if progress.total_files > 1:
         return f"{progress.done_files}/{progress.total_files} files"
     return f"{progress.done_files} files" if progress.total_files <= 0 and progress.done_files > 1 else ""
-
-
-def _drawn(share: float, width: int, glyphs: str) -> str:
-    done = int(share * width)
-    return glyphs[0] * done + glyphs[1] * (width - done)
-
-
-def _clock(seconds: float) -> str:
-    """`0:07`, `12:05`, `3:04:05`, `2 days`."""
-    whole = round(min(seconds, 1e9))
-    if whole >= 2 * DAY_S:
-        return f"{whole // DAY_S} days"
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

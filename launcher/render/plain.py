@@ -9,10 +9,9 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from launcher.render.bar import INDENT
 from launcher.render.loglines import log_writer
 from launcher.render.meter import summary
-from launcher.render.text import size
+from launcher.render.text import INDENT, size
 from launcher.render.transfers import Transfers
 
 if TYPE_CHECKING:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
 from typing import TYPE_CHECKING
 
-from launcher.render.bar import bar
+from rich.console import Console
+from rich.text import Text
+
+from launcher.render.bar import Bar
 from launcher.render.plain import PlainReporter, clock
 from launcher.render.ticker import Ticker
 
@@ -19,7 +23,6 @@ TICK_S = 0.5
 """A bar goes on telling its rate while nothing moves."""
 ERASE = "\x1b[J"
 """From the cursor on: where the window became narrower, a bar lies on two rows."""
-DIM, BOLD_CYAN, YELLOW, PLAIN = "\x1b[2m", "\x1b[1;36m", "\x1b[33m", "\x1b[0m"
 
 
 class TerminalReporter(PlainReporter):
@@ -27,8 +30,9 @@ class TerminalReporter(PlainReporter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._coloured = not os.environ.get("NO_COLOR")
-        self._glyphs = _glyphs(sys.stderr.encoding)
+        # rich by itself would keep bold and dim without colours.
+        self._console = Console(stderr=True, color_system=None if os.environ.get("NO_COLOR") else "auto")
+        self._bar: Bar | None = None
         self._drawn = False
         self._drawn_at = 0.0
         self._ticker = Ticker(TICK_S, self._tick, self._lock)
@@ -37,13 +41,12 @@ class TerminalReporter(PlainReporter):
         """One line a phase."""
         with self._lock:
             self._end_all()
-            clock_text, name_text = self._paint(DIM, clock()), self._paint(BOLD_CYAN, f"{name:<10}")
-            self._line(f"{clock_text}  {name_text} {detail}".rstrip())
+            self._line(self._styled((clock(), "dim"), "  ", (f"{name:<10}", "bold cyan"), f" {detail}".rstrip()))
 
     def warn(self, message: str) -> None:
         """One marked line."""
         with self._lock:
-            self._line(f"{self._paint(YELLOW, 'warning:')} {message}")
+            self._line(self._styled(("warning:", "yellow"), f" {message}"))
 
     def transfer(self, progress: TransferProgress) -> None:
         """A bar with bytes, files, rate and time left; in the end one line of what it came to."""
@@ -83,10 +86,13 @@ class TerminalReporter(PlainReporter):
         meter = self._transfers.first()
         if meter is None or self._log.in_line:
             return
-        width = _width() - 1
-        text = bar(meter.progress, rate=meter.rate(now), left_s=meter.left_s(now), width=width, glyphs=self._glyphs)
+        if self._bar is None or self._bar.meter is not meter:
+            self._bar = Bar(self._console, meter)
+        # As it is now: COLUMNS, which rich believes, is as wide as some shell was at its start.
+        with contextlib.suppress(OSError):
+            self._console.width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
         self._drawn, self._drawn_at = True, now
-        self._write(f"{text}{ERASE}\r")
+        self._write(f"{self._bar.line()}{ERASE}\r")
 
     def _erase(self) -> None:
         if self._drawn:
@@ -99,21 +105,7 @@ class TerminalReporter(PlainReporter):
             self._log.end()
         super()._line(text)
 
-    def _paint(self, colour: str, text: str) -> str:
-        return f"{colour}{text}{PLAIN}" if self._coloured else text
-
-
-def _width() -> int:
-    """Of the terminal at present, in columns."""
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
-    except (OSError, ValueError):
-        return 80
-
-
-def _glyphs(encoding: str) -> str:
-    try:
-        "━─…".encode(encoding)
-    except (UnicodeEncodeError, LookupError):
-        return "#-"
-    return "━─"
+    def _styled(self, *parts: str | tuple[str, str]) -> str:
+        with self._console.capture() as shown:
+            self._console.print(Text.assemble(*parts), soft_wrap=True, end="")
+        return shown.get()

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from launcher.domain import Receipt
 
+INDENT = 10
+"""Below the names of the phases, in columns."""
+
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Columns as wide as they must be; right-aligned where every cell is a number."""

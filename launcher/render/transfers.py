@@ -24,7 +24,7 @@ class Transfers:
         meter = self._open.get(progress.label)
         if meter is None:
             meter = self._open[progress.label] = Meter(progress, now)
-        meter.add(progress, now)
+        meter.progress = progress
         self._last = None
         if progress.finished:
             del self._open[progress.label]
