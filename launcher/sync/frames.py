@@ -13,7 +13,7 @@ from launcher.sync.names import told
 if TYPE_CHECKING:
     from launcher.ports import Stream
 
-JSON_LIMIT_BYTES = 1 << 30
+JSON_LIMIT_BYTES = 1 << 28
 NOISE_LIMIT_BYTES = 1 << 16
 JSON_KINDS = frozenset({b"J", b"j"})
 
