@@ -232,7 +232,7 @@ def take(wire: Wire, request: Json) -> Json:
             except ValueError as error:
                 why = str(error)
             except OSError as error:
-                raise with_room(error, place) from None
+                raise with_room(error, place, request.get("need_bytes", 0)) from None
             wire.send(b"N" if why else b"A", bytes(payload[: NUMBER.size]) + why.encode("utf-8", "replace"))
     finally:
         os.umask(old)
@@ -406,12 +406,12 @@ def clear_way(tree: str, name: str) -> None:
             os.unlink(path)
 
 
-def with_room(error: OSError, place: Place) -> OSError:
+def with_room(error: OSError, place: Place, need_bytes: int) -> OSError:
     """The error, which tells of a full disk how full it is."""
     if error.errno not in FULL:
         return error
-    free = f"{error.strerror}, {free_bytes(place.root) / 1e6:.1f} MB are free"
-    return OSError(error.errno, free, error.filename or "the disk")
+    room = f"{need_bytes / 1e6:.1f} MB were to come, {free_bytes(place.root) / 1e6:.1f} MB are free"
+    return OSError(error.errno, f"{error.strerror}: {room}", error.filename or "the disk")
 
 
 def write_whole(descriptor: int, content: memoryview) -> None:
@@ -468,7 +468,7 @@ def copies(_wire: Wire, request: Json) -> Json:
                 bad.append(item[1])
         except OSError as error:
             if error.errno in FULL:
-                raise with_room(error, place) from None
+                raise with_room(error, place, item[2]) from None
             bad.append(item[1])
 
     try:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TYPE_CHECKING
 
 from launcher.agent.hashes import HASH_BYTES, digest_of, leaf_count
 from launcher.agent.intake import part_key
@@ -38,6 +39,9 @@ from launcher.sync.progress import Progress
 from launcher.sync.reuse import Reuse
 from launcher.sync.tree import Item
 
+if TYPE_CHECKING:
+    from launcher.agent.hashes import Data
+
 Make = Callable[[int], Parcel | None]
 """Packs one piece, given zstd's level; nothing where all of it turned out to be there or gone."""
 NEAR_LEVEL, FAR_LEVEL = 1, 3
@@ -61,10 +65,17 @@ class Contents:
         self._packing = THREADS
         self._put_first: Callable[[Parcel], None] = _nowhere
         self._small = batches([item for item in reuse.send if item.size_bytes <= SMALL_BYTES])
-        self._large = [_whole(item, staged) for item in reuse.send if item.size_bytes > SMALL_BYTES]
+        self._large = [_whole(item) for item in reuse.send if item.size_bytes > SMALL_BYTES]
         self._large += [patch.large for patch in reuse.patches]
+        for large in self._large:
+            key = part_key(large.item.name, large.item.size_bytes, large.item.mtime_ns)
+            large.have = staged.parts.get(key, [])
         self.total_bytes = sum(item.size_bytes for batch in self._small for item in batch)
         self.total_bytes += sum(length for large in self._large for _, length in large.todo)
+        brought_bytes = sum(length for large in self._large for _, length in large.have)
+        self.need_bytes = sum(item.size_bytes for batch in self._small for item in batch) - brought_bytes
+        """Of the machine's disk."""
+        self.need_bytes += sum(large.item.size_bytes for large in self._large)
 
     def parcels(self) -> Iterator[Parcel]:
         """All of them in an order that holds on one connection; raises `SpecError` for a file that cannot be read."""
@@ -90,7 +101,7 @@ class Contents:
             lanes.run(lambda: self._progress.tell(lanes.connections, lanes.sent_bytes))
         self._progress.sent_bytes += lanes.sent_bytes
 
-    def on_reply(self, work: Work, kind: bytes, payload: bytes) -> None:
+    def on_reply(self, work: Work, kind: bytes, payload: Data) -> None:
         """Note what has come over a lane; raises `TransferError` where the machine says that something else did."""
         if not isinstance(work, Parcel):
             raise TypeError(work)
@@ -100,7 +111,7 @@ class Contents:
             if seal is not None:
                 self._put_first(seal)
 
-    def came(self, parcel: Parcel, kind: bytes, payload: bytes) -> None:
+    def came(self, parcel: Parcel, kind: bytes, payload: Data) -> None:
         """Note that a parcel has come; raises `TransferError` where the machine says that something else did."""
         if kind != b"A":
             raise TransferError(f"the machine refused what came: {told(bytes(payload).decode(errors='replace'))}")
@@ -230,8 +241,6 @@ def unreadable(error: OSError, root: str) -> SpecError:
     )
 
 
-def _whole(item: Item, staged: Staged) -> Large:
-    """A large file from its beginning, with what an earlier attempt had brought."""
-    key = part_key(item.name, item.size_bytes, item.mtime_ns)
-    leaves = bytearray(leaf_count(item.size_bytes) * HASH_BYTES)
-    return Large(item=item, leaves=leaves, todo=[(0, item.size_bytes)], have=staged.parts.get(key, []))
+def _whole(item: Item) -> Large:
+    """A large file from its beginning."""
+    return Large(item=item, leaves=bytearray(leaf_count(item.size_bytes) * HASH_BYTES), todo=[(0, item.size_bytes)])

@@ -103,6 +103,7 @@ class _Upload:
             staged = self._compare(folder, state, there)
             reuse = self._reuse(folder, self._less_staged(staged), there, state)
             contents = self._contents(reuse, staged)
+            self._require_room(reuse, contents, state)
             if contents.total_bytes <= SMALL_BYTES and not reuse.copies:
                 if not self._directly(folder, reuse, contents):
                     return
@@ -110,7 +111,7 @@ class _Upload:
             else:
                 failed = None
         if failed is None:
-            failed = self._over_lanes(reuse, contents, there)
+            failed = self._over_lanes(reuse, contents, there, state)
         self._again(failed, reuse, there, state)
         with self._session() as wire:
             self._commit(FarFolder(wire, self._remote_dir))
@@ -133,13 +134,18 @@ class _Upload:
         self._digests = {name: line[DIGEST] for name, line in there.items() if line[KIND] == "f"}
         self._resumed, self._zstd = state.staged, state.zstd
         self._progress.begin(self._items.values(), self._todo.files)
-        if self._todo.size_bytes + SPARE_BYTES > state.free_bytes:
+        return folder.staged() if state.staged else Staged()
+
+    def _require_room(self, reuse: Reuse, contents: Contents, state: State) -> None:
+        """Raise `TransferError` where the machine's disk does not hold what will be new on it."""
+        copied_bytes = sum(item.size_bytes for item, _, source in reuse.copies if not self._moves(source))
+        need_bytes = contents.need_bytes + copied_bytes
+        if need_bytes + SPARE_BYTES > state.free_bytes:
             raise TransferError(
-                f"the machine's disk is too small: {self._todo.size_bytes / 1e6:.0f} MB are to go up, "
+                f"the machine's disk is too small: {need_bytes / 1e6:.0f} MB are to go up, "
                 f"{state.free_bytes / 1e6:.0f} MB are free",
                 hint="ask for more with resources.disk in the spec, or leave files out with .gpurunignore",
             )
-        return folder.staged() if state.staged else Staged()
 
     def _less_staged(self, staged: Staged) -> list[Item]:
         """Files that an earlier attempt had not brought whole."""
@@ -181,7 +187,7 @@ class _Upload:
         wire, before = folder.wire, folder.wire.sent_bytes
         for patch in reuse.patches:
             folder.say_clone(patch)
-        folder.say("take")
+        folder.say("take", need_bytes=contents.total_bytes)
         parcels: dict[int, Parcel] = {}
         for number, parcel in enumerate(contents.parcels()):
             parcel.send(wire, number)
@@ -203,7 +209,7 @@ class _Upload:
         self._remember()
         return False
 
-    def _over_lanes(self, reuse: Reuse, contents: Contents, there: dict[str, There]) -> list[str]:
+    def _over_lanes(self, reuse: Reuse, contents: Contents, there: dict[str, There], state: State) -> list[str]:
         """Send contents over lanes and have others copied; gives the names that have to be looked at again."""
         if reuse.patches:
             with self._session() as wire:
@@ -212,14 +218,14 @@ class _Upload:
                     folder.say_clone(patch)
                     wire.receive_json()
         if reuse.send or reuse.patches:
-            request = {"op": "take", "root": self._remote_dir}
+            request = {"op": "take", "root": self._remote_dir, "need_bytes": contents.total_bytes}
             contents.over(
                 Lanes(self._lines, request=request, on_reply=contents.on_reply, total_bytes=contents.total_bytes)
             )
             self._keep(contents)
         late = [item.name for item, _, source in reuse.copies if source in contents.changed]
         copies = [each for each in reuse.copies if each[0].name not in late]
-        return [*contents.changed, *late, *(self._copy(copies, there) if copies else [])]
+        return [*contents.changed, *late, *(self._copy(copies, there, state.store) if copies else [])]
 
     def _keep(self, contents: Contents) -> None:
         """Note what is there now."""
@@ -229,14 +235,15 @@ class _Upload:
             self._memory.keep_digest(f"{self._root}/{large.item.name}", large.item, large.digest.hex())
             self._memory.keep_leaves(large.item.size_bytes, large.digest.hex(), bytes(large.leaves))
 
-    def _copy(self, copies: Sequence[tuple[Item, str, Source]], there: dict[str, There]) -> list[str]:
+    def _copy(
+        self, copies: Sequence[tuple[Item, str, Source]], there: dict[str, There], store: dict[int, list[str]]
+    ) -> list[str]:
         """Have the machine copy what it has; gives the names where it turned out not to."""
         sources = [source for _, _, source in copies]
         rows: list[Json] = []
         for item, known, source in copies:
             digest = known or self._digests.get(str(source), "")
-            # A name that is gone here may give its file away instead of a copy.
-            moves = isinstance(source, str) and source not in self._items and sources.count(source) == 1
+            moves = self._moves(source) and sources.count(source) == 1
             rows.append([source, item.name, item.size_bytes, item.mtime_ns, item.mode, digest, moves])
         with self._session() as wire:
             bad = FarFolder(wire, self._remote_dir).copies(rows)
@@ -246,7 +253,13 @@ class _Upload:
                 self._progress.reused(item.size_bytes, files=1)
             elif isinstance(source, str):
                 there.pop(source, None)  # not what it seemed to be: the next attempt sends this file
+            else:
+                store.clear()
         return [item.name for item, _, _ in copies if item.name in bad]
+
+    def _moves(self, source: Source) -> bool:
+        """Whether a name that is gone here may give its file away instead of a copy."""
+        return isinstance(source, str) and source not in self._items
 
     def _again(self, failed: Sequence[str], reuse: Reuse, there: dict[str, There], state: State) -> None:
         """Once more what changed under our hands, as it is by now, until nothing does."""
@@ -256,7 +269,7 @@ class _Upload:
             files = [item for name in dict.fromkeys(failed) if (item := self._fresh(name)) is not None]
             with self._session() as wire:
                 reuse = self._reuse(FarFolder(wire, self._remote_dir), files, there, state)
-            failed = self._over_lanes(reuse, self._contents(reuse, Staged()), there)
+            failed = self._over_lanes(reuse, self._contents(reuse, Staged()), there, state)
         if failed:
             raise TransferError(
                 f"{shown(failed[0])} changes while it is read; nothing of this upload was put in place",
