@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from launcher.agent.parcels import HEAD, split
 from launcher.errors import TransferError
 from launcher.sync.codec import unpack
 from launcher.sync.frames import Json
 from launcher.sync.names import shown, told
+
+if TYPE_CHECKING:
+    from launcher.agent.hashes import Data
 
 ENTRY_BYTES = 640
 """The most that a file's own row and digest take in a parcel; the rest of it is content."""
@@ -37,14 +40,14 @@ def why_lost(name: str, status: Status) -> str:
 
 
 def opened(
-    kind: bytes, payload: bytes, sizes: Sequence[int], *, holes: bool = False
+    kind: bytes, payload: Data, sizes: Sequence[int], *, holes: bool = False
 ) -> tuple[list[Status], list[bytes], memoryview]:
     """A parcel's rows, one for each of the `sizes` asked for, with digests and contents of those that are whole.
 
     Raises `TransferError` for anything else, however it is packed; `holes`: whether a row may be one.
     """
     if kind == b"N":
-        raise TransferError(f"the machine refused a request: {told(payload.decode('utf-8', 'replace'))}")
+        raise TransferError(f"the machine refused a request: {told(bytes(payload).decode('utf-8', 'replace'))}")
     body = unpack(kind, payload, HEAD.size + ENTRY_BYTES * (1 + len(sizes)) + sum(sizes))
     try:
         header, digests, contents = split(body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import zlib
+from typing import TYPE_CHECKING
 
 from launcher.agent.codec import pays
 from launcher.errors import TransferError
@@ -13,11 +14,13 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-ZSTD_FASTEST, ZSTD_BEST = 1, 9
+if TYPE_CHECKING:
+    from launcher.agent.hashes import Data
+
 PARCEL_LIMIT_BYTES = 4 << 20
 """Of a parcel unpacked; ours hold a megabyte and a little."""
 
-__all__ = ["PARCEL_LIMIT_BYTES", "ZSTD_BEST", "ZSTD_FASTEST", "pack", "pays", "unpack"]
+__all__ = ["PARCEL_LIMIT_BYTES", "pack", "pays", "unpack"]
 
 
 def pack(body: bytes, *, zstd_level: int) -> tuple[bytes, bytes]:
@@ -29,10 +32,10 @@ def pack(body: bytes, *, zstd_level: int) -> tuple[bytes, bytes]:
     return (kind, packed) if len(packed) < len(body) else (b"P", body)
 
 
-def unpack(kind: bytes, payload: bytes, limit_bytes: int = PARCEL_LIMIT_BYTES) -> bytes:
+def unpack(kind: bytes, payload: Data, limit_bytes: int = PARCEL_LIMIT_BYTES) -> Data:
     """A parcel's body, of `limit_bytes` at most; raises `TransferError` beyond it and on rubbish."""
     if kind == b"P":
-        body = payload
+        body: Data = payload
     elif kind in {b"p", b"z"}:
         inflate = zlib.decompressobj() if kind == b"p" else zstd.ZstdDecompressor()
         try:

@@ -11,6 +11,7 @@ from launcher.errors import HostUnreachable, TransferError
 from launcher.sync.names import told
 
 if TYPE_CHECKING:
+    from launcher.agent.hashes import Data
     from launcher.ports import Stream
 
 JSON_LIMIT_BYTES = 1 << 28
@@ -51,10 +52,11 @@ class Wire:
                 return b""
             self._buffer += data
 
-    def send(self, kind: bytes, payload: bytes) -> None:
+    def send(self, kind: bytes, *payload: bytes) -> None:
         """Write one frame; raises `RemoteError` on a dead line."""
-        self.stream.write(HEADER.pack(kind, len(payload)) + payload)
-        self.sent_bytes += HEADER.size + len(payload)
+        frame = b"".join([HEADER.pack(kind, sum(map(len, payload))), *payload])
+        self.stream.write(frame)
+        self.sent_bytes += len(frame)
 
     def send_json(self, value: Json) -> None:
         """Write one JSON frame, compressed when it is long; raises `RemoteError` on a dead line."""
@@ -64,16 +66,22 @@ class Wire:
         else:
             self.send(b"J", text)
 
-    def receive(self) -> tuple[bytes, bytes]:
+    def receive(self) -> tuple[bytes, Data]:
         """Read one frame; raises `RemoteError` on a dead line or a frame that is none."""
         self._fill(HEADER.size)
         kind, size = HEADER.unpack_from(self._buffer)
         if size > FRAME_LIMIT_BYTES:
             raise TransferError(f"the machine announced a frame of {size} bytes", hint="gpurun doctor")
-        self._fill(HEADER.size + size)
-        payload = bytes(memoryview(self._buffer)[HEADER.size : HEADER.size + size])
-        del self._buffer[: HEADER.size + size]
-        return kind, payload
+        payload = bytearray(size)
+        filled = min(size, len(self._buffer) - HEADER.size)
+        payload[:filled] = memoryview(self._buffer)[HEADER.size : HEADER.size + filled]
+        del self._buffer[: HEADER.size + filled]
+        view = memoryview(payload)
+        while filled < size:
+            data = self._read(size - filled)
+            view[filled : filled + len(data)] = data
+            filled += len(data)
+        return kind, view
 
     def receive_json(self) -> dict[str, Json]:
         """Read one JSON object; raises `RemoteError` on a dead line and on what the agent could not do."""
@@ -82,17 +90,20 @@ class Wire:
 
     def _fill(self, size: int) -> None:
         while len(self._buffer) < size:
-            data = self.stream.read(BLOCK_BYTES)
-            if not data:
-                raise HostUnreachable("the machine broke off in the middle", hint="gpurun status")
-            self._buffer += data
+            self._buffer += self._read(BLOCK_BYTES)
+
+    def _read(self, size: int) -> bytes:
+        data = self.stream.read(min(size, BLOCK_BYTES))
+        if not data:
+            raise HostUnreachable("the machine broke off in the middle", hint="gpurun status")
+        return data
 
 
-def parse(kind: bytes, payload: bytes) -> dict[str, Json]:
+def parse(kind: bytes, payload: Data) -> dict[str, Json]:
     """A JSON frame's object; raises `TransferError` on anything else, and on an error that the agent reports."""
     if kind not in JSON_KINDS:
         raise TransferError(f"the machine sent a frame of kind {kind!r} where an answer was due")
-    text = unpack(payload, JSON_LIMIT_BYTES) if kind == b"j" else payload
+    text = unpack(payload, JSON_LIMIT_BYTES) if kind == b"j" else bytes(payload)
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -112,7 +123,7 @@ def _problem(problem: Json) -> TransferError:
     return TransferError(f"on the machine: {told(str(problem.get('message')))}", hint=hint)
 
 
-def unpack(payload: bytes, limit_bytes: int) -> bytes:
+def unpack(payload: Data, limit_bytes: int) -> bytes:
     """Decompress, to `limit_bytes` at most; raises `TransferError` beyond it and on rubbish."""
     inflate = zlib.decompressobj()
     try:
@@ -124,10 +135,10 @@ def unpack(payload: bytes, limit_bytes: int) -> bytes:
     return data
 
 
-def block_of(kind: bytes, payload: bytes) -> bytes:
+def block_of(kind: bytes, payload: Data) -> bytes:
     """A data frame's content; raises `TransferError` on another frame or a block too long."""
     if kind == b"d":
         return unpack(payload, BLOCK_BYTES)
     if kind != b"D" or len(payload) > BLOCK_BYTES:
         raise TransferError(f"the machine sent a frame of kind {kind!r} and {len(payload)} bytes where data was due")
-    return payload
+    return bytes(payload)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from launcher.agent.hashes import LEAF_BYTES, digest_of
 from launcher.sync.answers import CHANGED, Status, opened, why_lost
@@ -14,6 +15,9 @@ from launcher.sync.partials import Partial
 from launcher.sync.pieces import PIECE_BYTES, Batch, Piece, wrong_digest
 from launcher.sync.settle import Settler
 from launcher.sync.trip import SMALL_BYTES, Trip, batches
+
+if TYPE_CHECKING:
+    from launcher.agent.hashes import Data
 
 DENSE_PIECE_BYTES = 4 * LEAF_BYTES
 """Of a file that compresses: the more at once, the smaller it becomes."""
@@ -73,7 +77,7 @@ class Haul:
                 self._lanes.put(Piece(partial, at, length, max(LEAST_BYTES, int(shrinks * length))))
                 at += length
 
-    def _on_reply(self, work: object, kind: bytes, payload: bytes) -> None:
+    def _on_reply(self, work: object, kind: bytes, payload: Data) -> None:
         """In a lane's thread."""
         self._trip.tally.received(len(payload))
         if isinstance(work, Piece):
@@ -81,7 +85,7 @@ class Haul:
         elif isinstance(work, Batch):
             self._take_batch(work.files, kind, payload)
 
-    def _take_piece(self, piece: Piece, kind: bytes, payload: bytes) -> None:
+    def _take_piece(self, piece: Piece, kind: bytes, payload: Data) -> None:
         status, complete = piece.take(kind, payload)
         partial = piece.partial
         if kind != b"P":
@@ -102,7 +106,7 @@ class Haul:
         self._trip.digests[partial.far.name] = digest
         self._settler.settle_large(partial.take(), partial.far)
 
-    def _take_batch(self, files: Sequence[Far], kind: bytes, payload: bytes) -> None:
+    def _take_batch(self, files: Sequence[Far], kind: bytes, payload: Data) -> None:
         statuses, digests, contents = opened(kind, payload, [far.size_bytes for far in files])
         whole = []
         at = number = 0

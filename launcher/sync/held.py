@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from launcher.agent.parcels import NUMBER
 from launcher.errors import HostUnreachable, TransferError
@@ -15,6 +16,9 @@ from launcher.sync.pieces import PIECE_BYTES, Piece
 from launcher.sync.session import session
 from launcher.sync.settle import Settler
 from launcher.sync.trip import Trip, batches
+
+if TYPE_CHECKING:
+    from launcher.agent.hashes import Data
 
 HELD_FILES = 64
 """As many as the machine keeps open at a time."""
@@ -133,7 +137,7 @@ def _numbered(wire: Wire, number: int) -> dict[str, Json]:
     return parse(b"J", text)
 
 
-def _without_number(kind: bytes, payload: bytes, number: int) -> bytes:
+def _without_number(kind: bytes, payload: Data, number: int) -> Data:
     if kind in JSON_KINDS:
         parse(kind, payload)
     if payload[: NUMBER.size] != NUMBER.pack(number):

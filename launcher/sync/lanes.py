@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from launcher.agent.parcels import NUMBER
 from launcher.errors import HostUnreachable, TransferError
@@ -16,6 +16,9 @@ from launcher.sync.frames import JSON_KINDS, Json, Wire, parse
 from launcher.sync.growth import Growth
 from launcher.sync.lines import FAR_LINES
 from launcher.sync.session import ask, session
+
+if TYPE_CHECKING:
+    from launcher.agent.hashes import Data
 
 SMALL_BYTES = 4 << 20
 """So little goes over one connection, whatever the distance."""
@@ -43,7 +46,7 @@ class Work(Protocol):
 
 
 Cut = Callable[[HostUnreachable], None]
-Reply = Callable[[Work, bytes, bytes], None]
+Reply = Callable[[Work, bytes, "Data"], None]
 """Told of (work, the answer's kind, its payload without the number), in the lane's own thread; may raise."""
 
 
@@ -141,7 +144,7 @@ class Lanes:
         """How much a lane may have unanswered."""
         return self._growth.window_bytes
 
-    def reply(self, work: Work, kind: bytes, payload: bytes) -> None:
+    def reply(self, work: Work, kind: bytes, payload: Data) -> None:
         """Pass an answer on."""
         self._on_reply(work, kind, payload)
 

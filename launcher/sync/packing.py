@@ -59,7 +59,8 @@ class Parcel:
     """`lanes.Work`: one frame with files, a range, or the order to put a large file together."""
 
     kind: bytes
-    body: bytes
+    body: tuple[bytes, ...]
+    """In pieces, so that contents are copied once, when they are sent; none: there is nothing to send."""
     raw_bytes: int
     """Of the contents, before compression."""
     files: tuple[tuple[Item, str], ...] = ()
@@ -70,11 +71,11 @@ class Parcel:
     @property
     def size_bytes(self) -> int:
         """On the line."""
-        return len(self.body)
+        return sum(map(len, self.body))
 
     def send(self, wire: Wire, number: int) -> None:
         """Write the frame; raises `RemoteError` on a dead line."""
-        wire.send(self.kind, NUMBER.pack(number) + self.body)
+        wire.send(self.kind, NUMBER.pack(number), *self.body)
 
 
 def read_small(path: Path | str, item: Item) -> bytes | None:
@@ -106,7 +107,7 @@ def pack_files(files: Sequence[tuple[Item, bytes, bytes]], zstd_level: int) -> P
     """A parcel of whole files: (item, content, digest)."""
     rows = [[item.name, item.size_bytes, item.mtime_ns, item.mode] for item, _, _ in files]
     contents = [content for _, content, _ in files]
-    body = parcels.join({"files": rows}, [digest for _, _, digest in files], contents)
+    body = [parcels.join({"files": rows}, [digest for _, _, digest in files], []), *contents]
     kind, packed = _packed(body, zstd_level)
     named = tuple((item, digest.hex()) for item, _, digest in files)
     return Parcel(kind=kind, body=packed, raw_bytes=sum(map(len, contents)), files=named)
@@ -132,9 +133,9 @@ def pack_ranges(large: Large, group: Sequence[Range], contents: Sequence[bytes],
         sent.append(b"" if zeros else content)
     raw_bytes = sum(length for _, length, _ in rows)
     if not rows:
-        return Parcel(kind=b"P", body=b"", raw_bytes=0, large=large)
-    body = parcels.join({"parts": [item.name, item.size_bytes, item.mtime_ns, rows]}, digests, sent)
-    kind, packed = (b"P", body) if zstd_level == STORED else _packed(body, zstd_level)
+        return Parcel(kind=b"P", body=(), raw_bytes=0, large=large)
+    body = [parcels.join({"parts": [item.name, item.size_bytes, item.mtime_ns, rows]}, digests, []), *sent]
+    kind, packed = (b"P", tuple(body)) if zstd_level == STORED else _packed(body, zstd_level)
     return Parcel(kind=kind, body=packed, raw_bytes=raw_bytes, large=large)
 
 
@@ -142,7 +143,7 @@ def pack_seal(large: Large) -> Parcel:
     """The order to check a large file as a whole and count it among those that have come."""
     item = large.item
     body = parcels.join({"seal": [item.name, item.size_bytes, item.mtime_ns, item.mode]}, [large.digest], [])
-    return Parcel(kind=b"P", body=body, raw_bytes=0, large=large, seals=True)
+    return Parcel(kind=b"P", body=(body,), raw_bytes=0, large=large, seals=True)
 
 
 def grouped(todo: Sequence[Range], piece_bytes: int) -> list[list[Range]]:
@@ -223,5 +224,9 @@ def leaves_of_file(path: Path | str, size_bytes: int, pool: ThreadPoolExecutor, 
     return b"".join(found) if all(found) else None
 
 
-def _packed(body: bytes, zstd_level: int) -> tuple[bytes, bytes]:
-    return codec.pack(body, zstd_level=zstd_level) if codec.pays(body) else (b"P", body)
+def _packed(body: Sequence[bytes], zstd_level: int) -> tuple[bytes, tuple[bytes, ...]]:
+    """A parcel's kind and its body, compressed where a sample of the largest piece says that it pays."""
+    if not codec.pays(max(body[1:] or body, key=len)):
+        return b"P", tuple(body)
+    kind, packed = codec.pack(b"".join(body), zstd_level=zstd_level)
+    return kind, (packed,)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from launcher.agent.hashes import LEAF_BYTES, digest_of_leaves, leaves_of
 from launcher.errors import TransferError
@@ -12,6 +12,9 @@ from launcher.sync.frames import Wire
 from launcher.sync.listing import Far
 from launcher.sync.names import shown
 from launcher.sync.partials import Partial
+
+if TYPE_CHECKING:
+    from launcher.agent.hashes import Data
 
 PIECE_BYTES = LEAF_BYTES
 
@@ -45,7 +48,7 @@ class Piece(NamedTuple):
         far = self.partial.far
         wire.send_json({"n": number, "range": [far.name, self.offset, self.length, *far.stamp]})
 
-    def take(self, kind: bytes, payload: bytes) -> tuple[Status, bool]:
+    def take(self, kind: bytes, payload: Data) -> tuple[Status, bool]:
         """Verify the answer and keep it; tells what became of it, and whether the file is complete now."""
         (status,), digests, content = opened(kind, payload, [self.length], holes=True)
         if self.partial.dropped or not status.came:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from launcher.domain import JobReport
 from launcher.errors import HostUnreachable, RemoteError, TransferError
@@ -14,6 +14,9 @@ from launcher.sync.frames import Json, block_of, parse
 from launcher.sync.layout import RemoteLayout
 from launcher.sync.remote_agent import to_report
 from launcher.sync.session import open_session
+
+if TYPE_CHECKING:
+    from launcher.agent.hashes import Data
 
 LEASE_S = 60.0
 RENEW_EVERY_S = 5.0
@@ -179,7 +182,7 @@ class _Line:
         self._watch = threading.Thread(target=self._keep, daemon=True)
         self._watch.start()
 
-    def receive(self) -> tuple[bytes, bytes]:
+    def receive(self) -> tuple[bytes, Data]:
         """The next frame; raises `RemoteError` on a dead line, a silent one included."""
         self._waiting_since = time.monotonic()
         frame = self._wire.receive()
