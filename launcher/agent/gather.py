@@ -50,7 +50,7 @@ def gather(wire: Wire, request: Json) -> Json:
         haul = Haul(wire, place, Source(request), request["items"])
         haul.run()
     except OSError as error:
-        raise with_room(error, place) from None
+        raise with_room(error, place, sum(item[1] for item in request["items"])) from None
     finally:
         os.umask(old)
     return {"end": True, "files": haul.files, "bytes": haul.bytes, "why": haul.why}
