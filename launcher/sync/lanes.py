@@ -34,6 +34,12 @@ CUTS_LIMIT = 25
 """Cuts of one lane with nothing answered between them: the machine cannot serve there."""
 
 
+LOST_SHARE = 0.06
+"""Of all bytes: what cuts may cost in the end, whatever their number."""
+LOST_AT_ONCE = 1 / 8
+"""Of what they may still cost: what is risked again."""
+
+
 class Work(Protocol):
     """A piece to be carried."""
 
@@ -70,6 +76,7 @@ class Lanes:
         self._growth = Growth()
         self._lock = threading.Lock()
         self._sent_bytes = 0
+        self._lost_bytes = 0
 
     @property
     def sent_bytes(self) -> int:
@@ -122,7 +129,7 @@ class Lanes:
             self._open_first()
             while not self._backlog.await_end(TICK_S):
                 tick()
-                if self._growth.wants_more(self.carried_bytes, self._total_bytes, self.connections):
+                if not self.cuts and self._growth.wants_more(self.carried_bytes, self._total_bytes, self.connections):
                     self._add_lane(self._lines.bulk(self.connections - 1))
             tick()
         except BaseException as error:
@@ -141,8 +148,12 @@ class Lanes:
 
     @property
     def window_bytes(self) -> int:
-        """How much a lane may have unanswered."""
-        return self._growth.window_bytes
+        """How much a lane may have unanswered: after cuts only so much that further ones cost little."""
+        window_bytes = self._growth.window_bytes
+        if self._lost_bytes:
+            to_lose_bytes = LOST_AT_ONCE * (LOST_SHARE * self._total_bytes - self._lost_bytes)
+            window_bytes = min(window_bytes, max(1, int(to_lose_bytes / max(1, self.connections))))
+        return window_bytes
 
     def reply(self, work: Work, kind: bytes, payload: Data) -> None:
         """Pass an answer on."""
@@ -153,10 +164,11 @@ class Lanes:
         with self._lock:
             self.carried_bytes += size_bytes
 
-    def count_sent(self, size_bytes: int) -> None:
-        """So much was written by a lane that ended."""
+    def count_sent(self, size_bytes: int, lost_bytes: int) -> None:
+        """So much was written by a lane that ended, and so much of it has to be done again."""
         with self._lock:
             self._sent_bytes += size_bytes
+            self._lost_bytes += lost_bytes
 
     def cut(self, error: HostUnreachable) -> None:
         """A lane lost its line and dials again."""
@@ -258,7 +270,7 @@ class _Lane:
                 self._carry_on(wire)
             finally:
                 self._wire = None
-                self._lanes.count_sent(wire.sent_bytes)
+                self._lanes.count_sent(wire.sent_bytes, self._taken_bytes - self._answered_bytes)
                 self._backlog.again(list(self._out.values()))
                 self._out.clear()
                 self._taken_bytes = self._answered_bytes = 0
