@@ -81,6 +81,8 @@ class Backlog(Generic[Work]):
                     self._space.notify()
                     return self._waiting.popleft()
                 self._work.wait()
+            if self._waiting:
+                self._work.notify()  # the bell was for another, too
             return None
 
     def done(self) -> None:

@@ -25,6 +25,10 @@ SMALL_BYTES = 4 << 20
 REDIAL_S = 30.0
 MEASURED_AGAIN = 3
 """Cuts that the round trip's measurement survives; the lanes themselves tell of a line that stays dead."""
+FIRST_REST_S = 0.02
+"""After a cut; twice as long after each further one that nothing was answered between."""
+PAUSE_S = 0.1
+"""Between two attempts: a machine may refuse at once."""
 DIAL_S = 3.0
 """Of one attempt, between which it looks whether there is still something to do."""
 FIRST_SHARE_BYTES = 8 << 20
@@ -223,6 +227,8 @@ class _Lane:
         self._answer = threading.Condition()
         self._number = 0
         self._wire: Wire | None = None
+        self._dialling = False
+        self._given_up = False
         self._thread = threading.Thread(target=self._live, name="gpurun-lane", daemon=True)
         self._thread.start()
 
@@ -237,7 +243,7 @@ class _Lane:
         wire = self._wire
         if wire is not None and self._backlog.error is not None:
             wire.close()
-        if wire is not None:
+        if not self._dialling:
             self._thread.join()
 
     def _live(self) -> None:
@@ -249,10 +255,10 @@ class _Lane:
                     self._carry()
                 except HostUnreachable as error:
                     cuts = cuts + 1 if self._lanes.carried_bytes == answered else 0
-                    if cuts >= CUTS_LIMIT:
+                    if cuts >= CUTS_LIMIT or self._given_up:
                         raise
                     self._lanes.cut(error)
-                    self._backlog.await_end(min(0.02 * 2**cuts, 2.0))
+                    self._backlog.await_end(min(FIRST_REST_S * 2**cuts, 2.0))
         except HostUnreachable as error:
             self._lanes.retire(self, error)
         except BaseException as error:  # noqa: BLE001  (raised in the thread that waits)
@@ -295,15 +301,24 @@ class _Lane:
             writer.join()
 
     def _connect(self) -> Connection | None:
-        """A live connection; `None` when all is over before there is one."""
+        """A live connection; `None` when all is over before there is one.
+
+        Raises `HostUnreachable` when there was none for so long that the lane is given up.
+        """
         until = time.monotonic() + REDIAL_S
-        while not self._backlog.over:
-            try:
-                return self._line.fresh(DIAL_S)
-            except HostUnreachable:
-                if time.monotonic() > until:
-                    raise
-        return None
+        self._dialling = True
+        try:
+            while not self._backlog.over:
+                try:
+                    return self._line.fresh(DIAL_S)
+                except HostUnreachable:
+                    if time.monotonic() > until:
+                        self._given_up = True
+                        raise
+                    self._backlog.await_end(PAUSE_S)
+            return None
+        finally:
+            self._dialling = False
 
     def _write(self, wire: Wire, broken: threading.Event, errors: list[BaseException]) -> None:
         """Send work as long as there is some, and the end."""
