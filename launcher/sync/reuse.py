@@ -29,6 +29,8 @@ COPY_LEAST_BYTES = 1 << 12
 WORTH = 0.1
 """The part of a changed file that must be there already for a delta to pay."""
 SAMPLE_BYTES = 1 << 14
+FINER_LIMIT_BYTES = 1 << 33
+"""Of changed leaves: the grains of more do not fit into one frame."""
 
 Source = str | dict[str, str]
 """A name in the folder, or `{"store": NAME}`."""
@@ -198,7 +200,7 @@ class _Finder:
         """Look for what has not changed inside the leaves that have: (what is left to send, what is there)."""
         inside = [(start, min(length, 4 * LEAF_BYTES)) for start, length in _cut(todo, 4 * LEAF_BYTES)]
         inside = [piece for piece in inside if sum(piece) <= shared_bytes]
-        if not inside:
+        if not 0 < sum(length for _, length in inside) <= FINER_LIMIT_BYTES:
             return todo, []
         asked = self._pool.submit(self._ask.grains, item.name, inside)
         path = f"{self._root}/{item.name}"
