@@ -39,7 +39,7 @@ class Wire:
 
     def send(self, kind: bytes, payload: bytes) -> None:
         """Write one frame."""
-        write_all(self.sink, HEADER.pack(kind, len(payload)) + payload)
+        write_all(self.sink, frame_of(kind, payload))
 
     def send_json(self, value: Json) -> None:
         """Write one JSON frame, compressed when it is long."""
@@ -103,6 +103,10 @@ class Wire:
             raise EOFError
         self.buffer += data
 
+    def waiting(self) -> bool:
+        """Whether more has come."""
+        return bool(self.buffer) or bool(select.select([self.source], [], [], 0)[0])
+
     def wait(self, timeout_s: float) -> None:
         """Take in what arrives within `timeout_s`."""
         if select.select([self.source], [], [], timeout_s)[0]:
@@ -114,6 +118,11 @@ class Wire:
             while True:
                 self.buffer.clear()
                 self.fill()
+
+
+def frame_of(kind: bytes, payload: bytes) -> bytes:
+    """A frame as it is sent."""
+    return HEADER.pack(kind, len(payload)) + payload
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:

@@ -18,7 +18,6 @@ from launcher.sync.names import shown, told
 from launcher.sync.packing import (
     LEVELS,
     PIECE_BYTES,
-    SHRINKING_PIECE_BYTES,
     SMALL_BYTES,
     STORED,
     THREADS,
@@ -147,7 +146,7 @@ class Contents:
                     raise
                 self._note_changed(large.item.name)
                 continue
-            groups = grouped(large.todo, SHRINKING_PIECE_BYTES if pays else PIECE_BYTES)
+            groups = grouped(large.todo, PIECE_BYTES)
             large.left = max(1, len(groups))
             for group in groups or [[]]:
                 yield partial(self._ranges, group=group, path=path, pays=pays, large=large)

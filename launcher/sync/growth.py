@@ -10,7 +10,7 @@ MOST_LANES = 8
 """sshd drops handshakes at random beyond ten at once (sshd_config(5), MaxStartups)."""
 LANE_WINDOW_BYTES = 2 << 20
 """Unanswered bytes of a lane: sshd's own window for a channel, so that more would only wait in buffers."""
-NEAR_WINDOW_BYTES = 1 << 20
+NEAR_WINDOW_BYTES = 2 << 20
 LOOK_AGAIN_S = 0.4
 """How long a new lane is given before its gain is judged."""
 GAIN = 1.08

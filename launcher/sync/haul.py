@@ -19,8 +19,6 @@ from launcher.sync.trip import SMALL_BYTES, Trip, batches
 if TYPE_CHECKING:
     from launcher.agent.hashes import Data
 
-DENSE_PIECE_BYTES = 4 * LEAF_BYTES
-"""Of a file that compresses: the more at once, the smaller it becomes."""
 LEAST_BYTES = 1 << 16
 """As what a piece counts at least, however well it compresses: more than a few need not be under way."""
 BATCH_FILES = 256
@@ -73,7 +71,8 @@ class Haul:
             at = start
             while at < end and not partial.dropped:
                 shrinks = self._shrinks.get(partial.far.name, 1.0)
-                length = min(PIECE_BYTES if shrinks == 1.0 else DENSE_PIECE_BYTES, end - at)
+                # After a cut others are likely: a small piece is a small loss.
+                length = min(LEAF_BYTES if self._lanes.cuts else PIECE_BYTES, end - at)
                 self._lanes.put(Piece(partial, at, length, max(LEAST_BYTES, int(shrinks * length))))
                 at += length
 

@@ -16,7 +16,7 @@ from launcher.sync.partials import Partial
 if TYPE_CHECKING:
     from launcher.agent.hashes import Data
 
-PIECE_BYTES = LEAF_BYTES
+PIECE_BYTES = 4 * LEAF_BYTES
 
 
 class Batch(NamedTuple):

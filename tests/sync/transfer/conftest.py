@@ -52,7 +52,11 @@ class LocalStream:
     def read(self, size: int) -> bytes:
         if self.dropped:
             return b""
-        data = os.read(self.output.fileno(), size)
+        try:
+            data = os.read(self.output.fileno(), size)
+        except (OSError, ValueError):
+            # Closed by another thread, as a channel is.
+            raise HostUnreachable("the stream was closed") from None
         if not data and self.process.wait() < 0:
             raise HostUnreachable("the command was killed")
         return data

@@ -179,12 +179,12 @@ def test_a_killed_download_goes_on_with_the_piece_that_lacks(
     lines: Any, layout: RemoteLayout, there: Path, dest: Path
 ) -> None:
     (there / "big").write_bytes(os.urandom(20_000_000))
-    killed_after(40, lines, layout, dest)
+    killed_after(10, lines, layout, dest)
     assert files(dest).keys().isdisjoint({"big"})
     seen: list[TransferProgress] = []
     download.pull(lines, layout.output, dest, seen.append, "results")
-    assert seen[-1].reused_bytes >= 38 * PIECE_BYTES
-    assert seen[-1].sent_bytes < 20_000_000 - 37 * PIECE_BYTES
+    assert seen[-1].reused_bytes >= 8 * PIECE_BYTES
+    assert seen[-1].sent_bytes < 20_000_000 - 7 * PIECE_BYTES
     assert files(dest) == files(there)
     assert no_partials(dest)
 
@@ -194,7 +194,7 @@ def test_what_a_crash_tore_is_fetched_again(lines: Any, layout: RemoteLayout, th
     with (there / "sparse").open("wb") as file:
         file.truncate(5_000_000)
         file.write(os.urandom(100_000))
-    killed_after(16, lines, layout, dest)
+    killed_after(4, lines, layout, dest)
     torn = [path.with_suffix("") for path in dest.glob(".partial-gpurun-kept/*.leaves")]
     assert torn
     for path in torn:
@@ -213,7 +213,7 @@ def test_a_file_that_changed_since_the_kill_comes_anew(
     lines: Any, layout: RemoteLayout, there: Path, dest: Path
 ) -> None:
     (there / "big").write_bytes(os.urandom(5_000_000))
-    killed_after(10, lines, layout, dest)
+    killed_after(2, lines, layout, dest)
     (there / "big").write_bytes(os.urandom(5_000_000))
     seen: list[TransferProgress] = []
     download.pull(lines, layout.output, dest, seen.append, "results")
@@ -247,7 +247,7 @@ def test_an_interruption_keeps_what_came(
     assert files(dest).keys().isdisjoint({"big"})
     seen: list[TransferProgress] = []
     download.pull(lines, layout.output, dest, seen.append, "results")
-    assert seen[-1].reused_bytes >= PIECE_BYTES
+    assert seen[-1].reused_bytes >= LEAF_BYTES
     assert files(dest) == files(there)
     assert no_partials(dest)
 

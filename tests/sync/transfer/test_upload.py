@@ -94,10 +94,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found.append(next(value[word] if word == "op" else word for word in value))
         send_json(wire, value)
 
-    def noted(wire: Wire, kind: bytes, payload: bytes) -> None:
+    def noted(wire: Wire, kind: bytes, *payload: bytes) -> None:
         if kind not in {b"J", b"j"}:
             found.append("parcel")
-        send(wire, kind, payload)
+        send(wire, kind, *payload)
 
     monkeypatch.setattr(Wire, "send_json", noted_json)
     monkeypatch.setattr(Wire, "send", noted)
@@ -366,9 +366,9 @@ def test_a_machine_without_zstd_takes_zlib(
     kinds: list[bytes] = []
     send = Wire.send
 
-    def noted(wire: Wire, kind: bytes, payload: bytes) -> None:
+    def noted(wire: Wire, kind: bytes, *payload: bytes) -> None:
         kinds.append(kind)
-        send(wire, kind, payload)
+        send(wire, kind, *payload)
 
     monkeypatch.setattr(Wire, "send", noted)
     fill(code, {"text": b"print()\n" * 10_000, "big": b"1,2,3\n" * 500_000, "noise": os.urandom(MIB)})
