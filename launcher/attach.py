@@ -5,7 +5,7 @@ from __future__ import annotations
 from launcher.aws import fleet
 from launcher.errors import CredentialsError, GpurunError, MachineGone
 from launcher.live import LiveRun
-from launcher.sync.lines import Lines
+from launcher.sync.wire.lines import Lines
 
 CONNECT_TIMEOUT_S = 60.0
 

@@ -18,7 +18,7 @@ from launcher.domain import Account
 from launcher.errors import GpurunError
 from launcher.ledger import Ledger
 from launcher.paths import StatePaths
-from launcher.sync import keys
+from launcher.sync.ssh import keys
 
 BUDGET_S = 9.0
 """All checks together; what has not answered by then is a finding of its own."""

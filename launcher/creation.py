@@ -16,7 +16,7 @@ from launcher.live import LiveRun, dump_plan, now
 from launcher.paths import StatePaths
 from launcher.phases import Phases
 from launcher.ports import Reporter
-from launcher.sync import keys
+from launcher.sync.ssh import keys
 
 RESULTS_FOLDER = "runs"
 

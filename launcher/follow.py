@@ -12,7 +12,7 @@ from launcher.errors import HostUnreachable, MachineGone, RemoteError
 from launcher.live import LiveRun
 from launcher.ports import Connection
 from launcher.sync import remote_agent, stream
-from launcher.sync.connection import Line
+from launcher.sync.ssh.connection import Line
 
 REDIAL_S = 15.0
 """How long a lost line is dialled again before EC2 is asked whether the machine still is."""

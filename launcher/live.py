@@ -18,9 +18,9 @@ from launcher.ledger import Ledger, RunChanges, RunRecord, account_from_text
 from launcher.paths import RunPaths, StatePaths
 from launcher.phases import Phases
 from launcher.ports import Reporter
-from launcher.sync import keys, known_hosts
 from launcher.sync.layout import RemoteLayout
-from launcher.sync.lines import Lines
+from launcher.sync.ssh import keys, known_hosts
+from launcher.sync.wire.lines import Lines
 
 
 @functools.cache

@@ -10,9 +10,10 @@ from launcher.aws.client import Aws
 from launcher.domain import JobSpec
 from launcher.errors import SpecError
 from launcher.ports import Reporter
-from launcher.sync import ignore, keys, tree
-from launcher.sync.private_keys import without_private_keys
-from launcher.sync.surprise import surprise
+from launcher.sync.local import ignore, tree
+from launcher.sync.local.private_keys import without_private_keys
+from launcher.sync.local.surprise import surprise
+from launcher.sync.ssh import keys
 
 URL_LIFETIME_S = 6 * 3600
 

@@ -12,7 +12,7 @@ from launcher.domain import TAG_DEADLINE, TAG_NAME, TAG_RUN, Image, Instance, Of
 from launcher.errors import MachineGone, ProvisionError
 from launcher.live import LiveRun
 from launcher.owner import TAG_OWNER, owner
-from launcher.sync import keys
+from launcher.sync.ssh import keys
 
 BOOT_TIMEOUT_S = 300.0
 """A g5 boots in 30 to 90 s; five minutes without SSH is a broken image or a closed door."""

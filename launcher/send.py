@@ -6,9 +6,9 @@ from launcher.errors import HostUnreachable
 from launcher.live import LiveRun
 from launcher.prepare import Luggage
 from launcher.sync import remote_agent, transfer
-from launcher.sync.memory import Memory
-from launcher.sync.tree import Scan
-from launcher.sync.upload import Transferred
+from launcher.sync.local.memory import Memory
+from launcher.sync.local.tree import Scan
+from launcher.sync.up.upload import Transferred
 
 ATTEMPTS = 5
 CONNECT_TIMEOUT_S = 60.0

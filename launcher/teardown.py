@@ -16,7 +16,7 @@ from launcher.errors import LedgerError
 from launcher.ledger import receipt_to_text
 from launcher.live import LiveRun, now
 from launcher.paths import RECEIPT_NAME
-from launcher.sync import known_hosts
+from launcher.sync.ssh import known_hosts
 
 TERMINATE_TIMEOUT_S = 300.0
 UNHEARD_S = 20.0

@@ -25,7 +25,7 @@ class Engine:
     """The transfers over one set of connections."""
 
     def __init__(self, endpoint: Endpoint) -> None:
-        from launcher.sync.lines import Lines  # noqa: PLC0415 (a command pays for what it uses)
+        from launcher.sync.wire.lines import Lines  # noqa: PLC0415 (a command pays for what it uses)
 
         self._lines = Lines(endpoint)
         self._lines.control.fresh(CONNECT_S)
@@ -33,15 +33,16 @@ class Engine:
 
     def push(self, root: Path, remote_dir: str, memo: Path, report: Any) -> int:
         """Make the far folder hold what the near one does; gives the bytes sent."""
-        from launcher.sync import ignore, tree, upload  # noqa: PLC0415 (a command pays for what it uses)
-        from launcher.sync.memory import Memory  # noqa: PLC0415 (likewise)
+        from launcher.sync.local import ignore, tree  # noqa: PLC0415 (a command pays for what it uses)
+        from launcher.sync.local.memory import Memory  # noqa: PLC0415 (likewise)
+        from launcher.sync.up import upload  # noqa: PLC0415 (likewise)
 
         scanned = tree.scan(root, ignore=ignore.nothing())
         return upload.push(self._lines, scanned, remote_dir, report, "up", memory=Memory(memo)).sent_bytes
 
     def pull(self, remote_dir: str, dest: Path, report: Any) -> None:
         """Bring the far folder home."""
-        from launcher.sync import download  # noqa: PLC0415 (a command pays for what it uses)
+        from launcher.sync.down import download  # noqa: PLC0415 (a command pays for what it uses)
 
         download.pull(self._lines, remote_dir, dest, report, "down")
 
@@ -64,7 +65,7 @@ class Report:
 
 def first_command(endpoint: Endpoint) -> float:
     """Seconds from nothing to the end of a command on the machine."""
-    from launcher.sync.connection import connect  # noqa: PLC0415 (a command pays for what it uses)
+    from launcher.sync.ssh.connection import connect  # noqa: PLC0415 (a command pays for what it uses)
 
     began = time.perf_counter()
     with connect(endpoint, timeout_s=CONNECT_S) as connection:

@@ -16,7 +16,7 @@ def command(
     """Open a shell on a run's machine, host key checked; or run a command there."""
     from launcher import render
     from launcher.attach import reach
-    from launcher.sync import interactive
+    from launcher.sync.ssh import interactive
 
     with session.ledger() as book:
         live = session.live_run(book.resolve(run), book, render.reporter(as_json=False))

@@ -68,9 +68,9 @@ def _send(target: str, *, as_json: bool) -> None:
 
 def _sections(target: str) -> list[Section]:
     from launcher.commands.syncview import Section
-    from launcher.sync import ignore, tree
-    from launcher.sync.private_keys import without_private_keys
-    from launcher.sync.surprise import surprise
+    from launcher.sync.local import ignore, tree
+    from launcher.sync.local.private_keys import without_private_keys
+    from launcher.sync.local.surprise import surprise
 
     workdir, data = _what_goes(target)
     code = without_private_keys(tree.scan(workdir, ignore=ignore.rules(workdir)))

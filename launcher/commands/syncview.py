@@ -9,8 +9,8 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from launcher import render
+from launcher.sync.local.tree import Item, Scan
 from launcher.sync.names import shown
-from launcher.sync.tree import Item, Scan
 
 ROWS = 20
 """How much of each list is shown unless all is asked for."""

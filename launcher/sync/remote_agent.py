@@ -9,10 +9,10 @@ from typing import Protocol
 from launcher.domain import Device, FloatX, JobReport, JobUsage, TransferProgress
 from launcher.errors import TransferError
 from launcher.ports import Connection
-from launcher.sync.frames import Json
 from launcher.sync.layout import RemoteLayout
 from launcher.sync.names import told
-from launcher.sync.session import ask, install_agent, session
+from launcher.sync.wire.frames import Json
+from launcher.sync.wire.session import ask, install_agent, session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Self
 from launcher.domain import JobReport
 from launcher.errors import HostUnreachable, RemoteError, TransferError
 from launcher.ports import Connection
-from launcher.sync.frames import Json, block_of, parse
 from launcher.sync.layout import RemoteLayout
 from launcher.sync.remote_agent import to_report
-from launcher.sync.session import open_session
+from launcher.sync.wire.frames import Json, block_of, parse
+from launcher.sync.wire.session import open_session
 
 if TYPE_CHECKING:
     from launcher.agent.hashes import Data

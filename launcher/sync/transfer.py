@@ -6,11 +6,14 @@ from pathlib import Path
 
 from launcher.domain import Manifest
 from launcher.errors import NoPython
-from launcher.sync import download, sftp_download, sftp_upload, upload
-from launcher.sync.lines import Lines
-from launcher.sync.memory import Memory
-from launcher.sync.sftp import Note, Report
-from launcher.sync.tree import Scan
+from launcher.sync.down import download
+from launcher.sync.local.memory import Memory
+from launcher.sync.local.tree import Scan
+from launcher.sync.sftp import download as sftp_download
+from launcher.sync.sftp import upload as sftp_upload
+from launcher.sync.sftp.fallback import Note, Report
+from launcher.sync.up import upload
+from launcher.sync.wire.lines import Lines
 
 FALLBACK = (
     "the machine has no python3: files go by SFTP, without compression, deltas and parallel lines; "

@@ -8,8 +8,8 @@ import pytest
 
 from launcher.domain import Device
 from launcher.spec import load
-from launcher.sync.ignore import rules
-from launcher.sync.tree import scan
+from launcher.sync.local.ignore import rules
+from launcher.sync.local.tree import scan
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -16,9 +16,9 @@ import asyncssh
 
 from launcher.domain import Endpoint
 from launcher.errors import HostUnreachable
-from launcher.sync import transport, watch
-from launcher.sync.connection import SshConnection, connect
-from launcher.sync.keys import generate, host_key_of, write_private
+from launcher.sync.ssh import transport, watch
+from launcher.sync.ssh.connection import SshConnection, connect
+from launcher.sync.ssh.keys import generate, host_key_of, write_private
 
 NEAR, FAR = "10.9.8.1", "10.9.8.2"
 PORT, WORDY_PORT = 2222, 2223

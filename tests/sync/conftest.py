@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from launcher.domain import Endpoint, HostKey
-from launcher.sync.keys import generate, host_key_of, write_private
+from launcher.sync.ssh.keys import generate, host_key_of, write_private
 
 
 def free_port() -> int:

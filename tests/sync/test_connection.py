@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from launcher.domain import Endpoint
 from launcher.errors import CommandFailed, HostKeyMismatch, HostUnreachable, RemoteError, SpecError
-from launcher.sync import watch
-from launcher.sync.connection import Line, SshConnection, connect
-from launcher.sync.dial import _Attempts
-from launcher.sync.keys import fingerprint, generate, host_key_of, write_private
-from launcher.sync.ssh_config import resolve
+from launcher.sync.ssh import watch
+from launcher.sync.ssh.connection import Line, SshConnection, connect
+from launcher.sync.ssh.dial import _Attempts
+from launcher.sync.ssh.keys import fingerprint, generate, host_key_of, write_private
+from launcher.sync.ssh.ssh_config import resolve
 
 # The server's account may start slowly (a shell's start-up files); nothing here measures that.
 TIMEOUT_S = 20.0
@@ -299,7 +299,7 @@ def test_an_unknown_name_is_told_as_such_and_soon(make_sshd, monkeypatch: pytest
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    monkeypatch.setattr("launcher.sync.dial.NAME_GRACE_S", 0.2)
+    monkeypatch.setattr("launcher.sync.ssh.dial.NAME_GRACE_S", 0.2)
     started = time.monotonic()
     with pytest.raises(HostUnreachable, match=r"name 'no-such-host\.invalid' is not known") as caught:
         connect(make_sshd().endpoint(address="no-such-host.invalid"), timeout_s=60)
@@ -373,7 +373,7 @@ def test_a_locked_key_is_used_through_the_agent(sshd, ssh_agent: Path, monkeypat
 def test_a_locked_key_is_asked_for_once_over_reconnects(sshd, monkeypatch: pytest.MonkeyPatch) -> None:
     subprocess.run(["ssh-keygen", "-q", "-p", "-N", "secret", "-f", str(sshd.key)], check=True)
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    monkeypatch.setattr("launcher.sync.identities.can_ask", lambda: True)
+    monkeypatch.setattr("launcher.sync.ssh.identities.can_ask", lambda: True)
     asked: list[str] = []
 
     def answer(prompt: str) -> str:
@@ -392,7 +392,7 @@ def test_a_locked_key_is_asked_for_once_over_reconnects(sshd, monkeypatch: pytes
 def test_a_locked_key_with_nobody_to_ask_gets_the_ssh_add_command(sshd, monkeypatch) -> None:
     subprocess.run(["ssh-keygen", "-q", "-p", "-N", "secret", "-f", str(sshd.key)], check=True)
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    monkeypatch.setattr("launcher.sync.identities.can_ask", lambda: False)
+    monkeypatch.setattr("launcher.sync.ssh.identities.can_ask", lambda: False)
     with pytest.raises(SpecError) as caught:
         connected(sshd)
     assert caught.value.hint == f"ssh-add {sshd.key}"

@@ -10,8 +10,8 @@ import pytest
 
 from launcher.domain import Endpoint
 from launcher.errors import HostKeyMismatch, HostUnreachable
-from launcher.sync.connection import connect
-from launcher.sync.keys import generate, host_key_of, write_private
+from launcher.sync.ssh.connection import connect
+from launcher.sync.ssh.keys import generate, host_key_of, write_private
 
 USER = "ubuntu"
 

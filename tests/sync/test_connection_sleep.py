@@ -17,8 +17,8 @@ import json, sys
 from pathlib import Path
 from launcher.domain import Endpoint, HostKey
 from launcher.errors import HostUnreachable
-from launcher.sync import watch
-from launcher.sync.connection import connect
+from launcher.sync.ssh import watch
+from launcher.sync.ssh.connection import connect
 
 watch.TICK_S, watch.PING_AFTER_S, watch.READ_DEADLINE_S, watch.WOKEN_AFTER_S = 0.05, 0.5, 1.2, 0.4
 at = json.loads(sys.argv[1])

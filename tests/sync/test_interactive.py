@@ -14,8 +14,8 @@ import pytest
 from pexpect.fdpexpect import fdspawn
 
 from launcher.paths import RunPaths
-from launcher.sync.interactive import open_shell
-from launcher.sync.known_hosts import write_run_config
+from launcher.sync.ssh.interactive import open_shell
+from launcher.sync.ssh.known_hosts import write_run_config
 
 RUN = "run-1"
 
@@ -24,7 +24,7 @@ import sys
 from pathlib import Path
 from launcher.domain import Endpoint, HostKey
 from launcher.paths import RunPaths
-from launcher.sync.interactive import open_shell
+from launcher.sync.ssh.interactive import open_shell
 home, port, user, key, algorithm, base64, *command = sys.argv[1:]
 endpoint = Endpoint(
     address="127.0.0.1", user=user, port=int(port), key_file=Path(key), config_file=Path("/dev/null"),

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.errors import SpecError
-from launcher.sync import keys
-from launcher.sync.key_formats import WrongPassphrase, load, parse
-from launcher.sync.keys import fingerprint, generate, host_key_of, inspect, write_private
+from launcher.sync.ssh import keys
+from launcher.sync.ssh.key_formats import WrongPassphrase, load, parse
+from launcher.sync.ssh.keys import fingerprint, generate, host_key_of, inspect, write_private
 
 needs_ssh_keygen = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="no ssh-keygen")
 
@@ -324,7 +324,7 @@ def test_the_passphrase_opens_the_key_and_a_wrong_one_is_told_apart(tmp_path: Pa
 
 
 def test_a_process_knows_whether_it_has_a_terminal() -> None:
-    code = "import sys; from launcher.sync.keys import can_ask; sys.exit(10 + can_ask())"
+    code = "import sys; from launcher.sync.ssh.keys import can_ask; sys.exit(10 + can_ask())"
     alone = subprocess.run([sys.executable, "-c", code], start_new_session=True, check=False)
     assert alone.returncode == 10
     spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from launcher.domain import Endpoint
 from launcher.errors import SpecError
 from launcher.paths import StatePaths
-from launcher.sync.keys import generate, host_key_of
-from launcher.sync.known_hosts import (
+from launcher.sync.ssh.keys import generate, host_key_of
+from launcher.sync.ssh.known_hosts import (
     host_alias,
     read_known_hosts,
     remove,
@@ -153,7 +153,7 @@ import sys
 from pathlib import Path
 from launcher.domain import Endpoint, HostKey
 from launcher.paths import StatePaths
-from launcher.sync.known_hosts import remove, write_index, write_run_config
+from launcher.sync.ssh.known_hosts import remove, write_index, write_run_config
 
 state, number, lives = StatePaths(Path(sys.argv[1])), sys.argv[2], sys.argv[3] == "lives"
 endpoint = Endpoint(address="192.0.2.1", user="u", host_keys=(HostKey(algorithm="ssh-ed25519", base64="AAAA"),))

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from paramiko.buffered_pipe import PipeTimeout
 from paramiko.packet import Packetizer
 
-from launcher.sync import outbox, transport
-from launcher.sync.connection import connect
-from launcher.sync.inbox import Inbox
-from launcher.sync.packets import PACKET_LIMIT_BYTES, Burst, Packets
+from launcher.sync.ssh import outbox, transport
+from launcher.sync.ssh.connection import connect
+from launcher.sync.ssh.inbox import Inbox
+from launcher.sync.ssh.packets import PACKET_LIMIT_BYTES, Burst, Packets
 
 KEY, NONCE = bytes(range(16)), bytes(range(4)) + b"\0\0\0\0\xff\xff\xff\xfe"
 TIMEOUT_S = 20.0
@@ -256,7 +256,7 @@ def test_a_paramiko_that_is_not_as_we_know_it_still_serves(sshd, monkeypatch: py
         monkeypatch.setattr(outbox, "BURSTS", False)
         monkeypatch.setattr(transport, "HOLDS_BACK", False)
     else:
-        monkeypatch.setattr("launcher.sync.packets._gcm", lambda *_: None)
+        monkeypatch.setattr("launcher.sync.ssh.packets._gcm", lambda *_: None)
     data = bytes(range(256)) * 20_000
     with connect(sshd.endpoint(), timeout_s=TIMEOUT_S) as connection:
         done = connection.run("cat; exit 4", stdin=data)

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from launcher.sync import transport
-from launcher.sync.connection import SshConnection, connect
+from launcher.sync.ssh import transport
+from launcher.sync.ssh.connection import SshConnection, connect
 
 SIZE_BYTES = 120 << 20
 BLOCK = os.urandom(1 << 18)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from launcher.errors import HostUnreachable, RemoteError, TransferError
 from launcher.ports import Completed
-from launcher.sync import sftp_client
-from launcher.sync.sftp_client import Attributes, NotSftp, Refusal, SftpClient, whole_seconds
+from launcher.sync.sftp import client as sftp_client
+from launcher.sync.sftp.client import Attributes, NotSftp, Refusal, SftpClient, whole_seconds
 
 Handler = Callable[[int, bytes], bytes]
 HANDLE = struct.pack(">I1s", 1, b"h")

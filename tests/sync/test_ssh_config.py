@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from launcher.domain import Endpoint
 from launcher.errors import SpecError
-from launcher.sync.ssh_config import Route, require_plain, resolve
+from launcher.sync.ssh.ssh_config import Route, require_plain, resolve
 
 
 def route(config: Path | None, address: str = "box", user: str = "ubuntu", **changes: object) -> Route:
@@ -174,7 +174,7 @@ def test_a_user_without_a_passwd_entry_is_no_obstacle(tmp_path: Path) -> None:
         "pwd.getpwuid = absent\n"
         "from pathlib import Path\n"
         "from launcher.domain import Endpoint\n"
-        "from launcher.sync.ssh_config import resolve\n"
+        "from launcher.sync.ssh.ssh_config import resolve\n"
         "e = Endpoint(address='box', user='ubuntu', host_keys=(), config_file=Path(sys.argv[1]))\n"
         "print(resolve(e).target.port)\n"
     )

@@ -8,9 +8,9 @@ import pytest
 
 from launcher.domain import Endpoint
 from launcher.errors import HostKeyMismatch
-from launcher.sync.keys import generate, host_key_of
-from launcher.sync.ssh_config import Hop, resolve
-from launcher.sync.trusted_hosts import known_keys
+from launcher.sync.ssh.keys import generate, host_key_of
+from launcher.sync.ssh.ssh_config import Hop, resolve
+from launcher.sync.ssh.trusted_hosts import known_keys
 
 KEY = host_key_of(generate("a").public_line)
 OTHER = host_key_of(generate("b").public_line)

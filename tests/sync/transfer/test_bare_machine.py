@@ -18,11 +18,13 @@ from launcher.errors import GpurunError
 from launcher.sandbox.hosts import namespaces
 from launcher.sandbox.hosts.image import HostImage, read_image
 from launcher.sandbox.machine import Machine, MetadataAnswer
-from launcher.sync import ignore, remote_agent, session, stream, transfer, tree
-from launcher.sync.keys import generate, host_key_of, write_private
+from launcher.sync import remote_agent, stream, transfer
 from launcher.sync.layout import RemoteLayout
-from launcher.sync.lines import Lines
-from launcher.sync.sftp import Report
+from launcher.sync.local import ignore, tree
+from launcher.sync.sftp.fallback import Report
+from launcher.sync.ssh.keys import generate, host_key_of, write_private
+from launcher.sync.wire import session
+from launcher.sync.wire.lines import Lines
 
 pytestmark = pytest.mark.namespaces
 

@@ -19,10 +19,11 @@ import pytest
 from launcher.domain import TransferProgress
 from launcher.errors import HostUnreachable
 from launcher.send import ATTEMPTS
-from launcher.sync import ignore, upload
 from launcher.sync.layout import RemoteLayout
-from launcher.sync.lines import Lines
-from launcher.sync.tree import scan
+from launcher.sync.local import ignore
+from launcher.sync.local.tree import scan
+from launcher.sync.up import upload
+from launcher.sync.wire.lines import Lines
 
 MIB = 1 << 20
 RESET = struct.pack("ii", 1, 0)

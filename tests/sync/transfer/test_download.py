@@ -17,12 +17,12 @@ from launcher.agent import outgo
 from launcher.agent.hashes import LEAF_BYTES, digest_of
 from launcher.domain import TransferProgress
 from launcher.errors import HostUnreachable, TransferError
-from launcher.sync import download
-from launcher.sync.collisions import check_collisions, name_key
-from launcher.sync.growth import MOST_LANES
+from launcher.sync.down import download
+from launcher.sync.down.partials import Partial
+from launcher.sync.down.pieces import PIECE_BYTES
 from launcher.sync.layout import RemoteLayout
-from launcher.sync.partials import Partial
-from launcher.sync.pieces import PIECE_BYTES
+from launcher.sync.local.collisions import check_collisions, name_key
+from launcher.sync.wire.growth import MOST_LANES
 
 
 def silent(progress: TransferProgress) -> None:

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from launcher.domain import TransferProgress
-from launcher.sync import download
+from launcher.sync.down import download
 from launcher.sync.layout import RemoteLayout
-from launcher.sync.lines import Lines
+from launcher.sync.wire.lines import Lines
 
 MIB = 1 << 20
 RESET = struct.pack("ii", 1, 0)

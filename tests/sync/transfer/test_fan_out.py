@@ -21,8 +21,10 @@ from launcher.agent import gather as gather_module
 from launcher.agent import share
 from launcher.agent.share import LENGTH, receive
 from launcher.domain import TransferProgress
-from launcher.sync import fan_out, ignore, session, tree, upload
-from launcher.sync.fan_out import First, digests_of, make_certificate
+from launcher.sync.local import ignore, tree
+from launcher.sync.up import fan_out, upload
+from launcher.sync.up.fan_out import First, digests_of, make_certificate
+from launcher.sync.wire import session
 
 REMOTE = "gpurun/digits-7f3a/code"
 

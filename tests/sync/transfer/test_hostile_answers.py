@@ -12,9 +12,13 @@ from hypothesis import strategies as st
 from launcher.domain import JobReport, JobUsage
 from launcher.errors import CommandFailed, TransferError
 from launcher.ports import Completed
-from launcher.sync import download, frames, ignore, manifest, remote_agent, session, tree, upload
-from launcher.sync.frames import MAGIC
+from launcher.sync import manifest, remote_agent
+from launcher.sync.down import download
+from launcher.sync.local import ignore, tree
+from launcher.sync.up import upload
 from launcher.sync.usage import time_lines
+from launcher.sync.wire import frames, session
+from launcher.sync.wire.frames import MAGIC
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\r\n\u202e"
 USAGE = {

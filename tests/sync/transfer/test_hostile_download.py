@@ -18,12 +18,14 @@ from launcher.agent.hashes import digest_of
 from launcher.agent.parcels import NUMBER, join
 from launcher.domain import TransferProgress
 from launcher.errors import HostUnreachable, TransferError
-from launcher.sync import codec, download, names
-from launcher.sync.answers import opened
-from launcher.sync.codec import zstd
-from launcher.sync.frames import HEADER, MAGIC
+from launcher.sync import names
+from launcher.sync.down import download
+from launcher.sync.down.answers import opened
+from launcher.sync.down.listing import listing_of
 from launcher.sync.layout import RemoteLayout
-from launcher.sync.listing import listing_of
+from launcher.sync.wire import codec
+from launcher.sync.wire.codec import zstd
+from launcher.sync.wire.frames import HEADER, MAGIC
 
 ROOT = RemoteLayout("r").output
 Json = Any
@@ -414,7 +416,7 @@ def test_names_that_windows_reads_otherwise_are_refused_there(
 def test_a_bomb_is_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     limits: list[int] = []
     unpack = codec.unpack
-    monkeypatch.setattr("launcher.sync.answers.unpack", lambda *a: (limits.append(a[2]), unpack(*a))[1])
+    monkeypatch.setattr("launcher.sync.down.answers.unpack", lambda *a: (limits.append(a[2]), unpack(*a))[1])
     bomb = zstd.compress(join({"rows": ["whole"]}, [digest_of(b"x")], [bytes(1 << 28)]))
     with pytest.raises(TransferError, match="more than"):
         opened(b"z", bomb, [1])

@@ -21,9 +21,10 @@ from launcher.agent.parcels import NUMBER
 from launcher.agent.wire import HEADER, MAGIC
 from launcher.domain import TransferProgress
 from launcher.errors import HostUnreachable, TransferError
-from launcher.sync import ignore, upload
 from launcher.sync.layout import RemoteLayout
-from launcher.sync.tree import scan
+from launcher.sync.local import ignore
+from launcher.sync.local.tree import scan
+from launcher.sync.up import upload
 
 Json = Any
 ROOT = RemoteLayout("r").code

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import SpecError
-from launcher.sync import ignore, tree
+from launcher.sync.local import ignore, tree
 
 
 def kept(root: Path) -> set[str]:

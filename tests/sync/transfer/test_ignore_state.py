@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from launcher.sync import ignore, tree
+from launcher.sync.local import ignore, tree
 
 
 def _names(root: Path, rules: ignore.Rules) -> list[str]:

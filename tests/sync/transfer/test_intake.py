@@ -19,9 +19,10 @@ from launcher.agent.parcels import join
 from launcher.agent.record import contents_digest, line_of, state_digest
 from launcher.agent.wire import Refusal
 from launcher.domain import TransferProgress
-from launcher.sync import ignore, upload
-from launcher.sync.far_folder import FarFolder
-from launcher.sync.tree import scan
+from launcher.sync.local import ignore
+from launcher.sync.local.tree import scan
+from launcher.sync.up import upload
+from launcher.sync.up.far_folder import FarFolder
 
 ROOT = "gpurun/r/code"
 Json = Any

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from launcher.agent.parcels import NUMBER
 from launcher.agent.wire import HEADER, MAGIC
 from launcher.errors import HostUnreachable, TransferError
-from launcher.sync import lanes as lanes_module
-from launcher.sync.backlog import WAITING_LIMIT, Backlog, Cancelled
-from launcher.sync.frames import Wire
-from launcher.sync.growth import LANE_WINDOW_BYTES, NEAR_WINDOW_BYTES
-from launcher.sync.lanes import LOST_SHARE, SMALL_BYTES, Lanes
-from launcher.sync.lines import FAR_LINES
+from launcher.sync.wire import lanes as lanes_module
+from launcher.sync.wire.backlog import WAITING_LIMIT, Backlog, Cancelled
+from launcher.sync.wire.frames import Wire
+from launcher.sync.wire.growth import LANE_WINDOW_BYTES, NEAR_WINDOW_BYTES
+from launcher.sync.wire.lanes import LOST_SHARE, SMALL_BYTES, Lanes
+from launcher.sync.wire.lines import FAR_LINES
 
 MIB = 1 << 20
 
@@ -286,6 +286,7 @@ def test_a_line_that_stays_dead_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     transfer = Transfer(far, pieces(100))
     with pytest.raises(HostUnreachable, match="no route"):
         transfer.run()
+    assert transfer.lanes.cuts == 0, "it is given up at the first time that no line was found for so long"
     assert transfer.cancelled.is_set()
 
 

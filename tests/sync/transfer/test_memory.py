@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from launcher.agent.hashes import LEAF_BYTES, digest_of_leaves, leaves_of
-from launcher.sync import ignore
-from launcher.sync.memory import KEPT_S, Memory
-from launcher.sync.tree import Item, scan
+from launcher.sync.local import ignore
+from launcher.sync.local.memory import KEPT_S, Memory
+from launcher.sync.local.tree import Item, scan
 
 ENTRIES = [["a", "f", 1, 2, 0o644, "", "00" * 32]]
 CONTENT = os.urandom(3 * LEAF_BYTES)

@@ -19,11 +19,12 @@ from hypothesis import strategies as st
 
 from launcher.domain import TransferProgress
 from launcher.errors import HostUnreachable
-from launcher.sync import ignore, upload
-from launcher.sync.far_folder import FarFolder
 from launcher.sync.layout import RemoteLayout
-from launcher.sync.memory import Memory
-from launcher.sync.tree import scan
+from launcher.sync.local import ignore
+from launcher.sync.local.memory import Memory
+from launcher.sync.local.tree import scan
+from launcher.sync.up import upload
+from launcher.sync.up.far_folder import FarFolder
 
 EXAMPLES, ROUNDS = 50, 10
 """500 cases in all: each is some edits and a push."""

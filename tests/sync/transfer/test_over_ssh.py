@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from launcher.domain import TransferProgress
-from launcher.sync import download, ignore, remote_agent, stream, tree, upload
+from launcher.sync import remote_agent, stream
+from launcher.sync.down import download
 from launcher.sync.layout import RemoteLayout
-from launcher.sync.lines import Lines
+from launcher.sync.local import ignore, tree
+from launcher.sync.up import upload
+from launcher.sync.wire.lines import Lines
 
 
 def silent(progress: TransferProgress) -> None:

@@ -6,8 +6,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from launcher.sync import ignore, tree
-from launcher.sync.private_keys import WHY, without_private_keys
+from launcher.sync.local import ignore, tree
+from launcher.sync.local.private_keys import WHY, without_private_keys
 
 FORMATS = serialization.PrivateFormat
 PEM = serialization.Encoding.PEM

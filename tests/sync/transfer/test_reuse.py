@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.agent.hashes import GRAIN_BYTES, LEAF_BYTES, digest_of, grains_of, leaves_of
-from launcher.sync import ignore, reuse
-from launcher.sync.memory import Memory
-from launcher.sync.packing import Range
-from launcher.sync.reuse import Patch, Reuse, find_reuse
-from launcher.sync.tree import scan
+from launcher.sync.local import ignore
+from launcher.sync.local.memory import Memory
+from launcher.sync.local.tree import scan
+from launcher.sync.up import reuse
+from launcher.sync.up.packing import Range
+from launcher.sync.up.reuse import Patch, Reuse, find_reuse
 
 MIB = 1 << 20
 EDGES = (1, GRAIN_BYTES, LEAF_BYTES, MIB)

@@ -16,10 +16,14 @@ from launcher import runs
 from launcher.domain import RunStatus, TransferProgress
 from launcher.errors import NoPython, RemoteError, TransferError
 from launcher.prepare import Luggage
-from launcher.sync import ignore, remote_agent, sftp, sftp_download, sftp_upload, transfer, tree
+from launcher.sync import remote_agent, transfer
 from launcher.sync.layout import RemoteLayout
-from launcher.sync.lines import Lines
-from launcher.sync.sftp import NO_SUMS
+from launcher.sync.local import ignore, tree
+from launcher.sync.sftp import download as sftp_download
+from launcher.sync.sftp import fallback as sftp
+from launcher.sync.sftp import upload as sftp_upload
+from launcher.sync.sftp.fallback import NO_SUMS
+from launcher.sync.wire.lines import Lines
 
 # A start folder, so that nothing is ever written to the present user's own home.
 SUBSYSTEM = "Subsystem sftp internal-sftp -d {home}"

@@ -18,8 +18,8 @@ import pytest
 
 from launcher.errors import RemoteError
 from launcher.sync import remote_agent, stream
-from launcher.sync.connection import Line
 from launcher.sync.layout import RemoteLayout
+from launcher.sync.ssh.connection import Line
 
 LINES = 10_000_000
 CUTS = 50

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from launcher.sync.surprise import surprise
-from launcher.sync.tree import Item, Scan
+from launcher.sync.local.surprise import surprise
+from launcher.sync.local.tree import Item, Scan
 
 GIB = 1 << 30
 

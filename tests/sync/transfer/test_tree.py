@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from launcher.errors import SpecError
-from launcher.sync import ignore, tree
-from launcher.sync.tree import Item
+from launcher.sync.local import ignore, tree
+from launcher.sync.local.tree import Item
 
 
 def scan(root: Path) -> tree.Scan:
@@ -145,7 +145,7 @@ def test_what_vanishes_meanwhile_was_not_there(tmp_path: Path) -> None:
 PROGRAM = """
 import os, pathlib, sys
 from launcher.errors import SpecError
-from launcher.sync import ignore, tree
+from launcher.sync.local import ignore, tree
 if os.geteuid() == 0:
     os.setuid(65534)
 try:

@@ -21,14 +21,16 @@ import pytest
 from launcher.agent import store
 from launcher.domain import TransferProgress
 from launcher.errors import HostUnreachable, RemoteError, SpecError, TransferError
-from launcher.sync import ignore, remote_agent, upload
-from launcher.sync.frames import Wire
-from launcher.sync.lanes import Lanes
+from launcher.sync import remote_agent
 from launcher.sync.layout import RemoteLayout
-from launcher.sync.memory import Memory
-from launcher.sync.reuse import find_reuse
-from launcher.sync.tree import Scan, scan
-from launcher.sync.upload import Transferred
+from launcher.sync.local import ignore
+from launcher.sync.local.memory import Memory
+from launcher.sync.local.tree import Scan, scan
+from launcher.sync.up import upload
+from launcher.sync.up.reuse import find_reuse
+from launcher.sync.up.upload import Transferred
+from launcher.sync.wire.frames import Wire
+from launcher.sync.wire.lanes import Lanes
 
 Tree = dict[str, object]
 MB = 10**6

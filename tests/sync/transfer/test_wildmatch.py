@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from launcher.sync import ignore_file, wildmatch
+from launcher.sync.local import ignore_file, wildmatch
 
 CHARACTERS = st.sampled_from([b"a", b"b", b"-", b"]", b"[", b"!", b"^", b"\\", b"/", b":", b"*", b"?", b".", b"\xc3"])
 INSIDE = st.lists(CHARACTERS | st.sampled_from([b"a-b", b"[:alpha:]", b"[:punct:]", b"[:x:]", b"\\]"]), max_size=4)

@@ -1,0 +1,1 @@
+"""Trees where the machine has no python3."""

@@ -1,0 +1,1 @@
+"""SSH lines: keys, host keys, the way to a host, packets, channels."""

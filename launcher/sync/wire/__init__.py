@@ -1,0 +1,1 @@
+"""The agent's other half: frames, sessions, and work over several lines."""
