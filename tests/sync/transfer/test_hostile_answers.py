@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from launcher.domain import JobReport, JobUsage
 from launcher.errors import CommandFailed, TransferError
 from launcher.ports import Completed
-from launcher.sync import manifest, remote_agent
+from launcher.sync import remote_agent
 from launcher.sync.down import download
 from launcher.sync.local import ignore, tree
 from launcher.sync.up import upload
+from launcher.sync.up.difference import entries_of
 from launcher.sync.usage import time_lines
 from launcher.sync.wire import frames, session
 from launcher.sync.wire.frames import MAGIC
@@ -111,10 +112,9 @@ def test_why_a_file_was_left_out_is_told_without_its_escapes(tmp_path: Any) -> N
 
 
 @pytest.mark.parametrize("size_bytes", [float("inf"), float("nan"), "x" * 10**5 + ESCAPE])
-def test_a_manifest_s_odd_size_is_told_in_short(size_bytes: object) -> None:
-    line = {"name": "a", "kind": "file", "size_bytes": size_bytes, "mode": 0, "mtime_ns": 0, "sha256": "0" * 64}
+def test_an_odd_size_is_told_in_short(size_bytes: object) -> None:
     with pytest.raises(TransferError) as caught:
-        manifest.from_json([line])
+        entries_of([["a", "f", size_bytes, 0, 0o644, "", "0" * 64]])
     assert caught.value.message.isprintable()
     assert len(caught.value.message) < 1000
 
