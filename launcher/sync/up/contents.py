@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
-from launcher.agent.hashes import HASH_BYTES, digest_of, leaf_count
+from launcher.agent.hashes import HASH_BYTES, LEAF_BYTES, digest_of, leaf_count
 from launcher.agent.intake import part_key
 from launcher.errors import SpecError, TransferError
 from launcher.sync.local.tree import Item
@@ -79,7 +79,7 @@ class Contents:
     def parcels(self) -> Iterator[Parcel]:
         """All of them in an order that holds on one connection; raises `SpecError` for a file that cannot be read."""
         try:
-            for make in self._works():
+            for make in self._works(lambda: False):
                 parcel = make(FAR_LEVEL if self._zstd else 0)
                 large = make.keywords.get("large") if isinstance(make, partial) else None
                 if parcel is not None:
@@ -92,7 +92,7 @@ class Contents:
 
     def over(self, lanes: Lanes) -> None:
         """Send all of it; raises `RemoteError`, and `SpecError` for a file that cannot be read."""
-        works, guard = self._works(), threading.Lock()
+        works, guard = self._works(lambda: lanes.cuts > 0), threading.Lock()
         self._put_first = lanes.put_first
         with ThreadPoolExecutor(THREADS, thread_name_prefix="gpurun-pack") as pool:
             for _ in range(THREADS):
@@ -133,8 +133,8 @@ class Contents:
             return None
         return pack_seal(large)
 
-    def _works(self) -> Iterator[Make]:
-        """What is to be packed, piece by piece."""
+    def _works(self, cut: Callable[[], bool]) -> Iterator[Make]:
+        """What is to be packed, piece by piece; after a cut others are likely: a small piece is a small loss."""
         for batch in self._small:
             yield partial(self._files, batch)
         for large in self._large:
@@ -146,10 +146,14 @@ class Contents:
                     raise
                 self._note_changed(large.item.name)
                 continue
-            groups = grouped(large.todo, PIECE_BYTES)
-            large.left = max(1, len(groups))
-            for group in groups or [[]]:
-                yield partial(self._ranges, group=group, path=path, pays=pays, large=large)
+            groups = grouped(large.todo, PIECE_BYTES) or [[]]
+            large.left = len(groups)
+            for group in groups:
+                pieces = grouped(group, LEAF_BYTES) if group and cut() else [group]
+                with self._lock:
+                    large.left += len(pieces) - 1
+                for piece in pieces:
+                    yield partial(self._ranges, group=piece, path=path, pays=pays, large=large)
 
     def _files(self, batch: Sequence[Item], level: int) -> Parcel | None:
         """Read and pack small files; those that have changed are told."""
