@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 from rich.console import Console
 from rich.text import Text
@@ -25,13 +26,27 @@ ERASE = "\x1b[J"
 """From the cursor on: where the window became narrower, a bar lies on two rows."""
 
 
+class _Canvas(io.StringIO):
+    """What rich draws on: it flushes even where it only captures, and a terminal that was closed must end no run."""
+
+    @property
+    def encoding(self) -> str:
+        """The terminal's, which says which signs it has."""
+        return sys.stderr.encoding or "utf-8"
+
+    def isatty(self) -> bool:
+        """As the terminal that the drawing is for."""
+        return True
+
+
 class TerminalReporter(PlainReporter):
     """The cursor rests at the beginning of the bar's line, so that whatever comes next overwrites it."""
 
     def __init__(self) -> None:
         super().__init__()
         # rich by itself would keep bold and dim without colours.
-        self._console = Console(stderr=True, color_system=None if os.environ.get("NO_COLOR") else "auto")
+        canvas = cast("IO[str]", _Canvas())
+        self._console = Console(file=canvas, color_system=None if os.environ.get("NO_COLOR") else "auto")
         self._bar: Bar | None = None
         self._drawn = False
         self._drawn_at = 0.0
