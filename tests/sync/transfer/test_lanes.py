@@ -377,8 +377,8 @@ def test_a_piece_does_not_wait_for_a_lane_that_broke(eventually: Callable[[Calla
     backlog: Backlog[str] = Backlog()
     broken = threading.Event()
     taken: list[str | None] = []
-    first = threading.Thread(target=lambda: taken.append(backlog.take(broken)))
-    second = threading.Thread(target=lambda: taken.append(backlog.take(threading.Event())))
+    first = threading.Thread(target=lambda: taken.append(backlog.take(broken)), daemon=True)
+    second = threading.Thread(target=lambda: taken.append(backlog.take(threading.Event())), daemon=True)
     waiters = backlog._work._waiters  # type: ignore[attr-defined]
     for thread in (first, second):
         ahead = len(waiters)

@@ -232,7 +232,12 @@ class Fragile:
         say(folder, what, **more)
         if what == "commit" and self.commit_delays_s:
             stream: Any = folder.wire.stream
-            timer = threading.Timer(self.commit_delays_s.pop(), stream.cut)
+
+            def kill() -> None:
+                stream.cut()
+                stream.process.wait()
+
+            timer = threading.Timer(self.commit_delays_s.pop(), kill)
             self.timers.append(timer)
             timer.start()
 
@@ -260,9 +265,10 @@ def line_of(path: Path) -> tuple[object, ...]:
     return "file", stat.S_IMODE(info.st_mode), info.st_size, info.st_mtime_ns, path.read_bytes()
 
 
-def rsync(root: Path, model: Path) -> None:
+def rsync(root: Path, model: Path) -> subprocess.Popen[bytes]:
+    """At work while we are."""
     # Of itself rsync looks at whole seconds alone.
-    subprocess.run(["rsync", "-a", "--modify-window=-1", "--delete", f"{root}/", f"{model}/"], check=True)
+    return subprocess.Popen(["rsync", "-a", "--modify-window=-1", "--delete", f"{root}/", f"{model}/"])
 
 
 @pytest.fixture
@@ -312,19 +318,22 @@ def mirror(seed: int, folder: Path, connection: Any, lines: Any, fragile: Fragil
         edits.some()
         fragile.fuses = [int(10 ** chance.uniform(1, 6)) for _ in range(chance.choice([0, 0, 0, 1, 1, 3]))]
         fragile.commit_delays_s = [chance.uniform(0, 0.0015) for _ in range(chance.choice([0, 0, 1]))]
+        peer = rsync(root, model)
         for _ in range(60):
             try:
                 upload.push(lines, scan(root, ignore=ignore.nothing()), remote, silent, "code", memory=memory)
             except HostUnreachable:
                 if chance.random() < 0.3:
+                    assert peer.wait() == 0
                     edits.some()
+                    peer = rsync(root, model)
             else:
                 break
             finally:
                 fragile.settle()
         else:
             raise AssertionError("it never came through")
-        rsync(root, model)
+        assert peer.wait() == 0
         assert snapshot(connection.home / remote) == snapshot(model), f"seed {seed}, round {number}"
         fragile.fuses = []
         again = upload.push(lines, scan(root, ignore=ignore.nothing()), remote, silent, "code", memory=memory)
