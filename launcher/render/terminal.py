@@ -30,7 +30,7 @@ class _Canvas(io.StringIO):
     """What rich draws on: it flushes even where it only captures, and a terminal that was closed must end no run."""
 
     @property
-    def encoding(self) -> str:
+    def encoding(self) -> str:  # type: ignore[override]
         """The terminal's, which says which signs it has."""
         return sys.stderr.encoding or "utf-8"
 
