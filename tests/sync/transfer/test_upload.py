@@ -563,6 +563,8 @@ def test_a_file_that_grows_while_it_is_read_is_told(
 ) -> None:
     fill(code, {"log": os.urandom(size), "z": b"z"})
     (code / "z linked").hardlink_to(code / "log")
+    push(lines, code, layout.code)
+    fill(code, {"log": os.urandom(size)})  # and so what is linked to it; as long as what lies there
     scanned = look(code)
     writes_between_look_and_read(code / "log", monkeypatch, times=1)
     sent = upload.push(lines, scanned, layout.code, silent, "code")
