@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from launcher.ports import Stream
 
 JSON_LIMIT_BYTES = 1 << 28
+BRACKETS_LIMIT = 8_000_000
+"""Lists and objects of one answer: an empty one takes three bytes of text, and of memory eighty."""
 NOISE_LIMIT_BYTES = 1 << 16
 JSON_KINDS = frozenset({b"J", b"j"})
 
@@ -104,6 +106,8 @@ def parse(kind: bytes, payload: Data) -> dict[str, Json]:
     if kind not in JSON_KINDS:
         raise TransferError(f"the machine sent a frame of kind {kind!r} where an answer was due")
     text = unpack(payload, JSON_LIMIT_BYTES) if kind == b"j" else bytes(payload)
+    if text.count(b"[") + text.count(b"{") > BRACKETS_LIMIT:
+        raise TransferError(f"the machine sent an answer of more than {BRACKETS_LIMIT} lists and objects")
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -229,6 +229,7 @@ STATES: dict[str, Far] = {
     "not JSON": saying(frame(b"J", b"{")),
     "not an object": saying(answer([1])),
     "nested without end": saying(frame(b"J", b'{"a":' + b"[" * 10**6)),
+    "lists without end": saying(frame(b"j", zlib.compress(b'{"a":[' + b"[]," * 8_000_001 + b"[]]}"))),
     "a number without end": saying(frame(b"J", b'{"free_bytes":' + b"9" * 10**5 + b"}")),
     "a bomb": saying(frame(b"j", zlib.compress(bytes(1 << 28)))),
     "a frame without end": saying(HEADER.pack(b"J", 0xFFFFFFFF) + b" " * 1000),
