@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from launcher.agent.parcels import NUMBER
-from launcher.errors import HostUnreachable, TransferError
+from launcher.errors import CommandFailed, HostUnreachable, TransferError
 from launcher.ports import Connection, Line, Lines
 from launcher.sync.wire.backlog import Backlog
 from launcher.sync.wire.frames import JSON_KINDS, Json, Wire, parse
@@ -109,7 +109,7 @@ class Lanes:
         return self._backlog.over
 
     def put(self, work: Work) -> None:
-        """Add a piece; waits while enough others do. Raises `CancelledWork` when all is over."""
+        """Add a piece; waits while enough others do. Raises `Cancelled` when all is over."""
         self._backlog.put(work)
 
     def put_first(self, work: Work) -> None:
@@ -274,6 +274,9 @@ class _Lane:
             try:
                 wire.send_json(self._lanes.request)
                 self._carry_on(wire)
+            except CommandFailed as failed:
+                # The agent was killed, most likely for memory: that is a cut, and another session may fare better.
+                raise HostUnreachable(failed.message, hint="gpurun ssh RUN dmesg") from failed
             finally:
                 self._wire = None
                 self._lanes.count_sent(wire.sent_bytes, self._taken_bytes - self._answered_bytes)
@@ -290,7 +293,8 @@ class _Lane:
             self._read(wire)
         except BaseException:
             wire.close()
-            if errors and not isinstance(errors[0], HostUnreachable):
+            # What the reader was told says more than that the agent reads no further.
+            if errors and not isinstance(errors[0], HostUnreachable | CommandFailed):
                 raise errors[0] from None
             raise
         finally:

@@ -118,12 +118,14 @@ def open_session(connection: Connection) -> Wire:
 
 
 def _kept(connection: Connection) -> Wire | None:
-    while connection.idle:
-        stream = connection.idle.pop()
+    while True:
+        try:
+            stream = connection.idle.pop()
+        except IndexError:  # asked for and not looked at first: another thread may take the last one
+            return None
         if stream.alive():
             return Wire(stream)
         stream.close()
-    return None
 
 
 def _no_answer(status: int, stderr: str) -> CommandFailed:

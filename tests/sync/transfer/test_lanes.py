@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from launcher.agent.parcels import NUMBER
 from launcher.agent.wire import HEADER, MAGIC
-from launcher.errors import HostUnreachable, TransferError
+from launcher.errors import CommandFailed, HostUnreachable, TransferError
 from launcher.sync.wire import lanes as lanes_module
 from launcher.sync.wire.backlog import WAITING_LIMIT, Backlog, Cancelled
 from launcher.sync.wire.frames import Wire
 from launcher.sync.wire.growth import LANE_WINDOW_BYTES, NEAR_WINDOW_BYTES
 from launcher.sync.wire.lanes import LOST_SHARE, SMALL_BYTES, Lanes
 from launcher.sync.wire.lines import FAR_LINES
+from launcher.sync.wire.session import session
 
 MIB = 1 << 20
 
@@ -55,7 +56,7 @@ class Stream:
     def write(self, data: bytes) -> None:
         with self.changed:
             if self.closed:
-                raise HostUnreachable("closed")
+                raise CommandFailed("killed") if self.far.is_killed else HostUnreachable("closed")
             self.heard += data
             while len(self.heard) >= HEADER.size:
                 kind, size = HEADER.unpack_from(self.heard)
@@ -149,7 +150,7 @@ class Far:
         self.requests: list[Any] = []
         self.pieces: list[str] = []
         self.reply: Callable[[bytes, bytes], bytes] = lambda number, name: frame(b"A", number + name)
-        self.unreachable = self.holds = self.loses_answers = False
+        self.unreachable = self.holds = self.loses_answers = self.is_killed = False
         self._cuts = cuts or []
         self._lock = threading.Lock()
 
@@ -299,6 +300,36 @@ def test_a_machine_that_hangs_up_at_once_each_time_is_told(monkeypatch: pytest.M
         transfer.run()
     assert transfer.lanes.cuts == 3
     assert len(far.streams) == 4
+
+
+def test_an_agent_that_is_killed_is_a_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes_module, "FIRST_REST_S", 0.0)
+    far = Far(cuts=[3, 5])
+    far.is_killed = True
+    read = Stream.read
+
+    def killed(stream: Stream, size: int) -> bytes:
+        try:
+            return read(stream, size)
+        except HostUnreachable:
+            raise CommandFailed("killed") from None
+
+    monkeypatch.setattr(Stream, "read", killed)
+    transfer = Transfer(far, pieces(40), total_bytes=64 * MIB)
+    transfer.run()
+    assert sorted(transfer.came) == names(40)
+    assert transfer.lanes.cuts == 2
+
+
+def test_an_idle_channel_that_another_thread_took_is_none() -> None:
+    class Emptied(list[Any]):
+        def __bool__(self) -> bool:
+            return True
+
+    connection = Connection(Far())
+    connection.idle = Emptied()
+    with session(connection) as wire:  # type: ignore[arg-type]
+        assert wire.stream is connection.far.streams[0]
 
 
 def test_one_lane_s_end_is_not_that_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
