@@ -32,6 +32,8 @@ STALE_S = 3600.0
 CHECK_BYTES = 1 << 22
 """What one thread checks at a time of what an earlier pull left."""
 EARLY_BYTES = 1 << 23
+HOLE_BYTES = 1 << 30
+"""Of which a hole is marked at a time."""
 CHECKERS = min(8, os.cpu_count() or 1)
 MISSING = bytes(HASH_BYTES)
 
@@ -202,7 +204,13 @@ class Partial:
         if not length and self.far.size_bytes:
             return False
         self._clear(offset, offset + length)
-        return self._mark(offset, zero_leaves(length) or leaves_of(b""))
+        if not length:
+            return self._mark(offset, leaves_of(b""))
+        end = offset + length
+        last = False
+        for at in range(offset, end, HOLE_BYTES):
+            last |= self._mark(at, zero_leaves(min(HOLE_BYTES, end - at)))
+        return last
 
     def digest(self) -> bytes:
         """Of the whole, once it is complete."""

@@ -14,11 +14,17 @@ from launcher.sync.down.listing import Far
 from launcher.sync.down.partials import Partial, Partials
 from launcher.sync.down.tally import Tally
 from launcher.sync.layout import run_of
+from launcher.sync.names import shown
 
 SMALL_BYTES = 1 << 18
 """Files up to this size come whole, many in a parcel; larger ones in pieces, which are recorded."""
 RECORD_SHARE = LEAF_BYTES // HASH_BYTES
 """The record of what is verified takes this part of a large file's size."""
+
+SIZE_LIMIT_BYTES = 1 << 44
+"""16 TiB: the largest file of ext4 with its usual blocks."""
+HOLES_LIMIT_BYTES = 1 << 39
+"""Of one file; the record of so much takes 64 MiB, and costs the machine nothing to announce."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +45,9 @@ class Trip:
     """Names of files that are gone, or cannot be read."""
 
     def check_room(self, files: Sequence[Far]) -> None:
-        """Refuse what cannot fit, holes left out; raises `TransferError`."""
+        """Refuse what cannot fit, holes left out, and sizes beyond reason; raises `TransferError`."""
+        for far in files:
+            _check_size(far, run_of(self.remote_dir))
         large = [far for far in files if far.size_bytes > SMALL_BYTES]
         there_bytes = sum(Partial(self.partials, far).allocated_bytes for far in large)
         record_bytes = sum(far.size_bytes // RECORD_SHARE for far in large)
@@ -55,6 +63,19 @@ class Trip:
             f"{free_bytes / 1e6:.1f} MB are free. Nothing is lost: the results stay on the machine",
             hint=f"gpurun fetch-weights {run_of(self.remote_dir)} --to DIR   (a folder on a larger disk)",
         )
+
+
+def _check_size(far: Far, run: str) -> None:
+    if far.size_bytes > SIZE_LIMIT_BYTES:
+        why = f"no file over {SIZE_LIMIT_BYTES >> 40} TiB is fetched"
+    elif far.size_bytes - far.data_bytes > HOLES_LIMIT_BYTES:
+        why = f"no file with more than {HOLES_LIMIT_BYTES >> 30} GiB of them is fetched"
+    else:
+        return
+    raise TransferError(
+        f"the machine says that {shown(far.name)} has {far.size_bytes / 1e9:.0f} GB: {why}",
+        hint=f"gpurun ssh {run}   (look at it there, then remove or compress it)",
+    )
 
 
 def batches(files: Sequence[Far], most_files: int, most_bytes: int) -> Iterator[list[Far]]:

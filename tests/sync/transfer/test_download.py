@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+import tracemalloc
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ import pytest
 
 from launcher.agent import outgo
 from launcher.agent.hashes import LEAF_BYTES, digest_of
-from launcher.domain import TransferProgress
+from launcher.domain import FileKind, TransferProgress
 from launcher.errors import HostUnreachable, TransferError
 from launcher.sync.down import download
-from launcher.sync.down.partials import Partial
+from launcher.sync.down.listing import Far
+from launcher.sync.down.partials import Partial, Partials
 from launcher.sync.down.pieces import PIECE_BYTES
 from launcher.sync.layout import RemoteLayout
 from launcher.sync.local.collisions import check_collisions, name_key
@@ -295,6 +297,19 @@ def test_holes_stay_holes(lines: Any, layout: RemoteLayout, there: Path, dest: P
                 old.seek(at)
                 new.seek(at)
                 assert old.read(10) == new.read(10)
+
+
+def test_a_large_hole_takes_little_memory(tmp_path: Path) -> None:
+    far = Far("a", FileKind.FILE, 100 << 30, 0, 0o644, "", 1, ())
+    partial = Partial(Partials(tmp_path), far)
+    tracemalloc.start()
+    try:
+        partial.begin()
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    assert partial.complete
+    assert Path(partial.take()).stat().st_size == 100 << 30
 
 
 def test_odd_names_come_as_they_are(lines: Any, layout: RemoteLayout, there: Path, dest: Path) -> None:
