@@ -45,7 +45,8 @@ def check_name(name: str, *, windows: bool = sys.platform == "win32") -> None:
         raise _refused(name, "it is absolute")
     if {"", ".", ".."} & set(parts):
         raise _refused(name, "it has an empty part, `.` or `..`")
-    if name.startswith(PARTIAL_PREFIX):
+    # On a disk that tells no case apart another spelling leads there too.
+    if name.casefold().startswith(PARTIAL_PREFIX):
         raise _refused(name, "it is kept for files on their way")
     try:
         longest = max(len(os.fsencode(part)) for part in parts)

@@ -242,6 +242,7 @@ NAMES: dict[str, Far] = {
     "twice": listing(row("a"), row("a")),
     "twice, of two kinds": listing(row("a"), link("a", "b")),
     "our partial folder": listing(row(".partial-gpurun-kept/evil")),
+    "our partial folder in capitals": listing(row(".PARTIAL-GPURUN-kept/evil")),
 }
 
 FIGURES: dict[str, Far] = {
@@ -252,6 +253,7 @@ FIGURES: dict[str, Far] = {
     "a size that is text": listing(row("a", "1")),
     "exabytes": listing(row("a", 1 << 60)),
     "exabytes of nothing": listing([*row("a", 1 << 60), []]),
+    "terabytes of nothing": listing([*row("a", 4 << 40), []]),
     "beyond any file system": listing(row("a", 1 << 70)),
     "mtime beyond the end of time": listing(row("a", mtime=1 << 70)),
     "mtime that is infinite": listing(row("a", mtime=INFINITY)),
