@@ -41,6 +41,11 @@ ANSWERS_BYTES = 36
 """Of four parcels: each answer that goes alone wakes two processes and three threads."""
 MISSING = bytes(HASH_BYTES)
 OWNER = stat.S_IRWXU
+PATH_BYTES = 4096
+"""With the zero that ends it; PATH_MAX and NAME_MAX of Linux."""
+NAME_BYTES = 255
+HALF = b'{"half": true'
+"""How the record begins where an update was given up."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -62,8 +67,24 @@ class Place:
 
     def items(self) -> list[Json]:
         """What was pushed: [name, kind, size, mtime_ns, mode, link target, digest], sorted by name."""
-        found = read_json(self.record)
-        return found["items"] if isinstance(found, dict) else []
+        found = self.recorded()
+        return found["items"] if found else []
+
+    def is_half(self) -> bool:
+        """Whether an update was given up when it was done in part; no more is read than tells it."""
+        try:
+            with open(self.record, "rb") as file:
+                return file.read(len(HALF)) == HALF
+        except FileNotFoundError:
+            return False
+
+    def recorded(self) -> Json | None:
+        """The record; `None` where there is none, or one that cannot be read."""
+        try:
+            found = read_json(self.record)
+        except ValueError:
+            return None
+        return found if isinstance(found, dict) and {"items", "digest"} <= set(found) else None
 
     def open_stage(self) -> None:
         """Make the stage's folders."""
@@ -108,7 +129,7 @@ def sole(place: Place, kind: int = fcntl.LOCK_EX) -> Iterator[None]:
 def state(_wire: Wire, request: Json) -> Json:
     """The digest of what lies there of all that was pushed: a laptop that has the same has nothing to send."""
     place = Place(at_home(request["root"]))
-    settle(place.root)
+    settle_or_forget(place)
     return {
         "digest": lying_digest(place),
         "staged": os.path.isdir(place.stage),
@@ -125,9 +146,11 @@ def free_disk(_wire: Wire, request: Json) -> Json:
 
 def lying_digest(place: Place) -> str:
     """The digest of all lines as they are now; empty where nothing was ever pushed."""
-    found = read_json(place.record)
-    if not isinstance(found, dict):
+    found = place.recorded()
+    if not found:
         return ""
+    if "half" in found:
+        return "half"  # no digest that a laptop has: it must send what it has
     if all_untouched(place.root, found["items"]):
         return str(found["digest"])
     return state_digest(line_of(now) for _, now in lying(place))
@@ -642,6 +665,7 @@ def commit(_wire: Wire, request: Json) -> Json:
         if contents_digest(items) != request["expect"]:
             return {"committed": False}
         check_ways(place, journal, items)
+        check_paths(place, journal)
         digest = state_digest(line_of(item) for item in items)
         write_atomically(place.new_record, json.dumps({"digest": digest, "items": items}))
         write_atomically(place.journal, json.dumps(journal))
@@ -700,17 +724,97 @@ def check_ways(place: Place, journal: Json, items: list[Json]) -> None:
             raise Refusal(f"{folder} is no folder there: the job put something else in its place")
 
 
+def check_paths(place: Place, journal: Json) -> None:
+    """Refuse what the disk would: paths too long, folders that cannot be written to, or that lie on another disk."""
+    links = journal["links"]
+    named = [row[0] for key in ("folders", "links", "meta") for row in journal[key]]
+    looked: set[str] = set()
+    device = os.stat(place.stage).st_dev
+    for name in [*journal["files"], *journal["delete"], *named]:
+        path = below(place.root, name)
+        require_short(path)
+        folder = path.rpartition("/")[0]
+        while folder not in looked and not os.path.lexists(folder):
+            looked.add(folder)
+            folder = folder.rpartition("/")[0]
+        if folder in looked:
+            continue
+        looked.add(folder)
+        if is_folder(folder) and not os.access(folder, os.W_OK | os.X_OK):
+            raise Refusal(f"{folder} cannot be written to: chmod u+rwx it, or delete it")
+        if is_folder(folder) and folder.startswith(place.root) and os.stat(folder).st_dev != device:
+            raise Refusal(f"{folder} lies on another disk than {place.stage}: nothing can be moved there")
+    for name, target in links:
+        if not target or "\0" in target:
+            raise Refusal(f"{name} is a link to {target!r}, which is no path")
+    if links:
+        name, target = max(links, key=lambda link: len(os.fsencode(link[1])))
+        try:
+            put_link(place, f"{place.tree}.link", target)  # how long one may be is the file system's
+        except OSError as error:
+            raise Refusal(f"{name} cannot be linked to {target}: {error.strerror}") from None
+
+
+def require_short(path: str) -> None:
+    """Refuse a path that no file system takes."""
+    encoded = os.fsencode(path)
+    if len(encoded) >= PATH_BYTES or max(map(len, encoded.split(b"/"))) > NAME_BYTES:
+        raise Refusal(f"{path} is too long for the machine's disk")
+
+
 def is_folder(path: str) -> bool:
     """Whether a real folder lies there, and no link to one."""
     return os.path.isdir(path) and not os.path.islink(path)
 
 
 def settle(root: str) -> None:
-    """Finish an update that was decided and cut off."""
+    """Finish an update that was decided and cut off; refuses a folder where one was given up."""
     place = Place(root)
     if os.path.exists(place.journal):
         with sole(place):
             finish(place)
+    if place.is_half():
+        raise Refusal(f"{root} holds half of an update that could not be finished: it must be sent again")
+
+
+def settle_or_forget(place: Place) -> str:
+    """Finish an update that was cut off, or give it up where that cannot be: says why, if so. An upload follows."""
+    if not os.path.exists(place.journal):
+        return ""
+    with sole(place):
+        return finish_or_forget(place)
+
+
+def finish_or_forget(place: Place) -> str:
+    """Finish an update, or have the next upload send anew what the update would have changed; says why, if so."""
+    try:
+        finish(place)
+    except (OSError, ValueError, OverflowError, LookupError, TypeError, Refusal) as error:
+        forget(place)
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def forget(place: Place) -> None:
+    """Give up an update that is done in part: what it may have changed counts as unknown, and no job starts there."""
+    items = {item[0]: item for item in place.items()}
+    touched = list(items)
+    with contextlib.suppress(ValueError, LookupError, TypeError):
+        new: Json = read_json(place.new_record) or {"items": []}
+        items = {**{item[0]: item for item in new["items"]}, **items}
+        journal: Json = read_json(place.journal)
+        touched = [*journal["files"], *(row[0] for row in journal["meta"])]
+    for name in touched:
+        if name in items and items[name][1] == "f":
+            items[name] = [name, "f", -1, 0, 0, "", ""]
+    text = json.dumps({"half": True, "digest": "", "items": [items[name] for name in sorted(items)]})
+    try:
+        write_atomically(place.record, text)
+    except OSError:  # the disk is full; what is written now frees more than it takes
+        shutil.rmtree(place.tree, ignore_errors=True)
+        write_atomically(place.record, text)
+    os.unlink(place.journal)
+    shutil.rmtree(place.stage, ignore_errors=True)
 
 
 def finish(place: Place) -> None:
@@ -795,9 +899,9 @@ def drop(_wire: Wire, request: Json) -> Json:
     """Forget what is staged there."""
     place = Place(at_home(request["root"]))
     with sole(place):
-        finish(place)
+        failed = finish_or_forget(place)
         shutil.rmtree(place.stage, ignore_errors=True)
-    return {}
+    return {"failed": failed} if failed else {}
 
 
 def remove(path: str) -> None:

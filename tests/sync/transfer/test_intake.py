@@ -286,6 +286,92 @@ def test_two_trees_never_have_one_digest() -> None:
     assert state_digest(map(line_of, one)) != state_digest(map(line_of, other))
 
 
+DENIED = {"EACCES": "cannot be written to", "EXDEV": "lies on another disk"}
+
+
+@pytest.mark.parametrize("problem", ["EACCES", "EXDEV", "long name", "long path", "long link", "no link"])
+def test_what_the_disk_would_refuse_is_refused_before_anything_is_decided(
+    place: Place, line: Intake, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = ["d", "d", 0, 0, 0o755, "", ""]
+    line.accept(files(a=b"1"))
+    assert commit(folder, row("a", b"1"), folders=[["d", 0o755]])
+    before = tree(place.root)
+    bad = {"long name": "x" * 256, "long path": "/".join(["x" * 200] * 21)}.get(problem, "d/x")
+    target = {"long link": "t" * 5000, "no link": ""}.get(problem, "a")
+    items = [row("a", b"2"), folder, [bad, "l", 0, 0, 0, target, ""]]
+    place.open_stage()
+    again = Intake(place)
+    again.accept(files(a=b"2"))
+    with monkeypatch.context() as patch:
+        real = os.stat
+        if problem == "EACCES":  # the tests may run as root
+            patch.setattr(os, "access", lambda path, how: not path.endswith("/d"))
+        if problem == "EXDEV":
+
+            def stat_of(path: Any, **named: Any) -> Any:
+                return (
+                    os.stat_result((*real(path)[:2], -1, *real(path)[3:]))
+                    if str(path).endswith("/d")
+                    else real(path, **named)
+                )
+
+            patch.setattr(os, "stat", stat_of)
+        expected = DENIED.get(problem, "too long|which is no path|cannot be linked to")
+        with pytest.raises(Refusal, match=expected):
+            commit(*items, links=[[bad, target]])
+    assert not Path(place.journal).exists()
+    assert tree(place.root) == before
+    assert commit(row("a", b"2"), folder)
+    again.close()
+
+
+@pytest.mark.parametrize("heal", ["drop", "state"])
+def test_a_decided_update_that_cannot_be_finished_is_given_up(
+    place: Place, line: Intake, heal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line.accept(files(a=b"1", b=b"1", c=b"1"))
+    assert commit(row("a", b"1"), row("b", b"1"), row("c", b"1"))
+    place.open_stage()
+    again = Intake(place)
+    again.accept(files(a=b"2", b=b"2"))
+    replace = os.replace
+
+    def full(source: str, target: str) -> None:
+        if target == f"{place.root}/b":
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    for _ in range(2):
+        with pytest.raises(OSError, match="No space"):
+            commit(row("a", b"2"), row("b", b"2"), row("c", b"1"))
+    with pytest.raises(OSError, match="No space"):
+        intake.settle(place.root)
+    answer = getattr(intake, heal)(None, {"root": ROOT})
+    assert answer.get("failed", "OSError: [Errno 28] No space left on device").startswith(
+        "OSError: [Errno 28] No space"
+    )
+    assert ("failed" in answer) == (heal == "drop")
+    assert not Path(place.stage).exists()
+    # Half of it lies there: nothing may start, and what may have changed has no digest, though size and time are so.
+    with pytest.raises(Refusal, match="sent again"):
+        intake.settle(place.root)
+    assert intake.state(None, {"root": ROOT})["digest"] == "half"  # type: ignore[arg-type]
+    told = {entry[0]: entry[6] for entry in intake.entries(None, {"root": ROOT})["entries"]}  # type: ignore[arg-type]
+    assert told == {"a": "", "b": "", "c": digest_of(b"1").hex()}
+    monkeypatch.undo()
+    monkeypatch.setenv("HOME", str(Path(place.root).parents[2]))
+    place.open_stage()
+    last = Intake(place)
+    last.accept(files(a=b"2", b=b"2"))
+    assert commit(row("a", b"2"), row("b", b"2"), row("c", b"1"))
+    intake.settle(place.root)
+    assert intake.state(None, {"root": ROOT})["digest"] not in {"", "half"}  # type: ignore[arg-type]
+    last.close()
+    again.close()
+
+
 class Died(BaseException):
     """Here the process was killed."""
 
