@@ -33,6 +33,7 @@ class Haul:
         self._trip = trip
         self._shrinks: dict[str, float] = {}
         """To which part of its size a file was compressed the last time."""
+        self._open: set[Partial] = set()
         self._lock = threading.Lock()
 
     def carry(self, files: Sequence[Far]) -> None:
@@ -48,6 +49,9 @@ class Haul:
                 self._lanes.run(lambda: tally.tell(self._lanes.connections))
             finally:
                 producer.join()
+                # Changed ones, and where it failed all others: no thread is at them any more.
+                for partial in self._open:
+                    partial.close()
 
     def _ask_for(self, files: Sequence[Far]) -> None:
         try:
@@ -63,6 +67,7 @@ class Haul:
             self._lanes.fail(error)
 
     def _ask_for_large(self, partial: Partial) -> None:
+        self._open.add(partial)
         self._trip.tally.reused(partial.far, partial.begin())
         if partial.complete:
             self._settle(partial)
@@ -103,7 +108,9 @@ class Haul:
     def _settle(self, partial: Partial) -> None:
         digest = partial.digest()
         self._trip.digests[partial.far.name] = digest
-        self._settler.settle_large(partial.take(), partial.far)
+        path = partial.take()
+        self._open.discard(partial)
+        self._settler.settle_large(path, partial.far)
 
     def _take_batch(self, files: Sequence[Far], kind: bytes, payload: Data) -> None:
         statuses, digests, contents = opened(kind, payload, [far.size_bytes for far in files])

@@ -25,6 +25,7 @@ HELD_FILES = 64
 WINDOW_PIECES = 8
 REDIAL_S = 30.0
 MOST_CUTS = 5
+"""In a row, with nothing that came between them."""
 
 
 class Held:
@@ -32,6 +33,7 @@ class Held:
 
     def __init__(self, trip: Trip) -> None:
         self._trip = trip
+        self._cuts = 0
 
     def bring(self, files: Sequence[Far]) -> list[Far]:
         """Bring them home; gives those that changed even so. Raises `RemoteError`, `OSError`."""
@@ -41,7 +43,7 @@ class Held:
         return still
 
     def _bring_batch(self, files: Sequence[Far]) -> list[Far]:
-        cuts = 0
+        self._cuts = 0
         while True:
             connection = self._trip.lines.bulk(0).fresh(REDIAL_S)
             try:
@@ -52,8 +54,8 @@ class Held:
                     wire.receive_json()
                     return still
             except HostUnreachable:
-                cuts += 1
-                if cuts == MOST_CUTS:
+                self._cuts += 1
+                if self._cuts == MOST_CUTS:
                     raise
 
     def _bring_over(self, wire: Wire, files: Sequence[Far]) -> list[Far]:
@@ -108,6 +110,7 @@ class Held:
         self._trip.tally.received(len(payload))
         status, _ = piece.take(kind, _without_number(kind, payload, number))
         if status.came:
+            self._cuts = 0
             self._trip.tally.moved(piece.partial.far, piece.length)
         self._trip.tally.tell(1)
 

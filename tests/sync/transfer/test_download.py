@@ -415,6 +415,21 @@ def test_a_file_rewritten_before_it_is_read_is_asked_for_again_and_told(
     assert found.size_bytes == 100 + size_bytes + 1
 
 
+def test_a_rewritten_file_comes_over_many_cuts(
+    lines: Any, layout: RemoteLayout, there: Path, dest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (there / "state").write_bytes(b"1")
+    brought = cut_every(lines, 1_300_000, monkeypatch)
+
+    def keep_and_rewrite(name: str) -> bool:
+        (there / "state").write_bytes(os.urandom(12_000_000))
+        return True
+
+    download.pull(lines, layout.output, dest, silent, "results", keep=keep_and_rewrite)
+    assert files(dest) == files(there)
+    assert len(brought) > 6
+
+
 @pytest.mark.parametrize("size_bytes", [1000, 1_000_000])
 def test_a_file_rewritten_after_it_was_read_is_asked_for_again_and_told(
     lines: Any, layout: RemoteLayout, there: Path, dest: Path, size_bytes: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -367,6 +368,20 @@ def test_the_truth_is_taken(watched: Path) -> None:
     held = holding()
     pull(held, watched / "dest")
     assert sorted(path.name for path in (watched / "dest").iterdir()) == ["a", "big", "d"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are listed in /proc")
+@pytest.mark.parametrize("word", ["wrong", "changed"])
+def test_no_descriptor_stays_open(watched: Path, word: str) -> None:
+    def lie(number: int, data: bytes) -> bytes:
+        if word == "changed":
+            return parcel(number, [], rows=["changed"])
+        return parcel(number, [data], digests=[digest_of(b"y")])
+
+    with pytest.raises(TransferError):
+        pull(ranging(lie), watched / "dest")
+    held = [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    assert not [path for path in held if path.startswith(str(watched))]
 
 
 def test_an_answer_may_not_come_twice(watched: Path) -> None:
