@@ -16,6 +16,8 @@ from launcher.sync.local.tree import Item
 
 COLUMNS = 7
 """Of a line of what was pushed: an `Item`'s first six and the digest."""
+RACY_NS = 2_000_000_000
+"""So long after a change another may leave the time as it is: clocks of file systems tick in up to two seconds."""
 KEPT_S = 30 * 86400.0
 """What was not used for so long is forgotten."""
 
@@ -47,12 +49,21 @@ class Memory:
         found = self._read_json(f"file-{_key(repr(item.inode))}.json") if stamp else None
         return str(found["digest"]) if isinstance(found, dict) and found.get("stamp") == stamp else ""
 
-    def keep_digest(self, path: str, item: Item, digest: str) -> None:
-        """Remember a large file's digest."""
+    def keep_digest(self, path: str, item: Item, digest: str, read_ns: int) -> None:
+        """Remember a large file's digest, unless it was so new that it may have changed without another time.
+
+        `read_ns` is when its reading began, as `time.time_ns()` has it.
+        """
         stamp = _stamp(path, item)
-        if stamp:
+        if stamp and read_ns - item.mtime_ns > RACY_NS:
             line = {"stamp": stamp, "digest": digest}
             self._write(f"file-{_key(repr(item.inode))}.json", json.dumps(line).encode())
+
+    def forget_digest(self, item: Item) -> None:
+        """What was remembered of a large file is doubtful."""
+        if self._folder is not None:
+            with contextlib.suppress(OSError):
+                (self._folder / f"file-{_key(repr(item.inode))}.json").unlink()
 
     def leaves(self, size_bytes: int, digest: str) -> bytes:
         """The leaves of a content, if they are remembered; else empty."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
@@ -50,13 +51,27 @@ NEAR_LEVEL, FAR_LEVEL = 1, 3
 class Contents:
     """What is to be sent; `over` lanes, or one piece after the other as `parcels`."""
 
-    def __init__(self, root: str, reuse: Reuse, staged: Staged, *, zstd: bool, progress: Progress) -> None:
+    def __init__(
+        self,
+        root: str,
+        reuse: Reuse,
+        staged: Staged,
+        *,
+        zstd: bool,
+        progress: Progress,
+        spoilt: Collection[str] = (),
+    ) -> None:
+        """`spoilt`: names of large files of which something else than their content may have been left there."""
         self.digests: dict[str, str] = {}
         """Of the files that are there, by name."""
         self.done: list[Large] = []
         """Large files that are there whole."""
         self.changed: list[str] = []
         """Names of files that changed or vanished while they were read."""
+        self.refused: list[str] = []
+        """Names of files that did not come together there of what was thought to be there of them."""
+        self.began_ns = time.time_ns()
+        """When nothing was read yet."""
         self._root = root
         self._zstd = zstd
         self._progress = progress
@@ -69,6 +84,7 @@ class Contents:
         for large in self._large:
             key = part_key(large.item.name, large.item.size_bytes, large.item.mtime_ns)
             large.have = staged.parts.get(key, [])
+            large.holes = large.item.name not in spoilt
         self.total_bytes = sum(item.size_bytes for batch in self._small for item in batch)
         self.total_bytes += sum(length for large in self._large for _, length in large.todo)
         brought_bytes = sum(length for large in self._large for _, length in large.have)
@@ -112,6 +128,9 @@ class Contents:
 
     def came(self, parcel: Parcel, kind: bytes, payload: Data) -> None:
         """Note that a parcel has come; raises `TransferError` where the machine says that something else did."""
+        if kind == b"N" and parcel.large is not None and parcel.large.known and parcel.seals:
+            self.refused.append(parcel.large.item.name)
+            return
         if kind != b"A":
             raise TransferError(f"the machine refused what came: {told(bytes(payload).decode(errors='replace'))}")
         for item, digest in parcel.files:

@@ -44,6 +44,8 @@ class Large:
     have: list[Range] = field(default_factory=list)
     """What an earlier attempt had brought."""
     known: bool = False
+    holes: bool = True
+    """Whether zeros may stay a hole there: not where an earlier attempt has left something else."""
     left: int = 0
     """Groups of ranges that are not answered yet."""
 
@@ -126,7 +128,7 @@ def pack_ranges(large: Large, group: Sequence[Range], contents: Sequence[bytes],
             large.leaves[at : at + len(leaves)] = leaves
         if any(start <= offset and offset + length <= start + size for start, size in large.have):
             continue
-        zeros = not content[0] and content.count(0) == length
+        zeros = large.holes and not content[0] and content.count(0) == length
         rows.append([offset, length, int(zeros)])
         digests.append(digest_of_leaves(leaves))
         sent.append(b"" if zeros else content)

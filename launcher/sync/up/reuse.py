@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -172,10 +173,11 @@ class _Finder:
         leaves = self._memory.leaves(item.size_bytes, digest) if digest else b""
         if leaves:
             return leaves
+        began_ns = time.time_ns()
         leaves = leaves_of_file(path, item.size_bytes, self._pool) or b""
         if leaves:
             digest = digest_of_leaves(leaves).hex()
-            self._memory.keep_digest(path, item, digest)
+            self._memory.keep_digest(path, item, digest, began_ns)
             self._memory.keep_leaves(item.size_bytes, digest, leaves)
         return leaves
 

@@ -86,6 +86,7 @@ class _Upload:
         self._digests: dict[str, str] = {}
         self._meta: list[Item] = []
         self._todo = Difference(files=(), meta=(), folders=(), links=(), delete=())
+        self._spoilt: set[str] = set()
         self._resumed = False
         self._zstd = False
 
@@ -107,12 +108,12 @@ class _Upload:
             if contents.total_bytes <= SMALL_BYTES and not reuse.copies:
                 if not self._directly(folder, reuse, contents):
                     return
-                failed = contents.changed
+                failed = [*contents.changed, *self._refused(reuse, contents, there)]
             else:
                 failed = None
         if failed is None:
             failed = self._over_lanes(reuse, contents, there, state)
-        self._again(failed, reuse, there, state)
+        self._again(failed, there, state)
         with self._session() as wire:
             self._commit(FarFolder(wire, self._remote_dir))
 
@@ -180,7 +181,7 @@ class _Upload:
         return reuse
 
     def _contents(self, reuse: Reuse, staged: Staged) -> Contents:
-        return Contents(self._root, reuse, staged, zstd=self._zstd, progress=self._progress)
+        return Contents(self._root, reuse, staged, zstd=self._zstd, progress=self._progress, spoilt=self._spoilt)
 
     def _directly(self, folder: FarFolder, reuse: Reuse, contents: Contents) -> bool:
         """Send a small update, and the order to put it in place, in one go; whether something changed meanwhile."""
@@ -196,14 +197,17 @@ class _Upload:
             if parcel.large is not None and parcel.seals:
                 self._digests[parcel.large.item.name] = parcel.large.digest.hex()
         wire.send_json({"end": True})
-        if not contents.changed:
+        ordered = not contents.changed
+        if ordered:
             folder.say("commit", **self._order())
         for _ in reuse.patches:
             wire.receive_json()
         _read_replies(wire, contents, parcels)
         self._progress.sent_bytes += wire.sent_bytes - before
         self._keep(contents)
-        if contents.changed:
+        if ordered and contents.refused:
+            wire.receive_json()  # the order is refused too: there is not what it must come to
+        if contents.changed or contents.refused:
             return True
         folder.commit()
         self._remember()
@@ -223,17 +227,32 @@ class _Upload:
                 Lanes(self._lines, request=request, on_reply=contents.on_reply, total_bytes=contents.total_bytes)
             )
             self._keep(contents)
-        late = [item.name for item, _, source in reuse.copies if source in contents.changed]
+        failed = [*contents.changed, *self._refused(reuse, contents, there)]
+        late = [item.name for item, _, source in reuse.copies if source in failed]
         copies = [each for each in reuse.copies if each[0].name not in late]
-        return [*contents.changed, *late, *(self._copy(copies, there, state.store) if copies else [])]
+        return [*failed, *late, *(self._copy(copies, there, state.store) if copies else [])]
 
     def _keep(self, contents: Contents) -> None:
         """Note what is there now."""
         self._digests.update(contents.digests)
         self.changed += contents.changed
         for large in contents.done:
-            self._memory.keep_digest(f"{self._root}/{large.item.name}", large.item, large.digest.hex())
+            self._memory.keep_digest(
+                f"{self._root}/{large.item.name}", large.item, large.digest.hex(), contents.began_ns
+            )
             self._memory.keep_leaves(large.item.size_bytes, large.digest.hex(), bytes(large.leaves))
+
+    def _refused(self, reuse: Reuse, contents: Contents, there: dict[str, There]) -> list[str]:
+        """The names of changed files that did not come together; the next attempt sends them whole.
+
+        What lies there is not what it seemed to be, or the file here not what was remembered of it.
+        """
+        for large in (patch.large for patch in reuse.patches if patch.large.item.name in contents.refused):
+            there.pop(large.item.name, None)
+            self._spoilt.add(large.item.name)
+            self._memory.forget_digest(large.item)
+            self._progress.reused(sum(length for _, length in large.todo) - large.item.size_bytes)
+        return contents.refused
 
     def _copy(
         self, copies: Sequence[tuple[Item, str, Source]], there: dict[str, There], store: dict[int, list[str]]
@@ -261,15 +280,15 @@ class _Upload:
         """Whether a name that is gone here may give its file away instead of a copy."""
         return isinstance(source, str) and source not in self._items
 
-    def _again(self, failed: Sequence[str], reuse: Reuse, there: dict[str, There], state: State) -> None:
+    def _again(self, failed: Sequence[str], there: dict[str, There], state: State) -> None:
         """Once more what changed under our hands, as it is by now, until nothing does."""
         for _ in range(ATTEMPTS - 1):
             if not failed:
                 return
             files = [item for name in dict.fromkeys(failed) if (item := self._fresh(name)) is not None]
             with self._session() as wire:
-                reuse = self._reuse(FarFolder(wire, self._remote_dir), files, there, state)
-            failed = self._over_lanes(reuse, self._contents(reuse, Staged()), there, state)
+                now = self._reuse(FarFolder(wire, self._remote_dir), files, there, state)
+            failed = self._over_lanes(now, self._contents(now, Staged()), there, state)
         if failed:
             raise TransferError(
                 f"{shown(failed[0])} changes while it is read; nothing of this upload was put in place",

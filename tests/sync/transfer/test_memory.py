@@ -10,13 +10,15 @@ import pytest
 
 from launcher.agent.hashes import LEAF_BYTES, digest_of_leaves, leaves_of
 from launcher.sync.local import ignore
-from launcher.sync.local.memory import KEPT_S, Memory
+from launcher.sync.local.memory import KEPT_S, RACY_NS, Memory
 from launcher.sync.local.tree import Item, scan
 
 ENTRIES = [["a", "f", 1, 2, 0o644, "", "00" * 32]]
 CONTENT = os.urandom(3 * LEAF_BYTES)
 LEAVES = leaves_of(CONTENT)
 DIGEST = digest_of_leaves(LEAVES).hex()
+LATER_NS = 1 << 62
+"""When any file is old."""
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def test_without_a_folder_nothing_is_remembered(tmp_path: Path) -> None:
 def test_a_file_that_nothing_has_touched_is_not_read_again(memory: Memory, tmp_path: Path) -> None:
     path = tmp_path / "weights"
     path.write_bytes(CONTENT)
-    memory.keep_digest(str(path), look(path), DIGEST)
+    memory.keep_digest(str(path), look(path), DIGEST, LATER_NS)
     assert memory.digest(str(path), look(path)) == DIGEST
     path.write_bytes(CONTENT[:-1])
     assert memory.digest(str(path), look(path)) == ""
@@ -61,7 +63,7 @@ def test_a_time_that_was_set_back_deceives_nobody(memory: Memory, tmp_path: Path
     path = tmp_path / "weights"
     path.write_bytes(CONTENT)
     item = look(path)
-    memory.keep_digest(str(path), item, DIGEST)
+    memory.keep_digest(str(path), item, DIGEST, LATER_NS)
     changed_ns = path.stat().st_ctime_ns
     while path.stat().st_ctime_ns == changed_ns:  # the kernel's clock ticks in milliseconds
         path.write_bytes(bytes(len(CONTENT)))
@@ -75,16 +77,28 @@ def test_a_file_that_has_changed_since_it_was_looked_at_is_not_remembered(memory
     path.write_bytes(CONTENT)
     item = look(path)
     path.write_bytes(b"")
-    memory.keep_digest(str(path), item, DIGEST)
-    memory.keep_digest(str(tmp_path / "gone"), item, DIGEST)
+    memory.keep_digest(str(path), item, DIGEST, LATER_NS)
+    memory.keep_digest(str(tmp_path / "gone"), item, DIGEST, LATER_NS)
     assert memory.digest(str(path), item) == memory.digest(str(path), look(path)) == ""
+
+
+def test_a_file_that_was_new_when_it_was_read_is_not_remembered(memory: Memory, tmp_path: Path) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(CONTENT)
+    item = look(path)
+    memory.keep_digest(str(path), item, DIGEST, item.mtime_ns + RACY_NS)
+    assert memory.digest(str(path), item) == ""
+    memory.keep_digest(str(path), item, DIGEST, item.mtime_ns + RACY_NS + 1)
+    assert memory.digest(str(path), item) == DIGEST
+    memory.forget_digest(item)
+    assert memory.digest(str(path), item) == ""
 
 
 def test_a_file_without_an_inode_is_never_known(memory: Memory, tmp_path: Path) -> None:
     path = tmp_path / "weights"
     path.write_bytes(CONTENT)
     item = look(path)._replace(inode=None)
-    memory.keep_digest(str(path), item, DIGEST)
+    memory.keep_digest(str(path), item, DIGEST, LATER_NS)
     assert memory.digest(str(path), item) == ""
 
 
@@ -100,7 +114,7 @@ def test_what_is_spoilt_is_forgotten(memory: Memory, tmp_path: Path, spoilt: byt
     path = tmp_path / "weights"
     path.write_bytes(CONTENT)
     memory.keep_pushed("r/code", "abc", ENTRIES)
-    memory.keep_digest(str(path), look(path), DIGEST)
+    memory.keep_digest(str(path), look(path), DIGEST, LATER_NS)
     memory.keep_leaves(len(CONTENT), DIGEST, LEAVES)
     kept = [*(tmp_path / "memory").iterdir()]
     assert len(kept) == 3

@@ -312,6 +312,29 @@ def test_of_a_changed_file_only_what_is_new_goes(
     assert sent.reused_bytes > 0.9 * (len(new) - limit)
 
 
+@pytest.mark.parametrize("rest", [0, 6 * MIB], ids=["directly", "lanes"])
+def test_a_changed_file_that_is_not_there_as_it_seems_goes_whole(
+    code: Path, lines: Any, layout: RemoteLayout, there: Path, memory: Memory, rest: int
+) -> None:
+    old = bytearray(random.Random(1).randbytes(3 * MIB) + bytes(MIB))
+    fill(code, {"big": bytes(old)})
+    push(lines, code, layout.code, memory=memory)
+    known = (there / "big").stat()
+    (there / "big").write_bytes(b"x" * len(old))
+    os.utime(there / "big", ns=(known.st_atime_ns, known.st_mtime_ns))
+    old[MIB : 2 * MIB] = bytes(MIB)
+    fill(code, {"big": bytes(old), "rest": os.urandom(rest)})
+    if rest:
+        os.link(code / "big", code / "linked")
+    sent = push(lines, code, layout.code, memory=memory)
+    assert tree(there) == tree(code)
+    assert sent.changed == ()
+    assert sent.sent_bytes > 2 * MIB
+    fill(code, {"big": bytes(old) + b"more"})
+    assert push(lines, code, layout.code, memory=memory).sent_bytes < MIB
+    assert tree(there) == tree(code)
+
+
 def test_holes_are_not_sent_and_stay_holes(code: Path, lines: Any, layout: RemoteLayout, there: Path) -> None:
     with (code / "sparse").open("wb") as file:
         file.truncate(300 * MIB)
