@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -63,21 +64,34 @@ OPERATIONS: dict[str, Callable[[Wire, Json], Json]] = {
 }
 
 
+STREAMS = {"", "take", "give"}
+"""After an error in one of these, or in the request itself, what still comes is no request."""
+
+
 def serve() -> None:
     """Answer requests until the other side hangs up."""
     wire = Wire(0, 1)
     write_all(1, MAGIC)
-    while True:
-        try:
-            request = wire.receive_json()
-            answer = OPERATIONS[request["op"]](wire, request)
-        except (EOFError, BrokenPipeError):
-            return
-        except Refusal as refusal:
-            answer = {"error": {"kind": "refused", "message": str(refusal)}}
-        except OSError as error:
-            answer = told(error)
-        try:
-            wire.send_json(answer)
-        except BrokenPipeError:
-            return
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while answer(wire):
+            pass
+        wire.drain()
+
+
+def answer(wire: Wire) -> bool:
+    """Answer one request; whether another may follow. Raises `EOFError` or `BrokenPipeError` at the end."""
+    asked = ""
+    try:
+        request = wire.receive_json()
+        asked = request["op"]
+        reply = OPERATIONS[asked](wire, request)
+    except (EOFError, BrokenPipeError):
+        raise
+    except Refusal as refusal:
+        reply = {"error": {"kind": "refused", "message": str(refusal)}}
+    except OSError as error:
+        reply = told(error)
+    except Exception as error:  # noqa: BLE001  (an agent that dies looks like a dead line)
+        reply = {"error": {"kind": "bug", "message": f"{type(error).__name__}: {error}"}}
+    wire.send_json(reply)
+    return "error" not in reply or asked not in STREAMS

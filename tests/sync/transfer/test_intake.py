@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
 import stat
@@ -15,14 +17,16 @@ from launcher.agent import intake
 from launcher.agent.codec import Codec
 from launcher.agent.hashes import LEAF_BYTES, digest_of
 from launcher.agent.intake import Intake, Place
-from launcher.agent.parcels import join
+from launcher.agent.parcels import NUMBER, join
 from launcher.agent.record import contents_digest, line_of, state_digest
-from launcher.agent.wire import Refusal
+from launcher.agent.wire import Refusal, frame_of
 from launcher.domain import TransferProgress
+from launcher.errors import HostUnreachable, TransferError
 from launcher.sync.local import ignore
 from launcher.sync.local.tree import scan
 from launcher.sync.up import upload
 from launcher.sync.up.far_folder import FarFolder
+from launcher.sync.wire import session
 
 ROOT = "gpurun/r/code"
 Json = Any
@@ -284,6 +288,46 @@ def test_two_trees_never_have_one_digest() -> None:
     one = [["a", "l", 0, 0, 0, "x", ""], ["y\nz", "f", 0, 0, 0, "", ""]]
     other = [["a", "l", 0, 0, 0, "x\ny", ""], ["z", "f", 0, 0, 0, "", ""]]
     assert state_digest(map(line_of, one)) != state_digest(map(line_of, other))
+
+
+@pytest.mark.parametrize("record", [b"", b"{", b"[]", b"{}", b"\xff"])
+def test_a_record_that_cannot_be_read_counts_as_none(place: Place, line: Intake, record: bytes) -> None:
+    line.accept(files(a=b"1"))
+    assert commit(row("a", b"1"))
+    Path(place.record).write_bytes(record)
+    assert intake.state(None, {"root": ROOT})["digest"] == ""  # type: ignore[arg-type]
+    assert intake.entries(None, {"root": ROOT}) == {"entries": []}  # type: ignore[arg-type]
+
+
+def test_an_operation_that_fails_oddly_is_told_and_the_agent_lives(connection: Any) -> None:
+    with session.session(connection) as wire:
+        for request in ({"op": "no such"}, {"op": "state"}, {"op": "leaves", "root": ROOT, "name": 5}):
+            with pytest.raises(TransferError, match=r"on the machine: (KeyError|TypeError|AttributeError): "):
+                session.ask(wire, **request)
+        assert session.ask(wire, op="hello")["cpus"]
+
+
+EVIL = frame_of(b"P", NUMBER.pack(1) + files(**{"../a": b"1"}))
+ODD = frame_of(b"J", b'{"odd": 1}')
+
+
+@pytest.mark.parametrize(("asked", "then"), [("take", EVIL), ("give", ODD), ("no such", EVIL)])
+def test_what_comes_after_a_stream_failed_is_no_request(connection: Any, asked: str, then: bytes) -> None:
+    """One answer, the error; a request that was sent behind the stream is none either."""
+    answers = []
+    with session.session(connection) as wire:
+        wire.send_json({"op": asked, "root": ROOT})
+        wire.stream.write(then * 3)
+        wire.send_json({"end": True})
+        wire.send_json({"op": "drop", "root": "gpurun/another/code"})
+        wire.stream.close_input()
+        with contextlib.suppress(HostUnreachable):  # so the end of it reads
+            while True:
+                answers.append(json.loads(bytes(wire.receive()[1])))
+        wire.close()
+    assert {"error"} == {key for answer in answers for key in answer}
+    assert len(answers) == 1 + (asked == "no such")
+    assert not (connection.home / "gpurun/another").exists()
 
 
 DENIED = {"EACCES": "cannot be written to", "EXDEV": "lies on another disk"}
