@@ -8,6 +8,7 @@ from launcher.prepare import Luggage
 from launcher.sync import remote_agent, transfer
 from launcher.sync.local.memory import Memory
 from launcher.sync.local.tree import Scan
+from launcher.sync.names import shown
 from launcher.sync.up.upload import Transferred
 
 ATTEMPTS = 5
@@ -17,7 +18,7 @@ CONNECT_TIMEOUT_S = 60.0
 def send_all(live: LiveRun, luggage: Luggage) -> None:
     """Code, data, and the objects that the machine fetches by itself; raises as `send` does."""
     for name, why in luggage.skipped:
-        live.reporter.warn(f"not uploaded: {name}: {why}")
+        live.reporter.warn(f"not uploaded: {shown(name)}: {why}")
     send(live, luggage.code, live.layout.code, label="code")
     if luggage.data is not None:
         send(live, luggage.data, live.layout.data, label="data")
@@ -47,7 +48,7 @@ def send(live: LiveRun, scan: Scan, remote_dir: str, *, label: str) -> Transferr
             live.reporter.warn("the line broke during the upload; going on over a new one")
         else:
             for name in sent.changed:
-                live.reporter.warn(f"{name} changed while it was read; what went up is the newer state")
+                live.reporter.warn(f"{shown(name)} changed while it was read; what went up is the newer state")
             memory.forget_old()
             return sent
     raise HostUnreachable("no line to the machine", hint=f"gpurun resume {live.run_id}")

@@ -6,9 +6,20 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
+
+from launcher import attach, prepare, send
+from launcher.commands import session, sync
+from launcher.domain import JobReport
+from launcher.errors import HostUnreachable, NoPython, TransferError
+from launcher.sync import remote_agent
+from launcher.sync.local.tree import Scan
 
 
 @pytest.fixture
@@ -160,3 +171,48 @@ def test_a_mistake_gets_one_clear_message_with_the_next_step(gpurun, arguments, 
     assert words in done.stderr
     assert "error: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A run whose machine is reached, and what was sent and told."""
+    reporter = MagicMock()
+    live = SimpleNamespace(
+        run_id="digits-7f3a", reporter=reporter, layout=None, spec=None, aws=None, hang_up=MagicMock()
+    )
+    found = SimpleNamespace(report=MagicMock(), sent=MagicMock(), warned=reporter.warn, live=live)
+    monkeypatch.setattr(session, "ledger", lambda: nullcontext(MagicMock()))
+    monkeypatch.setattr(session, "reporter", lambda **_: nullcontext(reporter))
+    monkeypatch.setattr(session, "live_run", lambda *_: live)
+    monkeypatch.setattr(attach, "reach", lambda _: MagicMock())
+    monkeypatch.setattr(prepare, "pack", lambda *_: SimpleNamespace(surprises=["a surprise"]))
+    monkeypatch.setattr(send, "send_all", found.sent)
+    monkeypatch.setattr(remote_agent, "report", found.report)
+    return found
+
+
+@pytest.mark.parametrize("state", ["starting", "running"])
+def test_under_a_running_job_nothing_is_sent(machine: Any, state: str) -> None:
+    machine.report.return_value = JobReport(state=state)
+    with pytest.raises(TransferError, match="is running") as caught:
+        sync.command("digits-7f3a")
+    assert "gpurun stop digits-7f3a" in caught.value.hint
+    machine.sent.assert_not_called()
+    machine.live.hang_up.assert_called_once()
+
+
+@pytest.mark.parametrize("answer", [JobReport(state="done"), JobReport(state="absent"), NoPython("none")])
+def test_without_a_running_job_all_is_sent_and_surprises_are_told(machine: Any, answer: Any) -> None:
+    machine.report.side_effect = [answer]
+    sync.command("digits-7f3a")
+    machine.sent.assert_called_once()
+    machine.warned.assert_called_once_with("a surprise")
+
+
+def test_what_stays_here_is_told_in_names_that_a_terminal_may_be_given() -> None:
+    live = MagicMock(lines=None)
+    code = Scan(root=Path(), items=(), skipped=())
+    luggage = MagicMock(skipped=(("a\x1b[2J", "is a socket"),), code=code)
+    with pytest.raises(HostUnreachable):
+        send.send_all(live, luggage)
+    live.reporter.warn.assert_called_once_with(r"not uploaded: 'a\x1b[2J': is a socket")

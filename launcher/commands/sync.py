@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from launcher.commands import options, session
-from launcher.errors import SpecError
+from launcher.errors import NoPython, SpecError, TransferError
 
 if TYPE_CHECKING:
     from launcher.commands.syncview import Section
+    from launcher.live import LiveRun
+    from launcher.sync.wire.lines import Lines
 
 
 def command(
@@ -60,10 +62,30 @@ def _send(target: str, *, as_json: bool) -> None:
     with session.ledger() as book, session.reporter(as_json=as_json) as reporter:
         live = session.live_run(book.resolve(target), book, reporter)
         try:
-            reach(live)
-            send_all(live, pack(live.spec, live.aws))
+            _refuse_running(live, reach(live))
+            luggage = pack(live.spec, live.aws)
+            for line in luggage.surprises:
+                reporter.warn(line)
+            send_all(live, luggage)
         finally:
             live.hang_up()
+
+
+def _refuse_running(live: LiveRun, lines: Lines) -> None:
+    """Raise `TransferError` while the job runs: the machine would refuse all of it, but only in the end."""
+    from launcher.attach import CONNECT_TIMEOUT_S
+    from launcher.sync import remote_agent
+
+    try:
+        report = remote_agent.report(lines.control.fresh(CONNECT_TIMEOUT_S), live.layout)
+    except NoPython:  # no job can run there
+        return
+    if report.state in {"starting", "running"}:
+        raise TransferError(
+            f"the job of run {live.run_id} is running: its code and data cannot change under it",
+            hint=f"wait until it has ended (gpurun logs {live.run_id}), "
+            f"or end it and its machine: gpurun stop {live.run_id}",
+        )
 
 
 def _sections(target: str) -> list[Section]:
