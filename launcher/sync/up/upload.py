@@ -141,7 +141,7 @@ class _Upload:
         """Raise `TransferError` where the machine's disk does not hold what will be new on it."""
         copied_bytes = sum(item.size_bytes for item, _, source in reuse.copies if not self._moves(source))
         need_bytes = contents.need_bytes + copied_bytes
-        if need_bytes + SPARE_BYTES > state.free_bytes:
+        if need_bytes and need_bytes + SPARE_BYTES > state.free_bytes:
             raise TransferError(
                 f"the machine's disk is too small: {need_bytes / 1e6:.0f} MB are to go up, "
                 f"{state.free_bytes / 1e6:.0f} MB are free",

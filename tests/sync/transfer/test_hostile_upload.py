@@ -356,6 +356,16 @@ def test_names_that_lead_out_go_nowhere_but_back(tmp_path: Path, here: Path, nam
     assert set(far.asked[-1]["delete"]) == {name, "linked/small"}
 
 
+def test_what_needs_no_room_goes_to_a_full_machine(tmp_path: Path) -> None:
+    root = tmp_path / "code"
+    (root / "folder").mkdir(parents=True)
+    (root / "empty").touch()
+    assert push(stating(free_bytes=0), root).files == 1
+    (root / "small").write_bytes(SMALL)
+    with pytest.raises(TransferError, match="disk is too small"):
+        push(stating(free_bytes=0), root)
+
+
 @pytest.mark.parametrize("size", [-1, 0, 1 << 62, 1 << 200])
 def test_odd_sizes_of_what_is_there_are_no_harm(here: Path, size: int) -> None:
     assert push(listing([row("small", size=size), row("big", size=size)]), here).files == 2
