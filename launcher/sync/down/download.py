@@ -18,7 +18,7 @@ from launcher.sync.down.haul import Haul
 from launcher.sync.down.held import Held
 from launcher.sync.down.listing import Far, Listing, digest_from, listing_of, only_asked
 from launcher.sync.down.partials import partial_folder
-from launcher.sync.down.settle import make_folder
+from launcher.sync.down.settle import dress_again, is_linked, make_folder, make_way
 from launcher.sync.down.tally import Report, Tally
 from launcher.sync.down.trip import Trip, batches
 from launcher.sync.layout import run_of
@@ -103,6 +103,8 @@ def _bring_all(trip: Trip, listing: Listing) -> Manifest:
     """What lacks, what changed meanwhile, then folders and links; raises as `pull`."""
     hint = f"gpurun fetch-weights {run_of(trip.remote_dir)} --to DIR   (a folder on another disk)"
     check_collisions((line.name for line in listing.lines), name_key(trip.partials.folder), trip.dest, hint)
+    other = f"gpurun fetch-weights {run_of(trip.remote_dir)} --to DIR   (another folder)"
+    make_way(trip.dest, (line.name for line in listing.lines if line.kind is not FileKind.DIRECTORY), other)
     files = listing.files
     _take_what_is_home(trip, files)
     missing = [far for far in files if far.name not in trip.digests]
@@ -156,13 +158,22 @@ def _take_what_is_home(trip: Trip, files: Sequence[Far]) -> None:
     with os.scandir(trip.dest) as found:
         if all(Path(item.path) == trip.partials.folder for item in found):
             return
-    alike = [far for far in files if _has_size(f"{trip.dest}/{far.name}", far.size_bytes)]
+    # Old links make way for folders: what is seen through one is not home.
+    linked = {folder for folder in {_folder_of(far) for far in files} if is_linked(trip.dest, folder)}
+    alike = [
+        far for far in files if _has_size(f"{trip.dest}/{far.name}", far.size_bytes) and _folder_of(far) not in linked
+    ]
     for batch in batches(alike, HASHED_FILES, HASHED_BYTES):
         for far, digest in _same_of(trip, batch):
             trip.digests[far.name] = digest
+            dress_again(f"{trip.dest}/{far.name}", far)
             trip.tally.reused(far, far.size_bytes)
             trip.tally.file_done(far)
         trip.tally.tell()
+
+
+def _folder_of(far: Far) -> str:
+    return far.name.rpartition("/")[0]
 
 
 def _same_of(trip: Trip, batch: Sequence[Far]) -> Iterator[tuple[Far, bytes]]:
@@ -218,7 +229,8 @@ def _make_folders_and_links(dest: Path, wanted: Sequence[Far]) -> None:
         path = dest / line.name if line.kind is not FileKind.FILE else dest
         if line.kind is FileKind.DIRECTORY:
             make_folder(dest, path)
-        elif line.kind is FileKind.SYMLINK and not (path.is_symlink() and str(path.readlink()) == line.link_target):
+        elif line.kind is FileKind.SYMLINK:
             make_folder(dest, path.parent)
-            path.unlink(missing_ok=True)
-            path.symlink_to(line.link_target)
+            if not (path.is_symlink() and str(path.readlink()) == line.link_target):
+                path.unlink(missing_ok=True)
+                path.symlink_to(line.link_target)

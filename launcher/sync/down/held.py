@@ -12,7 +12,7 @@ from launcher.sync.down.answers import GONE, Status, why_lost
 from launcher.sync.down.listing import Far, digest_from, listing_of, only_asked
 from launcher.sync.down.partials import Partial
 from launcher.sync.down.pieces import PIECE_BYTES, Piece
-from launcher.sync.down.settle import Settler
+from launcher.sync.down.settle import Settler, dress_again
 from launcher.sync.down.trip import Trip, batches
 from launcher.sync.wire.frames import JSON_KINDS, Json, Wire, parse
 from launcher.sync.wire.session import session
@@ -86,6 +86,8 @@ class Held:
         if self._trip.digests.get(far.name) != digests[far.name]:
             self._trip.tally.forget(far, far.size_bytes)
             return False
+        self._trip.now[far.name] = far
+        dress_again(f"{self._trip.dest}/{far.name}", far)
         return True
 
     def _fill(self, wire: Wire, partials: Sequence[Partial]) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Self
 
 from launcher.errors import TransferError
 from launcher.sync.down.listing import Far
 from launcher.sync.down.partials import Partials
 from launcher.sync.local.disk import flush, flush_file_system
+from launcher.sync.names import leads_inside, shown
 
 WRITERS = 4
 WAITING_LIMIT = 48
@@ -150,18 +153,72 @@ def _dress(descriptor: int, path: str, far: Far) -> None:
     if sys.platform == "win32":
         os.utime(path, ns=times)
         return
-    os.fchmod(descriptor, (far.mode | 0o600) & 0o755)
+    os.fchmod(descriptor, _mode(far))
     os.utime(descriptor, ns=times)
 
 
+def _mode(far: Far) -> int:
+    """Its mode here: its owner may write it, and nobody else."""
+    return (far.mode | 0o600) & 0o755
+
+
+def dress_again(path: str, far: Far) -> None:
+    """Give a file that is home already its mode and time, where they are others and may be set."""
+    with suppress(OSError):
+        found = os.lstat(path)
+        if found.st_mtime_ns == far.mtime_ns and stat.S_IMODE(found.st_mode) == _mode(far):
+            return
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+        try:
+            _dress(descriptor, path, far)
+        finally:
+            os.close(descriptor)
+
+
 def make_folder(dest: Path, folder: Path) -> None:
-    """Make a folder below `dest`, every step of it a real one; raises `TransferError` where a link is in the way."""
+    """Make a folder below `dest`, every step of it a real one, in the place of files and links of an earlier pull.
+
+    Raises `TransferError` where a link is in the way that cannot be one of those, since it leads out of `dest`.
+    """
     step = dest
     for part in folder.relative_to(dest).parts:
         step /= part
-        step.mkdir(exist_ok=True)
         if step.is_symlink():
+            name = step.relative_to(dest).as_posix()
+            if not leads_inside(name, str(step.readlink())):
+                raise TransferError(
+                    f"{step} is a link: nothing is written through it",
+                    hint=f"rm {step}   (or fetch into another folder)",
+                )
+            step.unlink()
+        elif step.is_file():
+            step.unlink()
+        step.mkdir(exist_ok=True)
+
+
+def make_way(dest: Path, names: Iterable[str], hint: str) -> None:
+    """Remove empty folders where files or links are to lie; raises `TransferError` where one is not empty."""
+    for name in names:
+        path = f"{dest}/{name}"
+        if not _is_folder(path) or is_linked(dest, name.rpartition("/")[0]):
+            continue
+        try:
+            os.rmdir(path)  # noqa: PTH106  (paths here are text, of many files)
+        except OSError:
             raise TransferError(
-                f"{step} is a link: nothing is written through it",
-                hint=f"rm {step}   (or fetch into another folder)",
-            )
+                f"{shown(path)} is a folder here that is not empty, and {shown(name)} on the machine is none",
+                hint=hint,
+            ) from None
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+def is_linked(dest: Path, folder: str) -> bool:
+    """Whether that folder below `dest`, or a step on the way to it, is a link."""
+    path = PurePosixPath(folder)
+    return any((dest / step).is_symlink() for step in (path, *path.parents) if step.parts)

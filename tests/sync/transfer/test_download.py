@@ -588,6 +588,89 @@ def test_nothing_is_written_through_a_link_that_lies_at_home(
     assert files(tmp_path / "elsewhere") == {}
 
 
+def make(root: Path, name: str, kind: str) -> None:
+    """Give a name that kind, whatever it was."""
+    path = root / name
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.is_dir():
+        shutil.rmtree(path)
+    if kind == "file":
+        path.write_bytes(b"file")
+    elif kind == "link":
+        path.symlink_to("other")
+    else:
+        path.mkdir()
+        if kind == "folder":
+            (path / "w").write_bytes(b"same")
+            (path / "latest").symlink_to("w")
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("file", "folder"),
+        ("file", "empty"),
+        ("file", "link"),
+        ("link", "folder"),
+        ("link", "empty"),
+        ("link", "file"),
+        ("empty", "file"),
+        ("empty", "link"),
+    ],
+)
+def test_a_name_may_change_its_kind(
+    lines: Any, layout: RemoteLayout, there: Path, dest: Path, old: str, new: str, chosen: bool
+) -> None:
+    # The same file lies behind the old link as in the new folder.
+    make(there, "other", "folder")
+    make(there, "a", old)
+    download.pull(lines, layout.output, dest, silent, "results")
+    make(there, "a", new)
+    download.pull(lines, layout.output, dest, silent, "results", keep=(lambda name: True) if chosen else None)
+    if not (chosen and new == "empty"):
+        assert kinds(dest) == kinds(there)
+    assert files(dest / "other") == files(there / "other")
+
+
+def kinds(root: Path) -> dict[str, str | bytes]:
+    """What lies there, links not followed."""
+    return {
+        str(path.relative_to(root)): str(path.readlink())
+        if path.is_symlink()
+        else "folder"
+        if path.is_dir()
+        else path.read_bytes()
+        for path in root.rglob("*")
+    }
+
+
+@pytest.mark.parametrize("new", ["file", "link"])
+def test_a_folder_with_files_makes_no_way(lines: Any, layout: RemoteLayout, there: Path, dest: Path, new: str) -> None:
+    make(there, "a", "folder")
+    (there / "b").write_bytes(b"x")
+    download.pull(lines, layout.output, dest, silent, "results")
+    make(there, "a", new)
+    (there / "b").write_bytes(b"other")
+    with pytest.raises(TransferError, match="/a is a folder here that is not empty, and a on the machine is none") as e:
+        download.pull(lines, layout.output, dest, silent, "results")
+    assert e.value.hint.startswith("gpurun fetch-weights digits-7f3a --to DIR")
+    assert files(dest) == {"a/w": b"same", "a/latest": b"same", "b": b"x"}
+
+
+def test_mode_and_time_of_what_is_home_follow(lines: Any, layout: RemoteLayout, there: Path, dest: Path) -> None:
+    (there / "run.sh").write_bytes(b"#!/bin/sh\n")
+    download.pull(lines, layout.output, dest, silent, "results")
+    (there / "run.sh").chmod(0o755)
+    os.utime(there / "run.sh", (1, 1))
+    seen: list[TransferProgress] = []
+    download.pull(lines, layout.output, dest, seen.append, "results")
+    assert (dest / "run.sh").stat().st_mode & 0o777 == 0o755
+    assert (dest / "run.sh").stat().st_mtime == 1
+    assert seen[-1].sent_bytes == 0
+
+
 def test_leftovers_of_a_killed_download_are_swept(lines: Any, layout: RemoteLayout, there: Path, dest: Path) -> None:
     (dest / ".partial-gpurun-old").mkdir(parents=True)
     (dest / ".partial-gpurun-living").mkdir()
