@@ -66,7 +66,10 @@ class Place:
         self.new_record = f"{self.stage}/record"
 
     def items(self) -> list[Json]:
-        """What was pushed: [name, kind, size, mtime_ns, mode, link target, digest], sorted by name."""
+        """What was pushed: [name, kind, size, mtime_ns, mode, link target, digest], sorted by name.
+
+        An eighth column is the time that the disk made of `mtime_ns`, where it cannot hold that.
+        """
         found = self.recorded()
         return found["items"] if found else []
 
@@ -106,7 +109,22 @@ class Place:
                     with contextlib.suppress(ValueError):  # the last line of a process that was killed
                         row = json.loads(line)
                         found[row[0]] = row
-        return {name: row for name, row in found.items() if present(self.tree, row) == row[:6]}
+        return {name: row for name, row in found.items() if present(self.tree, row) == as_lies(row)}
+
+
+def as_lies(row: Json) -> Json:
+    """The line as `present` tells it of a file that nothing has touched."""
+    return [*row[:3], row[7], *row[4:6]] if len(row) > 7 else row[:6]
+
+
+def set_mtime(file: int | str, mtime_ns: int) -> list[int]:
+    """Set the time of a file, open or named; gives what the disk made of it, if that is another.
+
+    ext4 ends in 1901 and 2446, others hold whole seconds.
+    """
+    os.utime(file, ns=(mtime_ns, mtime_ns))
+    real_ns = os.stat(file).st_mtime_ns
+    return [] if real_ns == mtime_ns else [real_ns]
 
 
 def part_key(name: str, size: int, mtime_ns: int) -> str:
@@ -160,10 +178,11 @@ def all_untouched(root: str, items: list[Json]) -> bool:
     """Whether everything is as it was put there: the usual case, in as little time as Python can."""
     lstat, regular, folder, prefix = os.lstat, stat.S_IFREG, stat.S_IFDIR, f"{root}/"
     try:
-        for name, kind, size, mtime_ns, mode, _, _ in items:
+        for name, kind, size, mtime_ns, mode, _, _, *real_ns in items:
             found = lstat(prefix + name)
             if kind == "f":
-                if found.st_mode != regular | mode or found.st_size != size or found.st_mtime_ns != mtime_ns:
+                lies_ns = real_ns[0] if real_ns else mtime_ns
+                if found.st_mode != regular | mode or found.st_size != size or found.st_mtime_ns != lies_ns:
                     return False
             elif kind == "d":
                 if found.st_mode & ~0o7000 != folder | mode:
@@ -184,6 +203,8 @@ def lying(place: Place) -> Iterator[tuple[Json, Json]]:
             lost.add(f"{item[0]}/")
         if now is None or (lost and item[0].startswith(tuple(lost))):
             now = [item[0], "", 0, 0, 0, ""]
+        if len(item) > 7 and now[1] == "f" and now[3] == item[7]:
+            now[3] = item[3]
         yield item, now
 
 
@@ -221,7 +242,7 @@ def staged(_wire: Wire, request: Json) -> Json:
             if name.endswith(".leaves"):
                 with open(f"{place.parts}/{name}", "rb") as file:
                     parts[name[: -len(".leaves")]] = runs_of(file.read())
-    return {"rows": list(place.staged_rows().values()), "parts": parts}
+    return {"rows": [row[:7] for row in place.staged_rows().values()], "parts": parts}
 
 
 def runs_of(leaves: bytes) -> list[list[int]]:
@@ -316,12 +337,12 @@ class Intake:
             try:
                 if size:
                     write_whole(descriptor, content)
-                os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+                real_ns = set_mtime(descriptor, mtime_ns)
             finally:
                 os.close(descriptor)
             if partial:
                 put(partial, path)
-            lines.append(json.dumps([name, "f", size, mtime_ns, mode, "", digest.hex()]) + "\n")
+            lines.append(json.dumps([name, "f", size, mtime_ns, mode, "", digest.hex(), *real_ns]) + "\n")
         os.write(self.rows, "".join(lines).encode("ascii"))
         return ""
 
@@ -388,7 +409,7 @@ class Intake:
         name, size, mtime_ns, mode = row
         path = self.place.part(name, size, mtime_ns)
         line = [name, "f", size, mtime_ns, mode, "", digest.hex()]
-        if not os.path.exists(path) and self.place.staged_rows().get(name) == line:
+        if not os.path.exists(path) and self.place.staged_rows().get(name, [])[:7] == line:
             return ""  # done before, but the line broke before the answer was through
         data, marks = self.descriptors(path, size)
         if digest_of_leaves(all_leaves(data, marks, size)) != digest:
@@ -397,7 +418,7 @@ class Intake:
             return f"{name}: what came together is not what was sent"
         fcntl.flock(self.gate, fcntl.LOCK_EX)  # no line that is dead for the laptop writes to it any more
         os.fchmod(data, mode)
-        os.utime(data, ns=(mtime_ns, mtime_ns))
+        line += set_mtime(data, mtime_ns)
         # The line comes first: with the file in its place and no line it would seem never to have come.
         os.write(self.rows, f"{json.dumps(line)}\n".encode("ascii"))
         put(path, self.path_of(name))
@@ -531,10 +552,11 @@ def copy_from(place: Place, intake: Intake, origin: str, item: Json) -> bool:
         if copied_digest(descriptor, "" if linked else partial, size, mode).hex() != digest:
             os.unlink(partial)
             return False
+        real_ns: list[int] = []
         if not linked:
             os.chmod(partial, mode)
-            os.utime(partial, ns=(mtime_ns, mtime_ns))
-        line = json.dumps([name, "f", size, mtime_ns, mode, "", digest]) + "\n"
+            real_ns = set_mtime(partial, mtime_ns)
+        line = json.dumps([name, "f", size, mtime_ns, mode, "", digest, *real_ns]) + "\n"
         with sole(place, fcntl.LOCK_SH):
             put(partial, target)
             os.write(intake.rows, line.encode("ascii"))
@@ -688,9 +710,14 @@ def journal_of(place: Place, request: Json) -> tuple[Json, list[Json]]:
         items[name] = [name, "d", 0, 0, mode, "", ""]
     for name, target in request["links"]:
         items[name] = [name, "l", 0, 0, 0, target, ""]
-    for name, mtime_ns, mode in request["meta"]:
-        if name in items:
-            items[name] = [*items[name][:3], mtime_ns, mode, *items[name][5:]]
+    if request["meta"]:
+        probe = os.open(f"{place.parts}/time", os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            for name, mtime_ns, mode in request["meta"]:
+                if name in items:
+                    items[name] = [*items[name][:3], mtime_ns, mode, *items[name][5:7], *set_mtime(probe, mtime_ns)]
+        finally:
+            os.close(probe)
     whole = {key: request[key] for key in ("delete", "folders", "links", "meta")}
     return dict(whole, files=sorted(rows)), [items[name] for name in sorted(items)]
 

@@ -311,7 +311,9 @@ EVIL = frame_of(b"P", NUMBER.pack(1) + files(**{"../a": b"1"}))
 ODD = frame_of(b"J", b'{"odd": 1}')
 
 
-@pytest.mark.parametrize(("asked", "then"), [("take", EVIL), ("give", ODD), ("no such", EVIL)])
+@pytest.mark.parametrize(
+    ("asked", "then"), [("take", EVIL), ("give", ODD), ("no such", EVIL)], ids=["take", "give", "none"]
+)
 def test_what_comes_after_a_stream_failed_is_no_request(connection: Any, asked: str, then: bytes) -> None:
     """One answer, the error; a request that was sent behind the stream is none either."""
     answers = []
@@ -328,6 +330,41 @@ def test_what_comes_after_a_stream_failed_is_no_request(connection: Any, asked: 
     assert {"error"} == {key for answer in answers for key in answer}
     assert len(answers) == 1 + (asked == "no such")
     assert not (connection.home / "gpurun/another").exists()
+
+
+def test_a_time_that_the_disk_cannot_hold_counts_as_the_one_that_was_wanted(
+    place: Place, line: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk of whole seconds, whatever the test's own can hold."""
+    real = os.utime
+
+    def coarse(file: Any, *, ns: tuple[int, int]) -> None:
+        real(file, ns=(ns[0], ns[1] // 10**9 * 10**9))
+
+    monkeypatch.setattr(os, "utime", coarse)
+    for offset in range(0, len(BIG), LEAF_BYTES):
+        line.accept(part("big", len(BIG), offset, BIG[offset : offset + LEAF_BYTES]))
+    assert line.accept(seal("big", BIG)) == ""
+    assert line.accept(files(a=b"1", b=b"2")) == ""
+    wanted = ["a", "copy", 1, 7, 0o644, digest_of(b"1").hex(), False]
+    assert intake.copies(None, {"root": ROOT, "items": [wanted]}) == {"bad": []}  # type: ignore[arg-type]
+    items = [row("a", b"1"), row("b", b"2"), row("big", BIG), row("copy", b"1")]
+    told = intake.staged(None, {"root": ROOT})["rows"]  # type: ignore[arg-type]
+    assert sorted(told) == items
+    assert commit(*items)
+    assert Path(place.root, "big").stat().st_mtime_ns == Path(place.root, "copy").stat().st_mtime_ns == 0
+    again = [[*row("a", b"1")[:3], 10**9 + 5, 0o644, "", digest_of(b"1").hex()], *items[1:]]
+    for lines, meta in ((items, []), (again, [["a", 10**9 + 5, 0o644]])):
+        if meta:
+            assert commit(*lines, meta=meta)
+        found = place.recorded()
+        assert found
+        assert intake.all_untouched(place.root, found["items"])
+        assert intake.state(None, {"root": ROOT})["digest"] == state_digest(map(line_of, lines))  # type: ignore[arg-type]
+        assert intake.entries(None, {"root": ROOT})["entries"] == lines  # type: ignore[arg-type]
+    os.utime(Path(place.root, "b"), ns=(0, 5 * 10**9))
+    now = {entry[0]: entry[6] for entry in intake.entries(None, {"root": ROOT})["entries"]}  # type: ignore[arg-type]
+    assert [name for name, digest in now.items() if not digest] == ["b"]
 
 
 DENIED = {"EACCES": "cannot be written to", "EXDEV": "lies on another disk"}
