@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from launcher.errors import HostUnreachable, RemoteError, TransferError
 from launcher.ports import Completed
 from launcher.sync.sftp import client as sftp_client
+from launcher.sync.sftp import fallback
 from launcher.sync.sftp.client import Attributes, NotSftp, Refusal, SftpClient, whole_seconds
 
 Handler = Callable[[int, bytes], bytes]
@@ -80,6 +81,57 @@ def test_a_name_that_cannot_be_one_is_refused(name: bytes) -> None:
 def test_a_folder_does_not_hold_itself() -> None:
     with SftpClient(Server(folder(b".", b"..", b"caf\xe9"))) as client:
         assert client.list_folder(b"there") == [(b"caf\xe9", Attributes(0, 0, 0))]
+
+
+def test_a_folder_whose_names_come_again_and_again_has_an_end() -> None:
+    opened = {sftp_client.OPENDIR: bytes([sftp_client.HANDLE]) + HANDLE, sftp_client.CLOSE: status(0)}
+    server = Server(lambda kind, body: opened.get(kind, names(b"a", b"b")))
+    with SftpClient(server) as client:
+        assert [name for name, _ in client.list_folder(b"there")] == [b"a", b"b"]
+
+
+@pytest.mark.parametrize(
+    ("deep", "name", "limit"),
+    [(True, b"n" * 250, "path of more than 4096"), (False, b"n", "more than 40 names")],
+    ids=["depth", "breadth"],
+)
+def test_a_tree_without_end_is_refused(monkeypatch: pytest.MonkeyPatch, deep: bool, name: bytes, limit: str) -> None:
+    class Endless:
+        def look(self, path: bytes) -> Attributes:
+            return Attributes(0o40755, 0, 0)
+
+        def list_folder(self, path: bytes) -> list[tuple[bytes, Attributes]]:
+            return [(name + bytes([97 + number]), self.look(path)) for number in range(1 if deep else 3)]
+
+    monkeypatch.setattr(fallback, "ENTRIES_LIMIT", 40)
+    with fallback.Errands(lambda: None) as errands:
+        far = fallback.FarSide(client=Endless(), errands=errands, home=b"/", sums=None)  # type: ignore[arg-type]
+        with pytest.raises(TransferError, match=limit):
+            far.walk(b"/there")
+
+
+@pytest.mark.parametrize("answers", [0, 2])
+def test_a_server_that_falls_silent_is_told(monkeypatch: pytest.MonkeyPatch, answers: int) -> None:
+    monkeypatch.setattr(sftp_client, "SILENCE_LIMIT_S", 0.1)
+    monkeypatch.setattr(sftp_client, "_TICK_S", 0.02)
+
+    class Silent(Server):
+        said = 0
+
+        def write(self, data: bytes) -> None:
+            self.said += 1
+            if self.said <= answers:
+                super().write(data)
+
+    server = Silent(lambda kind, body: names(b"/home"))
+    if not answers:
+        with pytest.raises(NotSftp):
+            SftpClient(server)
+        return
+    with SftpClient(server) as client:
+        assert client.real_path(b".") == b"/home"
+        with pytest.raises(HostUnreachable, match="has not answered"):
+            client.real_path(b".")
 
 
 def test_more_data_than_was_asked_for_is_refused() -> None:

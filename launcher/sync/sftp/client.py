@@ -21,6 +21,9 @@ CHUNK_BYTES = 1 << 15
 PACKET_LIMIT_BYTES = 1 << 18
 NAMES_LIMIT = 2_000_000
 """Of one folder."""
+SILENCE_LIMIT_S = 60.0
+"""Of a server that was asked something."""
+_TICK_S = 1.0
 _READ_BYTES = 1 << 18
 _TIME_LIMIT_S = (1 << 32) - 1
 
@@ -82,6 +85,11 @@ class SftpClient:
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._dead: RemoteError | None = None
+        self._answers = 0
+        self._silent: RemoteError | None = None
+        self._over = threading.Event()
+        self._watch = threading.Thread(target=self._watch_silence, name="gpurun-sftp-watch", daemon=True)
+        self._watch.start()
         self._begin()
         self._reader = threading.Thread(target=self._read_answers, name="gpurun-sftp", daemon=True)
         self._reader.start()
@@ -92,8 +100,10 @@ class SftpClient:
 
     def __exit__(self, *_: object) -> None:
         """Hang up; whoever still waits for an answer is told."""
+        self._over.set()
         self._stream.close()
         self._reader.join()
+        self._watch.join()
 
     # Names.
 
@@ -113,18 +123,21 @@ class SftpClient:
     def list_folder(self, path: bytes) -> list[tuple[bytes, Attributes]]:
         """What lies in a folder, links themselves; raises `TransferError` for a name that cannot be one."""
         handle = self._handle(self.send(OPENDIR, _text(path)))
-        found: list[tuple[bytes, Attributes]] = []
+        found: dict[bytes, Attributes] = {}
+        count = -1
         try:
-            while names := self._next_names(handle):
-                found += [row for row in names if row[0] not in {b".", b".."}]
+            # A server that brings nothing new would do so for ever.
+            while (names := self._next_names(handle)) and len(found) > count:
+                count = len(found)
+                found.update(names)
                 if len(found) > NAMES_LIMIT:
                     raise TransferError(f"the machine sent more than {NAMES_LIMIT} names of one folder")
         finally:
             self.send(CLOSE, _text(handle))
-        for name, _ in found:
+        for name in found:
             if not name or b"/" in name or b"\0" in name:
                 raise TransferError(f"the machine sent the name {name!r}, which is none; nothing was written")
-        return found
+        return [row for row in found.items() if row[0] not in {b".", b".."}]
 
     def read_link(self, path: bytes) -> bytes:
         """Where a link leads."""
@@ -236,15 +249,33 @@ class SftpClient:
         except RemoteError:
             kind = 0
         if kind != VERSION:
+            self._over.set()
             raise NotSftp
+        self._answers += 1
+
+    def _watch_silence(self) -> None:
+        """Hang up on a server that answers nothing; counted in ticks, since we may be stopped ourselves."""
+        silent_s, answers = 0.0, -1
+        while not self._over.wait(_TICK_S):
+            waits = bool(self._pending) or not self._answers
+            silent_s = silent_s + _TICK_S if waits and answers == self._answers else 0.0
+            answers = self._answers
+            if silent_s >= SILENCE_LIMIT_S:
+                self._silent = HostUnreachable(
+                    f"the machine's SFTP server has not answered for {SILENCE_LIMIT_S:.0f} s",
+                    hint="the same command again goes on from here; gpurun doctor",
+                )
+                self._stream.close()
+                return
 
     def _read_answers(self) -> None:
         try:
             while True:
                 kind, rest = self._next_packet()
+                self._answers += 1
                 self._asked(int.from_bytes(rest[:4], "big")).set_result(Answer(kind, rest[4:]))
         except RemoteError as error:
-            self._end(error)
+            self._end(self._silent or error)
         except Exception as error:  # noqa: BLE001  (raised again by whoever waits for an answer)
             self._end(HostUnreachable(f"the SFTP channel ended: {told(repr(error))}"))
 

@@ -22,6 +22,9 @@ CONNECT_TIMEOUT_S = 60.0
 FILES_AT_ONCE = 24
 """Each takes two round trips; so many hide them."""
 TICK_S = 0.1
+PATH_LIMIT = 4096
+ENTRIES_LIMIT = 5_000_000
+"""Of a tree: beyond either a server makes names up, without end."""
 AHEAD = 64
 """Requests of a file that are on their way: with chunks of 32 KiB the two megabytes of sshd's window."""
 NO_SUMS = "the machine has no sha256sum: of what was transferred sizes and times alone could be compared"
@@ -30,6 +33,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 Report = Callable[[TransferProgress], None]
 Note = Callable[[str], None]
+_Rows = list[tuple[str, Attributes]]
 
 
 class Tree(NamedTuple):
@@ -169,9 +173,11 @@ class FarSide:
             raise TransferError(f"{_shown(root)} on the machine is no folder: nothing goes through it")
         tree = Tree({}, [])
         level = [""]
+        limited = _Limited()
         while level:
             below: list[str] = []
-            for prefix, rows in zip(level, self.errands.each(lambda name: self._list(root, name), level), strict=True):
+            listed = self.errands.each(lambda prefix: limited.checked(prefix, self._list(root, prefix)), level)
+            for prefix, rows in zip(level, listed, strict=True):
                 if isinstance(rows, str):
                     tree.skipped.append((prefix.rstrip("/") or ".", rows))
                     continue
@@ -197,12 +203,33 @@ class FarSide:
         self.in_order(self.client.remove, others)
         self.in_order(self.client.remove_folder, folders, lenient=True)
 
-    def _list(self, root: bytes, prefix: str) -> list[tuple[str, Attributes]] | str:
+    def _list(self, root: bytes, prefix: str) -> _Rows | str:
         path = at(root, prefix.rstrip("/")) if prefix else root
         try:
             return [(decoded(name), attributes) for name, attributes in self.client.list_folder(path)]
         except Refusal as refusal:
             return f"cannot be read: {refusal}"
+
+
+class _Limited:
+    """Ends a walk through a tree that has no end; from any thread."""
+
+    def __init__(self) -> None:
+        self._entries = 0
+        self._lock = threading.Lock()
+
+    def checked(self, prefix: str, rows: _Rows | str) -> _Rows | str:
+        """The rows of one folder; raises `TransferError` beyond a limit."""
+        if isinstance(rows, str):
+            return rows
+        with self._lock:
+            self._entries += len(rows)
+            entries = self._entries
+        if entries > ENTRIES_LIMIT:
+            raise TransferError(f"the machine sent more than {ENTRIES_LIMIT} names of one folder and those in it")
+        if any(len(prefix) + len(name) > PATH_LIMIT for name, _ in rows):
+            raise TransferError(f"the machine sent a path of more than {PATH_LIMIT} characters below {shown(prefix)}")
+        return rows
 
 
 @contextmanager
