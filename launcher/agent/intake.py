@@ -178,7 +178,7 @@ def all_untouched(root: str, items: list[Json]) -> bool:
     """Whether everything is as it was put there: the usual case, in as little time as Python can."""
     lstat, regular, folder, prefix = os.lstat, stat.S_IFREG, stat.S_IFDIR, f"{root}/"
     try:
-        for name, kind, size, mtime_ns, mode, _, _, *real_ns in items:
+        for name, kind, size, mtime_ns, mode, target, _, *real_ns in items:
             found = lstat(prefix + name)
             if kind == "f":
                 lies_ns = real_ns[0] if real_ns else mtime_ns
@@ -187,9 +187,9 @@ def all_untouched(root: str, items: list[Json]) -> bool:
             elif kind == "d":
                 if found.st_mode & ~0o7000 != folder | mode:
                     return False
-            else:
+            elif os.readlink(prefix + name) != target:
                 return False
-    except OSError:
+    except OSError:  # where no link is, as well
         return False
     return True
 
@@ -200,12 +200,21 @@ def lying(place: Place) -> Iterator[tuple[Json, Json]]:
     for item in place.items():
         now = present(place.root, item)
         if item[1] == "d" and (now is None or now[1] != "d"):
-            lost.add(f"{item[0]}/")
-        if now is None or (lost and item[0].startswith(tuple(lost))):
+            lost.add(item[0])
+        if now is None or (lost and is_below(item[0], lost)):
             now = [item[0], "", 0, 0, 0, ""]
         if len(item) > 7 and now[1] == "f" and now[3] == item[7]:
             now[3] = item[3]
         yield item, now
+
+
+def is_below(name: str, folders: Collection[str]) -> bool:
+    """Whether one of these folders lies above the name."""
+    while "/" in name:
+        name = name.rpartition("/")[0]
+        if name in folders:
+            return True
+    return False
 
 
 def present(root: str, item: Json) -> Json | None:

@@ -367,6 +367,36 @@ def test_a_time_that_the_disk_cannot_hold_counts_as_the_one_that_was_wanted(
     assert [name for name, digest in now.items() if not digest] == ["b"]
 
 
+def test_a_link_as_it_was_put_counts_as_untouched(place: Place, line: Intake) -> None:
+    line.accept(files(a=b"1"))
+    assert commit(row("a", b"1"), ["l", "l", 0, 0, 0, "a", ""], links=[["l", "a"]])
+    items = place.items()
+    assert intake.all_untouched(place.root, items)
+    link = Path(place.root, "l")
+    link.unlink()
+    assert not intake.all_untouched(place.root, items)
+    link.touch()
+    assert not intake.all_untouched(place.root, items)
+    link.unlink()
+    link.symlink_to("b")
+    assert not intake.all_untouched(place.root, items)
+
+
+def test_what_lay_below_many_lost_folders_is_gone(place: Place, line: Intake) -> None:
+    names = [f"{number}/d" for number in range(200)]
+    line.accept(files(**{f"{name}/x": b"1" for name in names}))
+    folders = [name for number in range(200) for name in (str(number), f"{number}/d")]
+    items = [[name, "d", 0, 0, 0o755, "", ""] for name in folders] + [row(f"{name}/x", b"1") for name in names]
+    assert commit(*items, folders=[[name, 0o755] for name in folders])
+    for number in range(1, 200):
+        Path(place.root, str(number)).rename(Path(place.root, f"moved{number}"))
+        Path(place.root, str(number)).symlink_to(f"moved{number}")
+    told = {item[0]: now[1] for item, now in intake.lying(place)}
+    assert {name for name, kind in told.items() if kind not in {"", "l"}} == {"0", "0/d", "0/d/x"}
+    assert told["1"] == "l"
+    assert told["1/d/x"] == ""
+
+
 DENIED = {"EACCES": "cannot be written to", "EXDEV": "lies on another disk"}
 
 
