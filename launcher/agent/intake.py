@@ -813,6 +813,18 @@ def settle(root: str) -> None:
         raise Refusal(f"{root} holds half of an update that could not be finished: it must be sent again")
 
 
+@contextlib.contextmanager
+def settled(root: str) -> Iterator[None]:
+    """Nothing is half done there, and nothing is put in place meanwhile; refuses where `settle` does."""
+    place = Place(root)
+    while True:
+        settle(root)
+        with sole(place, fcntl.LOCK_SH):
+            if not os.path.exists(place.journal):  # of one that came between the two
+                yield
+                return
+
+
 def settle_or_forget(place: Place) -> str:
     """Finish an update that was cut off, or give it up where that cannot be: says why, if so. An upload follows."""
     if not os.path.exists(place.journal):

@@ -104,12 +104,17 @@ def job_runs_in(folder: str) -> bool:
 
 def start(_wire: Wire, request: Json) -> Json:
     """Start the job under a supervisor and wait for its process number; a job that was started is left alone."""
-    from .intake import settle  # noqa: PLC0415  (which asks us whether a job runs)
+    from .intake import settled  # noqa: PLC0415  (which asks us whether a job runs)
 
     run = at_home(request["run"])
     paths = run_paths(run)
-    for folder in ("code", "data"):
-        settle(paths[folder])
+    # Until it has confirmed: an update would not see yet that a job runs there.
+    with settled(paths["code"]), settled(paths["data"]):
+        return start_settled(run, paths, request)
+
+
+def start_settled(run: str, paths: dict[str, str], request: Json) -> Json:
+    """Start the job in folders that nobody changes meanwhile."""
     for folder in ("code", "data", "output", "checkpoint"):
         os.makedirs(paths[folder], exist_ok=True)
     os.chmod(run, 0o700)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 import launcher.agent
+from launcher.agent import job as agent_job
 from launcher.agent.job import supervised
 from launcher.agent.supervise import counter, oom_kills
 from launcher.domain import JobReport
@@ -401,3 +403,26 @@ def test_the_agent_runs_on_every_python_there_is(
     connection.environment["PATH"] = f"{tmp_path / 'bin'}:{connection.environment['PATH']}"
     report, log = run(connection, layout, job("echo hello"))
     assert (report.exit_status, log) == (0, b"hello\n")
+
+
+def test_no_update_is_put_in_place_while_a_job_starts(
+    connection: Any, layout: RemoteLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(connection.home))
+    run = str(Path(layout.state).parent)
+    asked: list[bool] = []
+
+    def confirm(folder_of_run: str, order: bytes) -> str:
+        for folder in ("code", "data"):
+            with Path(folder_of_run, f".lock-{folder}").open("a") as file:
+                with pytest.raises(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            asked.append(True)
+        return ""
+
+    monkeypatch.setattr(agent_job, "start_supervisor", confirm)
+    agent_job.start(None, {"run": run, "job": {"lease_s": 1.0}})  # type: ignore[arg-type]
+    assert asked == [True, True]
+    with (connection.home / run / ".lock-code").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
