@@ -203,7 +203,7 @@ class Lanes:
         if self._lines.rtt_s is not None:
             return self._lines.rtt_s
         for _ in range(MEASURED_AGAIN):
-            with suppress(HostUnreachable), session(self._lines.control.fresh(REDIAL_S)) as wire:
+            with suppress(HostUnreachable, CommandFailed), session(self._lines.control.fresh(REDIAL_S)) as wire:
                 began = time.monotonic()
                 ask(wire, op="hello")
                 return time.monotonic() - began
