@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 import stat
+import threading
 import time
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -307,6 +308,7 @@ class Intake:
         self.parcels = 0
         self.folders: set[str] = set()
         self.open: dict[str, tuple[int, int]] = {}
+        self.noting = threading.Lock()
         self.gate = os.open(place.lock, os.O_RDWR | os.O_CREAT, 0o600)
         # Named by time: of two lines for one name the later one counts.
         self.rows = os.open(
@@ -352,8 +354,18 @@ class Intake:
             if partial:
                 put(partial, path)
             lines.append(json.dumps([name, "f", size, mtime_ns, mode, "", digest.hex(), *real_ns]) + "\n")
-        os.write(self.rows, "".join(lines).encode("ascii"))
+        self.note("".join(lines))
         return ""
+
+    def note(self, lines: str) -> None:
+        """Write lines of whole files, all or none: half a line would spoil the next."""
+        with self.noting:
+            end = os.fstat(self.rows).st_size
+            try:
+                write_all(self.rows, lines.encode("ascii"))
+            except OSError:
+                os.ftruncate(self.rows, end)
+                raise
 
     def path_of(self, name: str) -> str:
         """Where a whole file waits; its folder is made."""
@@ -429,7 +441,7 @@ class Intake:
         os.fchmod(data, mode)
         line += set_mtime(data, mtime_ns)
         # The line comes first: with the file in its place and no line it would seem never to have come.
-        os.write(self.rows, f"{json.dumps(line)}\n".encode("ascii"))
+        self.note(f"{json.dumps(line)}\n")
         put(path, self.path_of(name))
         self.let_go(path)
         os.unlink(f"{path}.leaves")
@@ -568,7 +580,7 @@ def copy_from(place: Place, intake: Intake, origin: str, item: Json) -> bool:
         line = json.dumps([name, "f", size, mtime_ns, mode, "", digest, *real_ns]) + "\n"
         with sole(place, fcntl.LOCK_SH):
             put(partial, target)
-            os.write(intake.rows, line.encode("ascii"))
+            intake.note(line)
     finally:
         os.close(descriptor)
     return True

@@ -397,6 +397,30 @@ def test_what_lay_below_many_lost_folders_is_gone(place: Place, line: Intake) ->
     assert told["1/d/x"] == ""
 
 
+def test_a_line_that_a_full_disk_cuts_does_not_spoil_the_next(
+    place: Place, line: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, room = os.write, [100, 0]
+
+    def short(descriptor: int, data: Any) -> int:
+        if descriptor != line.rows or not room:
+            return real(descriptor, data)
+        count = room.pop(0)
+        if not count:
+            raise OSError(28, "No space left on device")
+        return real(descriptor, data[:count])
+
+    monkeypatch.setattr(os, "write", short)
+    with pytest.raises(OSError, match="No space"):
+        line.accept(files(a=b"1", b=b"2"))
+    assert room == []
+    assert line.accept(files(c=b"3")) == ""
+    assert place.staged_rows() == {"c": row("c", b"3")}
+    room[:] = [10]
+    assert line.accept(files(d=b"4")) == ""
+    assert [*place.staged_rows()] == ["c", "d"]
+
+
 DENIED = {"EACCES": "cannot be written to", "EXDEV": "lies on another disk"}
 
 
