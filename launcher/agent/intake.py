@@ -430,8 +430,9 @@ class Intake:
         name, size, mtime_ns, mode = row
         path = self.place.part(name, size, mtime_ns)
         line = [name, "f", size, mtime_ns, mode, "", digest.hex()]
-        if not os.path.exists(path) and self.place.staged_rows().get(name, [])[:7] == line:
-            return ""  # done before, but the line broke before the answer was through
+        target = self.path_of(name)
+        if os.path.lexists(target) and self.place.staged_rows().get(name, [])[:7] == line:
+            return ""  # done before, but the line broke before the answer was through, or it brought a part once more
         data, marks = self.descriptors(path, size)
         if digest_of_leaves(all_leaves(data, marks, size)) != digest:
             self.let_go(path)
@@ -440,9 +441,11 @@ class Intake:
         fcntl.flock(self.gate, fcntl.LOCK_EX)  # no line that is dead for the laptop writes to it any more
         os.fchmod(data, mode)
         line += set_mtime(data, mtime_ns)
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+            os.unlink(target)  # or the line would be told of another content of that size and time
         # The line comes first: with the file in its place and no line it would seem never to have come.
         self.note(f"{json.dumps(line)}\n")
-        put(path, self.path_of(name))
+        put(path, target)
         self.let_go(path)
         os.unlink(f"{path}.leaves")
         return ""

@@ -145,7 +145,8 @@ def test_an_order_that_comes_twice_is_done_once(place: Place) -> None:
     assert second.accept(seal("big", BIG)) == ""
     assert first.accept(seal("big", BIG)) == ""
     # Late, from a line that broke: the file that is whole keeps its time.
-    assert second.accept(part("big", len(BIG), 0, BIG[:LEAF_BYTES])) == ""
+    assert second.accept(part("big", len(BIG), 0, bytes(LEAF_BYTES))) == ""
+    assert second.accept(seal("big", BIG)) == ""
     assert place.staged_rows() == {"big": row("big", BIG)}
     assert commit(row("big", BIG))
     assert tree(place.root) == {"big": (0o644, 7, BIG)}
@@ -419,6 +420,25 @@ def test_a_line_that_a_full_disk_cuts_does_not_spoil_the_next(
     room[:] = [10]
     assert line.accept(files(d=b"4")) == ""
     assert [*place.staged_rows()] == ["c", "d"]
+
+
+def test_a_seal_that_is_cut_off_does_not_pass_off_another_content(place: Place, line: Intake) -> None:
+    """Of the same name, size, time and mode: the line of the new one must not stand for the old one."""
+    for steps in range(20):
+        other = bytes(LEAF_BYTES) + BIG[LEAF_BYTES:]
+        with die_after(steps) as died:
+            for content in (BIG, other):
+                for offset in range(0, len(BIG), LEAF_BYTES):
+                    line.accept(part("big", len(BIG), offset, content[offset : offset + LEAF_BYTES]))
+                line.accept(seal("big", content))
+        for name, found in place.staged_rows().items():
+            assert digest_of(Path(place.tree, name).read_bytes()).hex() == found[6], steps
+        shutil.rmtree(place.stage)
+        place.open_stage()
+        line = Intake(place)
+        if not died:
+            return
+    raise AssertionError("it never came to an end")
 
 
 DENIED = {"EACCES": "cannot be written to", "EXDEV": "lies on another disk"}
