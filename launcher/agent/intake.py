@@ -100,8 +100,11 @@ class Place:
         return f"{self.parts}/{part_key(name, size, mtime_ns)}"
 
     def staged_rows(self) -> dict[str, Json]:
-        """The lines of the files that are whole in the stage, by name; a file that is not as its line says is not."""
-        found: dict[str, Json] = {}
+        """The lines of the files that are whole in the stage, by name; a file that is not as its line says is not.
+
+        Of several for a name the last counts that is as the file is: a clock that was set back misorders them.
+        """
+        found: dict[str, list[Json]] = {}
         if not os.path.isdir(self.rows):
             return found
         for log in sorted(os.listdir(self.rows)):
@@ -109,8 +112,14 @@ class Place:
                 for line in file:
                     with contextlib.suppress(ValueError):  # the last line of a process that was killed
                         row = json.loads(line)
-                        found[row[0]] = row
-        return {name: row for name, row in found.items() if present(self.tree, row) == as_lies(row)}
+                        found.setdefault(row[0], []).append(row)
+        whole = {}
+        for name, rows in found.items():
+            now = present(self.tree, rows[0])
+            for row in rows:
+                if as_lies(row) == now:
+                    whole[name] = row
+        return whole
 
 
 def as_lies(row: Json) -> Json:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -439,6 +440,17 @@ def test_a_seal_that_is_cut_off_does_not_pass_off_another_content(place: Place, 
         if not died:
             return
     raise AssertionError("it never came to an end")
+
+
+def test_a_clock_that_was_set_back_does_not_hide_what_is_whole(
+    place: Place, line: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert line.accept(files(a=b"then")) == ""
+    monkeypatch.setattr(time, "time_ns", lambda: 5)
+    later = Intake(place)
+    assert later.accept(files(a=b"by now")) == ""
+    assert place.staged_rows() == {"a": row("a", b"by now")}
+    later.close()
 
 
 DENIED = {"EACCES": "cannot be written to", "EXDEV": "lies on another disk"}
