@@ -879,6 +879,10 @@ def forget(place: Place) -> None:
     for name in touched:
         if name in items and items[name][1] == "f":
             items[name] = [name, "f", -1, 0, 0, "", ""]
+    for name, item in items.items():
+        now = present(place.root, item)
+        if now and now[1] in {"d", "l"}:
+            items[name] = [*now, ""]  # as the laptop is told of it, which then orders no more than what differs
     text = json.dumps({"half": True, "digest": "", "items": [items[name] for name in sorted(items)]})
     try:
         write_atomically(place.record, text)

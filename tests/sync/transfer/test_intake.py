@@ -539,6 +539,37 @@ def test_a_decided_update_that_cannot_be_finished_is_given_up(
     again.close()
 
 
+def test_a_push_after_an_update_that_cannot_be_finished_sends_anew(
+    tmp_path: Path, connection: Any, lines: Any, ordered: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trees = old_and_new(tmp_path / "code")
+    upload.push(lines, scan(next(trees), ignore=ignore.nothing()), ROOT, silent, "code")
+    new = tree(next(trees))
+    order = ordered(tmp_path / "code")
+    there = Place(str(connection.home / ROOT))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "symlink", no_room_after(os.symlink, 1))
+        with pytest.raises(OSError, match="No space"):
+            intake.commit(None, order)  # type: ignore[arg-type]
+    journal = Path(there.journal)
+    journal.write_text(journal.read_text().replace('"to_link"', f'"{"x" * 300}"'))  # for ever
+    upload.push(lines, scan(tmp_path / "code", ignore=ignore.nothing()), ROOT, silent, "code")
+    assert tree(there.root) == new
+    intake.settle(there.root)
+
+
+def no_room_after(function: Callable[..., Any], count: int) -> Callable[..., Any]:
+    left = [None] * count
+
+    def call(*arguments: Any) -> Any:
+        if not left:
+            raise OSError(28, "No space left on device")
+        left.pop()
+        return function(*arguments)
+
+    return call
+
+
 class Died(BaseException):
     """Here the process was killed."""
 
