@@ -415,7 +415,7 @@ class Intake:
             wrong = len(content) != length or offset < 0 or offset + length > size
             if wrong or digest_of_leaves(leaves) != digest:
                 return f"{name}: what came is not what was sent"
-            if not zeros:
+            if not zeros or holds_data(data, offset, length):
                 write_at(data, content, offset)
             if not offset % LEAF_BYTES and (not length % LEAF_BYTES or offset + length == size):
                 os.pwrite(marks, leaves, offset // LEAF_BYTES * HASH_BYTES)
@@ -496,6 +496,14 @@ def with_room(error: OSError, place: Place, need_bytes: int) -> OSError:
         return error
     room = f"{need_bytes / 1e6:.1f} MB were to come, {free_bytes(place.root) / 1e6:.1f} MB are free"
     return OSError(error.errno, f"{error.strerror}: {room}", error.filename or "the disk")
+
+
+def holds_data(descriptor: int, offset: int, length: int) -> bool:
+    """Whether something was written there: a clone that was cut off leaves what may not stay where zeros belong."""
+    try:
+        return os.lseek(descriptor, offset, os.SEEK_DATA) < offset + length
+    except OSError as error:
+        return error.errno != errno.ENXIO  # a file system that does not tell is not believed
 
 
 def write_whole(descriptor: int, content: memoryview) -> None:

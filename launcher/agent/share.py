@@ -160,7 +160,7 @@ class Share:
         except OSError:
             return -1
         found = os.fstat(descriptor)
-        if (found.st_size, found.st_mtime_ns) == (item[2], item[3]):
+        if (found.st_size, found.st_mtime_ns) == (item[2], item[7] if len(item) > 7 else item[3]):
             return descriptor
         os.close(descriptor)
         return -1

@@ -712,3 +712,19 @@ def _cut_anywhere(there: Path, order: Json, old: dict[str, object], new: dict[st
         if not died:
             return decided
     raise AssertionError("it never came to an end")
+
+
+def test_zeros_are_zeros_also_over_a_clone_that_was_cut_off(place: Place, line: Intake) -> None:
+    old = os.urandom(2 * LEAF_BYTES)
+    Path(place.root).mkdir(parents=True)
+    (Path(place.root) / "big").write_bytes(old)
+    size = len(old)
+    intake.clone(
+        None,
+        {"root": place.root, "name": "big", "base": "big", "size": size, "mtime_ns": 5, "copies": [[0, 0, size]]},
+    )
+    new = bytes(size)
+    header = {"parts": ["big", size, 5, [[0, size, 1]]]}
+    assert line.accept(join(header, [digest_of(new)], [])) == ""
+    assert line.accept(join({"seal": ["big", size, 5, 0o644]}, [digest_of(new)], [])) == ""
+    assert (Path(place.tree) / "big").read_bytes() == new
