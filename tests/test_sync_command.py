@@ -158,7 +158,7 @@ def test_names_reach_the_terminal_tamed(gpurun, project) -> None:
     ("arguments", "words"),
     [
         ((), "gpurun sync --dry-run"),
-        (("digits-7f3a",), "gpurun sync digits-7f3a --dry-run"),
+        (("digits-7f3a",), "gpurun launch"),
         (("digits-7f3a", "--dry-run"), "a run's machine"),
         (("none.yaml", "--dry-run"), "no spec none.yaml"),
         (("no/where", "--dry-run"), "no script"),
