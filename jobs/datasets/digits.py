@@ -34,6 +34,7 @@ def read() -> Dataset:
         test_x=pixels[held_out],
         test_y=labels[held_out],
         scale=1 / BRIGHTEST,
+        image_shape=(8, 8, 1),
     )
 
 
