@@ -27,9 +27,10 @@ def free_port() -> int:
 
 @dataclass
 class Sshd:
-    """An OpenSSH server on 127.0.0.1 that admits one key of its own for the present user."""
+    """An OpenSSH server on 127.0.0.1 that admits one key of its own for the present user, in a home of its own."""
 
     folder: Path
+    home: Path
     port: int
     host_key: HostKey
     key: Path
@@ -105,6 +106,7 @@ KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 Subsystem sftp internal-sftp
 LogLevel DEBUG1
+SetEnv {environment}
 {more}
 """
 
@@ -118,17 +120,24 @@ def make_sshd(tmp_path: Path) -> Iterator[Callable[..., Sshd]]:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     made: list[Sshd] = []
 
-    def make(more: str = "") -> Sshd:
+    def make(more: str = "", **environment: str) -> Sshd:
         folder = tmp_path / f"sshd{len(made)}"
         folder.mkdir()
+        # Without the user's own start-up files, which may be slow or say something; commands still begin in his home.
+        environment = {"HOME": str(folder / "home"), **environment}
+        home = Path(environment["HOME"])
+        home.mkdir(exist_ok=True)
+        setting = " ".join(f"{name}={value}" for name, value in environment.items())
         host, user, port = generate("host"), generate("user"), free_port()
         write_private(folder / "host_key", host.private_pem)
         write_private(folder / "key", user.private_pem)
         (folder / "authorized_keys").write_text(user.public_line + "\n")
         (folder / "no_config").write_text("")
         (folder / "log").write_text("")
-        (folder / "config").write_text(CONFIG.format(port=port, folder=folder, more=more))
-        sshd = Sshd(folder=folder, port=port, host_key=host_key_of(host.public_line), key=folder / "key")
+        config = CONFIG.format(port=port, folder=folder, environment=setting, more=more)
+        (folder / "config").write_text(config)
+        host_key = host_key_of(host.public_line)
+        sshd = Sshd(folder=folder, home=home, port=port, host_key=host_key, key=folder / "key")
         made.append(sshd)
         return sshd
 

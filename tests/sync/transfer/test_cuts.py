@@ -127,7 +127,7 @@ def test_cuts_cost_next_to_nothing(
 ) -> None:
     if shutil.disk_usage(disk).free < 3 * size_bytes:
         pytest.skip("no room for it on this disk")
-    sshd = make_sshd(f"SetEnv HOME={disk}")
+    sshd = make_sshd(HOME=str(disk))
     sshd.start()
     root, there = disk / "code", disk / RemoteLayout("r").code
     root.mkdir()

@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 import socket
 import struct
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,15 +95,6 @@ class Relay:
                 end.shutdown(socket.SHUT_RDWR)
 
 
-@pytest.fixture
-def remote() -> Iterator[RemoteLayout]:
-    """A run in the present user's own home, since that is where sshd leads."""
-    layout = RemoteLayout(f"test-{os.getpid()}-{os.urandom(4).hex()}")
-    (Path.home() / layout.output).mkdir(parents=True)
-    yield layout
-    shutil.rmtree(Path.home() / layout.home, ignore_errors=True)
-
-
 def digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -121,14 +110,15 @@ def fill(path: Path, size_bytes: int) -> None:
     ("size_bytes", "cuts"),
     [(96 * MIB, 12), pytest.param(1024 * MIB, 50, marks=[pytest.mark.slow, pytest.mark.timeout(600)])],
 )
-def test_cuts_cost_next_to_nothing(tmp_path: Path, sshd: Any, remote: RemoteLayout, size_bytes: int, cuts: int) -> None:
-    there = Path.home() / remote.output
+def test_cuts_cost_next_to_nothing(tmp_path: Path, sshd: Any, layout: RemoteLayout, size_bytes: int, cuts: int) -> None:
+    there = sshd.home / layout.output
+    there.mkdir(parents=True)
     fill(there / "big", size_bytes)
     (there / "small").write_bytes(b"x")
     relay = Relay(sshd.port, size_bytes // (cuts + 1), cuts)
     lines = Lines(sshd.endpoint(port=relay.port))
     try:
-        download.pull(lines, remote.output, tmp_path / "home", silent, "results")
+        download.pull(lines, layout.output, tmp_path / "home", silent, "results")
     finally:
         lines.close()
         relay.close()
@@ -137,8 +127,9 @@ def test_cuts_cost_next_to_nothing(tmp_path: Path, sshd: Any, remote: RemoteLayo
     assert relay.received_bytes < 1.1 * size_bytes
 
 
-def test_the_way_home_over_ssh(tmp_path: Path, sshd: Any, remote: RemoteLayout) -> None:
-    there = Path.home() / remote.output
+def test_the_way_home_over_ssh(tmp_path: Path, sshd: Any, layout: RemoteLayout) -> None:
+    there = sshd.home / layout.output
+    there.mkdir(parents=True)
     for number in range(500):
         path = there / str(number % 7) / f"{number}.txt"
         path.parent.mkdir(exist_ok=True)
@@ -146,9 +137,9 @@ def test_the_way_home_over_ssh(tmp_path: Path, sshd: Any, remote: RemoteLayout) 
     fill(there / "weights", 8 * MIB)
     lines = Lines(sshd.endpoint())
     try:
-        found = download.pull(lines, remote.output, tmp_path / "home", silent, "results")
+        found = download.pull(lines, layout.output, tmp_path / "home", silent, "results")
         seen: list[TransferProgress] = []
-        download.pull(lines, remote.output, tmp_path / "home", seen.append, "results")
+        download.pull(lines, layout.output, tmp_path / "home", seen.append, "results")
     finally:
         lines.close()
     assert len(found.entries) == 508

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,19 +29,7 @@ def lines(sshd: Any) -> Iterator[Lines]:
     opened.close()
 
 
-@pytest.fixture
-def remote() -> Iterator[RemoteLayout]:
-    """A run in the present user's own home, since that is where sshd leads."""
-    layout = RemoteLayout(f"test-{os.getpid()}-{os.urandom(4).hex()}")
-    folder = Path.home() / "gpurun"
-    was_there = folder.exists()
-    yield layout
-    shutil.rmtree(Path.home() / layout.home, ignore_errors=True)
-    if not was_there:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def test_a_whole_run(tmp_path: Path, lines: Lines, remote: RemoteLayout, job: Any) -> None:
+def test_a_whole_run(tmp_path: Path, lines: Lines, layout: RemoteLayout, job: Any) -> None:
     code = tmp_path / "code"
     code.mkdir()
     (code / "train.py").write_text("print('epoch 1')\n")
@@ -50,13 +37,13 @@ def test_a_whole_run(tmp_path: Path, lines: Lines, remote: RemoteLayout, job: An
         (code / f"{number}.txt").write_bytes(os.urandom(2000))
     (code / "big").write_bytes(os.urandom(3_000_000))
     connection = lines.control.fresh(20.0)
-    remote_agent.install(connection, remote)
-    sent = upload.push(lines, tree.scan(code, ignore=ignore.rules(code)), remote.code, silent, "code")
+    remote_agent.install(connection, layout)
+    sent = upload.push(lines, tree.scan(code, ignore=ignore.rules(code)), layout.code, silent, "code")
     assert sent.files == 302
     script = 'python3 train.py; cp big "$GPURUN_OUTPUT_DIR/weights"; sleep 0.3; seq 200000; exit 5'
-    remote_agent.start(connection, remote, job(script))
+    remote_agent.start(connection, layout, job(script))
     told: list[Exception] = []
-    follower = stream.follow(lambda: lines.log.fresh(20.0), remote, on_lost=told.append)
+    follower = stream.follow(lambda: lines.log.fresh(20.0), layout, on_lost=told.append)
     got = next(follower)
     # The machine hangs up in the middle: another connection goes on where the log broke off.
     lines.log.current().close()
@@ -64,6 +51,6 @@ def test_a_whole_run(tmp_path: Path, lines: Lines, remote: RemoteLayout, job: An
     assert told
     assert got == b"epoch 1\n" + b"".join(b"%d\n" % number for number in range(1, 200_001))
     assert follower.report.exit_status == 5
-    home = download.pull(lines, remote.output, tmp_path / "home", silent, "results")
+    home = download.pull(lines, layout.output, tmp_path / "home", silent, "results")
     assert (tmp_path / "home/weights").read_bytes() == (code / "big").read_bytes()
     assert home.size_bytes == 3_000_000

@@ -51,7 +51,7 @@ def machine(make_sshd: Callable[..., Any], home: Path, tmp_path: Path) -> Iterat
         few.mkdir()
         for program in programs:
             (few / program).symlink_to(shutil.which(program) or "")
-        server = make_sshd(f"SetEnv HOME={home} PATH={few}")
+        server = make_sshd(HOME=str(home), PATH=str(few))
         config = (server.folder / "config").read_text()
         kept = [line for line in config.splitlines() if not line.startswith("Subsystem")]
         (server.folder / "config").write_text("\n".join([*kept, subsystem.format(home=home), ""]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import shutil
 import socket
 import statistics
 import threading
@@ -119,26 +118,23 @@ def line(sshd: Any, network: BreakingNetwork) -> Iterator[Line]:
 
 
 @pytest.fixture
-def remote() -> Iterator[RemoteLayout]:
-    """A run in the present user's own home, since that is where sshd leads."""
-    layout = RemoteLayout(f"test-{os.getpid()}-{os.urandom(4).hex()}")
-    folder = Path.home() / "gpurun"
-    was_there = folder.exists()
-    (Path.home() / layout.code).mkdir(parents=True)
-    yield layout
-    shutil.rmtree(Path.home() / layout.home, ignore_errors=True)
-    if not was_there:
-        shutil.rmtree(folder, ignore_errors=True)
+def code(sshd: Any, layout: RemoteLayout) -> Path:
+    """The folder that a job starts in."""
+    folder: Path = sshd.home / layout.code
+    folder.mkdir(parents=True)
+    return folder
 
 
 @pytest.mark.slow
-def test_ten_million_lines_and_fifty_cuts(line: Line, network: BreakingNetwork, remote: RemoteLayout, job: Any) -> None:
-    os.mkfifo(Path.home() / remote.code / "words")
-    words = os.open(Path.home() / remote.code / "words", os.O_RDWR)
+def test_ten_million_lines_and_fifty_cuts(
+    line: Line, network: BreakingNetwork, code: Path, layout: RemoteLayout, job: Any
+) -> None:
+    os.mkfifo(code / "words")
+    words = os.open(code / "words", os.O_RDWR)
     dice = random.Random(11)
-    remote_agent.start(line.fresh(20.0), remote, job(WRITER))
+    remote_agent.start(line.fresh(20.0), layout, job(WRITER))
     told: list[RemoteError] = []
-    follower = stream.follow(lambda: line.fresh(20.0), remote, on_lost=told.append)
+    follower = stream.follow(lambda: line.fresh(20.0), layout, on_lost=told.append)
     digest, portions, armed = hashlib.sha256(), 0, 0
     line_ends = 0
     for data in follower:
@@ -161,11 +157,12 @@ def test_ten_million_lines_and_fifty_cuts(line: Line, network: BreakingNetwork, 
     assert digest.hexdigest() == whole.hexdigest()
 
 
-def test_a_line_comes_at_once(line: Line, remote: RemoteLayout, job: Any) -> None:
+@pytest.mark.usefixtures("code")
+def test_a_line_comes_at_once(line: Line, layout: RemoteLayout, job: Any) -> None:
     script = "exec python3 -c 'import time\nfor _ in range(100): print(time.time(), flush=True); time.sleep(0.02)'"
-    remote_agent.start(line.fresh(20.0), remote, job(script))
+    remote_agent.start(line.fresh(20.0), layout, job(script))
     lags_s: list[float] = []
-    for data in stream.follow(lambda: line.fresh(20.0), remote):
+    for data in stream.follow(lambda: line.fresh(20.0), layout):
         now = time.time()
         lags_s += [now - float(text) for text in data.split()]
     assert len(lags_s) == 100
