@@ -13,6 +13,9 @@ from .wire import Json, Refusal, write_all
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+COPY_BYTES = 1 << 20
+"""What is read of a large file at once."""
+
 
 def at_home(path: str) -> str:
     """A home-relative path made absolute."""
@@ -49,6 +52,18 @@ def read_json(path: str) -> Json | None:
 def open_file(path: str) -> int:
     """Open a file to read it, and nothing else that may lie there; raises `OSError`."""
     return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def write_at(descriptor: int, content: memoryview, offset: int) -> None:
+    """Write all of it at its place."""
+    while content:
+        written = os.pwrite(descriptor, content, offset)
+        content, offset = content[written:], offset + written
+
+
+def is_folder(path: str) -> bool:
+    """Whether a real folder lies there, and no link to one."""
+    return os.path.isdir(path) and not os.path.islink(path)
 
 
 def in_threads(work: Callable[[Json], None], items: Iterable[Json], count: int) -> None:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from .files import at_home, in_threads
 from .hashes import digest_of_leaves, leaves_of
-from .intake import Intake, Place, with_room
+from .intake import Intake, with_room
 from .parcels import join
+from .place import Place
 from .share import HANDSHAKE_S, LENGTH, STALLED_S, THERE, Closed, receive
 from .wire import Json, Wire
 

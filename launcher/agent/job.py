@@ -12,6 +12,7 @@ import time
 from typing import IO, TYPE_CHECKING
 
 from .files import at_home, read_json, write_atomically
+from .settle import settled
 from .wire import Json, Refusal, Wire, write_all
 
 if TYPE_CHECKING:
@@ -104,8 +105,6 @@ def job_runs_in(folder: str) -> bool:
 
 def start(_wire: Wire, request: Json) -> Json:
     """Start the job under a supervisor and wait for its process number; a job that was started is left alone."""
-    from .intake import settled  # noqa: PLC0415  (which asks us whether a job runs)
-
     run = at_home(request["run"])
     paths = run_paths(run)
     # Until it has confirmed: an update would not see yet that a job runs there.

@@ -6,11 +6,17 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from . import intake, outgo
+from . import outgo
+from .clone import clone, grains, leaves
+from .commit import commit
+from .copies import copies
 from .fetch import fetch
 from .files import told
+from .intake import take
 from .job import release, renew, report, send_signal, start
 from .log import follow
+from .settle import drop
+from .state import entries, free_disk, staged, state
 from .wire import MAGIC, Json, Refusal, Wire, write_all
 
 if TYPE_CHECKING:
@@ -38,22 +44,22 @@ def gather(wire: Wire, request: Json) -> Json:
 
 OPERATIONS: dict[str, Callable[[Wire, Json], Json]] = {
     "hello": hello,
-    "state": intake.state,
-    "entries": intake.entries,
-    "staged": intake.staged,
-    "take": intake.take,
-    "copies": intake.copies,
-    "clone": intake.clone,
-    "leaves": intake.leaves,
-    "grains": intake.grains,
-    "commit": intake.commit,
-    "drop": intake.drop,
+    "state": state,
+    "entries": entries,
+    "staged": staged,
+    "take": take,
+    "copies": copies,
+    "clone": clone,
+    "leaves": leaves,
+    "grains": grains,
+    "commit": commit,
+    "drop": drop,
     "look": outgo.look,
     "hash": outgo.hash_files,
     "give": outgo.give,
     "share": share,
     "gather": gather,
-    "free": intake.free_disk,
+    "free": free_disk,
     "fetch": fetch,
     "start": start,
     "report": report,

@@ -20,7 +20,7 @@ import time
 
 from .files import at_home, below, open_file
 from .holes import read_at
-from .intake import Place
+from .place import Place
 from .wire import Json, Refusal, Wire
 
 LENGTH = struct.Struct(">I")

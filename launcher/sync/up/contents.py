@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from launcher.agent.hashes import HASH_BYTES, LEAF_BYTES, digest_of, leaf_count
-from launcher.agent.intake import part_key
+from launcher.agent.place import part_key
 from launcher.errors import SpecError, TransferError
 from launcher.sync.local.tree import Item
 from launcher.sync.names import shown, told

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from launcher.agent.hashes import LEAF_BYTES, leaves_of
-from launcher.agent.intake import part_key
 from launcher.agent.parcels import NUMBER
+from launcher.agent.place import part_key
 from launcher.agent.wire import HEADER, MAGIC
 from launcher.domain import TransferProgress
 from launcher.errors import HostUnreachable, TransferError

@@ -14,12 +14,14 @@ from typing import Any, Self
 
 import pytest
 
-from launcher.agent import intake
+from launcher.agent import clone, commit, copies, settle, state
 from launcher.agent.codec import Codec
 from launcher.agent.hashes import LEAF_BYTES, digest_of
-from launcher.agent.intake import Intake, Place
+from launcher.agent.intake import Intake
 from launcher.agent.parcels import NUMBER, join
+from launcher.agent.place import Place
 from launcher.agent.record import contents_digest, line_of, state_digest
+from launcher.agent.serve import OPERATIONS
 from launcher.agent.wire import Refusal, frame_of
 from launcher.domain import TransferProgress
 from launcher.errors import HostUnreachable, TransferError
@@ -73,11 +75,11 @@ def row(name: str, content: bytes) -> list[Json]:
     return [name, "f", len(content), 7, 0o644, "", digest_of(content).hex()]
 
 
-def commit(*items: Json, **order: Json) -> bool:
+def update(*items: Json, **order: Json) -> bool:
     """Order what was staged to be put in place, and tell whether it was."""
     order = {"delete": [], "folders": [], "links": [], "meta": [], **order}
     expect = contents_digest(sorted(items))
-    return bool(intake.commit(None, {"root": ROOT, "expect": expect, **order})["committed"])  # type: ignore[arg-type]
+    return bool(commit.commit(None, {"root": ROOT, "expect": expect, **order})["committed"])  # type: ignore[arg-type]
 
 
 def tree(root: str | Path) -> dict[str, object]:
@@ -108,7 +110,7 @@ def test_what_is_not_as_its_digest_says_is_refused(place: Place, line: Intake) -
     assert line.accept(seal("big", BIG)) == "big: what came together is not what was sent"
     assert place.staged_rows() == {}
     assert not list(Path(place.tree).iterdir())
-    assert not commit(row("a", b"old"))
+    assert not update(row("a", b"old"))
     assert not Path(place.root).exists()
 
 
@@ -117,11 +119,11 @@ def test_a_name_that_leads_out_is_refused(place: Place, line: Intake, name: str)
     with pytest.raises(Refusal, match="not a relative path"):
         line.accept(files(**{name: b"evil"}))
     with pytest.raises(Refusal):
-        commit(delete=[name])
+        update(delete=[name])
     with pytest.raises(Refusal):
-        commit([name, "d", 0, 0, 0o700, "", ""], folders=[[name, 0o700]])
+        update([name, "d", 0, 0, 0o700, "", ""], folders=[[name, 0o700]])
     with pytest.raises(Refusal):
-        commit([name, "l", 0, 0, 0, "x", ""], links=[[name, "x"]])
+        update([name, "l", 0, 0, 0, "x", ""], links=[[name, "x"]])
     assert [path.name for path in Path(place.root).parent.iterdir() if not path.name.startswith(".")] == []
 
 
@@ -149,7 +151,7 @@ def test_an_order_that_comes_twice_is_done_once(place: Place) -> None:
     assert second.accept(part("big", len(BIG), 0, bytes(LEAF_BYTES))) == ""
     assert second.accept(seal("big", BIG)) == ""
     assert place.staged_rows() == {"big": row("big", BIG)}
-    assert commit(row("big", BIG))
+    assert update(row("big", BIG))
     assert tree(place.root) == {"big": (0o644, 7, BIG)}
     assert second.accept(part("big", len(BIG), 0, bytes(LEAF_BYTES))) == "another upload has ended this one"
     assert first.accept(files(big=b"late")) == "another upload has ended this one"
@@ -169,27 +171,27 @@ def test_a_seal_that_was_cut_off_is_done_again(place: Place, line: Intake) -> No
             break
     else:
         raise AssertionError("it never came to an end")
-    assert commit(row("big", BIG))
+    assert update(row("big", BIG))
     assert tree(place.root) == {"big": (0o644, 7, BIG)}
 
 
 def test_what_is_sent_anew_is_no_copy_of_a_file_in_place(place: Place, line: Intake) -> None:
     """A renamed file is linked into the stage: who writes over it there must not change what is in place."""
     line.accept(files(old=BIG))
-    assert commit(row("old", BIG))
+    assert update(row("old", BIG))
     moved = ["old", "new", len(BIG), 7, 0o644, digest_of(BIG).hex(), True]
-    assert intake.copies(None, {"root": ROOT, "items": [moved]}) == {"bad": []}  # type: ignore[arg-type]
+    assert copies.copies(None, {"root": ROOT, "items": [moved]}) == {"bad": []}  # type: ignore[arg-type]
     again = Intake(place)
     assert again.accept(files(new=b"changed meanwhile")) == ""
     assert tree(place.root) == {"old": (0o644, 7, BIG)}
-    assert commit(row("new", b"changed meanwhile"), delete=["old"])
+    assert update(row("new", b"changed meanwhile"), delete=["old"])
     assert tree(place.root) == {"new": (0o644, 7, b"changed meanwhile")}
     again.close()
 
 
 def test_a_copy_is_verified(place: Place, line: Intake) -> None:
     line.accept(files(old=BIG, other=BIG[1:]))
-    assert commit(row("old", BIG), row("other", BIG[1:]))
+    assert update(row("old", BIG), row("other", BIG[1:]))
     good = digest_of(BIG).hex()
     wanted: list[list[Json]] = [
         ["old", "same", len(BIG), 9, 0o600, good, False],
@@ -199,7 +201,7 @@ def test_a_copy_is_verified(place: Place, line: Intake) -> None:
         ["not there", "nothing", 1, 9, 0o600, good, False],
         [{"store": f"{len(BIG)}-{good}"}, "not stored", len(BIG), 9, 0o600, good, False],
     ]
-    bad = intake.copies(None, {"root": ROOT, "items": wanted})["bad"]  # type: ignore[arg-type]
+    bad = copies.copies(None, {"root": ROOT, "items": wanted})["bad"]  # type: ignore[arg-type]
     assert sorted(bad) == sorted(item[1] for item in wanted[1:])
     assert [*place.staged_rows()] == ["same"]
 
@@ -211,7 +213,7 @@ def test_what_an_earlier_upload_left_makes_way(place: Place, line: Intake) -> No
     now = Intake(place)
     assert now.accept(files(**{"f/inside": b"folder now", "d": b"file now"})) == ""
     items = [["f", "d", 0, 0, 0o755, "", ""], row("f/inside", b"folder now"), row("d", b"file now")]
-    assert commit(*items, folders=[["f", 0o755]], files=["f/inside", "d"])
+    assert update(*items, folders=[["f", 0o755]], files=["f/inside", "d"])
     assert tree(place.root) == {
         "d": (0o644, 7, b"file now"),
         "f": 0o755,
@@ -225,14 +227,14 @@ def test_a_staged_file_that_was_touched_does_not_count(place: Place, line: Intak
     line.accept(files(a=b"12", b=b"34"))
     Path(place.tree, "a").write_bytes(b"123")
     assert [*place.staged_rows()] == ["b"]
-    assert not commit(row("a", b"12"), row("b", b"34"))
+    assert not update(row("a", b"12"), row("b", b"34"))
 
 
 def test_a_staged_content_of_another_upload_is_not_taken_for_ours(place: Place, line: Intake) -> None:
     """The same name, size and time: only the digest tells."""
     line.accept(files(a=b"mine"))
     line.accept(files(a=b"your"))
-    assert not commit(row("a", b"mine"))
+    assert not update(row("a", b"mine"))
     assert not Path(place.root).exists()
 
 
@@ -247,7 +249,7 @@ def test_a_staged_content_of_another_upload_is_not_taken_for_ours(place: Place, 
 )
 def test_what_the_job_made_in_the_way_is_refused(place: Place, line: Intake, made: str, ordered: Json) -> None:
     line.accept(files(a=b"1"))
-    assert commit(row("a", b"1"))
+    assert update(row("a", b"1"))
     path = Path(place.root, "x")
     if made == "folder":
         fill(path, {"by the job": b""})
@@ -264,24 +266,24 @@ def test_what_the_job_made_in_the_way_is_refused(place: Place, line: Intake, mad
     items += [[name, "d", 0, 0, mode, "", ""] for name, mode in ordered.get("folders", [])]
     items += [[name, "l", 0, 0, 0, target, ""] for name, target in ordered.get("links", [])]
     with pytest.raises(Refusal, match="x is "):
-        commit(*items, **ordered)
+        update(*items, **ordered)
     assert tree(place.root) == before
     path.rename(path.with_name("out of the way"))
-    assert commit(*items, **ordered)
+    assert update(*items, **ordered)
 
 
 def test_nothing_is_removed_through_a_link(place: Place, line: Intake, tmp_path: Path) -> None:
     line.accept(files(**{"d/x": b"1"}))
-    assert commit(["d", "d", 0, 0, 0o755, "", ""], row("d/x", b"1"), folders=[["d", 0o755]])
+    assert update(["d", "d", 0, 0, 0o755, "", ""], row("d/x", b"1"), folders=[["d", 0o755]])
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/x").write_bytes(b"not ours")
     os.utime(tmp_path / "elsewhere/x", ns=(7, 7))
     shutil.rmtree(Path(place.root, "d"))
     Path(place.root, "d").symlink_to(tmp_path / "elsewhere")
     # It lies there no more, though a look through the link would find the same.
-    now = {entry[0]: entry[1] for entry in intake.entries(None, {"root": ROOT})["entries"]}  # type: ignore[arg-type]
+    now = {entry[0]: entry[1] for entry in state.entries(None, {"root": ROOT})["entries"]}  # type: ignore[arg-type]
     assert now == {"d": "l", "d/x": ""}
-    assert commit(delete=["d", "d/x"])
+    assert update(delete=["d", "d/x"])
     assert tree(place.root) == {}
     assert (tmp_path / "elsewhere/x").read_bytes() == b"not ours"
 
@@ -295,10 +297,10 @@ def test_two_trees_never_have_one_digest() -> None:
 @pytest.mark.parametrize("record", [b"", b"{", b"[]", b"{}", b"\xff"])
 def test_a_record_that_cannot_be_read_counts_as_none(place: Place, line: Intake, record: bytes) -> None:
     line.accept(files(a=b"1"))
-    assert commit(row("a", b"1"))
+    assert update(row("a", b"1"))
     Path(place.record).write_bytes(record)
-    assert intake.state(None, {"root": ROOT})["digest"] == ""  # type: ignore[arg-type]
-    assert intake.entries(None, {"root": ROOT}) == {"entries": []}  # type: ignore[arg-type]
+    assert state.state(None, {"root": ROOT})["digest"] == ""  # type: ignore[arg-type]
+    assert state.entries(None, {"root": ROOT}) == {"entries": []}  # type: ignore[arg-type]
 
 
 def test_an_operation_that_fails_oddly_is_told_and_the_agent_lives(connection: Any) -> None:
@@ -349,39 +351,39 @@ def test_a_time_that_the_disk_cannot_hold_counts_as_the_one_that_was_wanted(
     assert line.accept(seal("big", BIG)) == ""
     assert line.accept(files(a=b"1", b=b"2")) == ""
     wanted = ["a", "copy", 1, 7, 0o644, digest_of(b"1").hex(), False]
-    assert intake.copies(None, {"root": ROOT, "items": [wanted]}) == {"bad": []}  # type: ignore[arg-type]
+    assert copies.copies(None, {"root": ROOT, "items": [wanted]}) == {"bad": []}  # type: ignore[arg-type]
     items = [row("a", b"1"), row("b", b"2"), row("big", BIG), row("copy", b"1")]
-    told = intake.staged(None, {"root": ROOT})["rows"]  # type: ignore[arg-type]
+    told = state.staged(None, {"root": ROOT})["rows"]  # type: ignore[arg-type]
     assert sorted(told) == items
-    assert commit(*items)
+    assert update(*items)
     assert Path(place.root, "big").stat().st_mtime_ns == Path(place.root, "copy").stat().st_mtime_ns == 0
     again = [[*row("a", b"1")[:3], 10**9 + 5, 0o644, "", digest_of(b"1").hex()], *items[1:]]
     for lines, meta in ((items, []), (again, [["a", 10**9 + 5, 0o644]])):
         if meta:
-            assert commit(*lines, meta=meta)
+            assert update(*lines, meta=meta)
         found = place.recorded()
         assert found
-        assert intake.all_untouched(place.root, found["items"])
-        assert intake.state(None, {"root": ROOT})["digest"] == state_digest(map(line_of, lines))  # type: ignore[arg-type]
-        assert intake.entries(None, {"root": ROOT})["entries"] == lines  # type: ignore[arg-type]
+        assert state.all_untouched(place.root, found["items"])
+        assert state.state(None, {"root": ROOT})["digest"] == state_digest(map(line_of, lines))  # type: ignore[arg-type]
+        assert state.entries(None, {"root": ROOT})["entries"] == lines  # type: ignore[arg-type]
     os.utime(Path(place.root, "b"), ns=(0, 5 * 10**9))
-    now = {entry[0]: entry[6] for entry in intake.entries(None, {"root": ROOT})["entries"]}  # type: ignore[arg-type]
+    now = {entry[0]: entry[6] for entry in state.entries(None, {"root": ROOT})["entries"]}  # type: ignore[arg-type]
     assert [name for name, digest in now.items() if not digest] == ["b"]
 
 
 def test_a_link_as_it_was_put_counts_as_untouched(place: Place, line: Intake) -> None:
     line.accept(files(a=b"1"))
-    assert commit(row("a", b"1"), ["l", "l", 0, 0, 0, "a", ""], links=[["l", "a"]])
+    assert update(row("a", b"1"), ["l", "l", 0, 0, 0, "a", ""], links=[["l", "a"]])
     items = place.items()
-    assert intake.all_untouched(place.root, items)
+    assert state.all_untouched(place.root, items)
     link = Path(place.root, "l")
     link.unlink()
-    assert not intake.all_untouched(place.root, items)
+    assert not state.all_untouched(place.root, items)
     link.touch()
-    assert not intake.all_untouched(place.root, items)
+    assert not state.all_untouched(place.root, items)
     link.unlink()
     link.symlink_to("b")
-    assert not intake.all_untouched(place.root, items)
+    assert not state.all_untouched(place.root, items)
 
 
 def test_what_lay_below_many_lost_folders_is_gone(place: Place, line: Intake) -> None:
@@ -389,11 +391,11 @@ def test_what_lay_below_many_lost_folders_is_gone(place: Place, line: Intake) ->
     line.accept(files(**{f"{name}/x": b"1" for name in names}))
     folders = [name for number in range(200) for name in (str(number), f"{number}/d")]
     items = [[name, "d", 0, 0, 0o755, "", ""] for name in folders] + [row(f"{name}/x", b"1") for name in names]
-    assert commit(*items, folders=[[name, 0o755] for name in folders])
+    assert update(*items, folders=[[name, 0o755] for name in folders])
     for number in range(1, 200):
         Path(place.root, str(number)).rename(Path(place.root, f"moved{number}"))
         Path(place.root, str(number)).symlink_to(f"moved{number}")
-    told = {item[0]: now[1] for item, now in intake.lying(place)}
+    told = {item[0]: now[1] for item, now in state.lying(place)}
     assert {name for name, kind in told.items() if kind not in {"", "l"}} == {"0", "0/d", "0/d/x"}
     assert told["1"] == "l"
     assert told["1/d/x"] == ""
@@ -462,7 +464,7 @@ def test_what_the_disk_would_refuse_is_refused_before_anything_is_decided(
 ) -> None:
     folder = ["d", "d", 0, 0, 0o755, "", ""]
     line.accept(files(a=b"1"))
-    assert commit(folder, row("a", b"1"), folders=[["d", 0o755]])
+    assert update(folder, row("a", b"1"), folders=[["d", 0o755]])
     before = tree(place.root)
     bad = {"long name": "x" * 256, "long path": "/".join(["x" * 200] * 21)}.get(problem, "d/x")
     target = {"long link": "t" * 5000, "no link": ""}.get(problem, "a")
@@ -486,10 +488,10 @@ def test_what_the_disk_would_refuse_is_refused_before_anything_is_decided(
             patch.setattr(os, "stat", stat_of)
         expected = DENIED.get(problem, "too long|which is no path|cannot be linked to")
         with pytest.raises(Refusal, match=expected):
-            commit(*items, links=[[bad, target]])
+            update(*items, links=[[bad, target]])
     assert not Path(place.journal).exists()
     assert tree(place.root) == before
-    assert commit(row("a", b"2"), folder)
+    assert update(row("a", b"2"), folder)
     again.close()
 
 
@@ -498,7 +500,7 @@ def test_a_decided_update_that_cannot_be_finished_is_given_up(
     place: Place, line: Intake, heal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line.accept(files(a=b"1", b=b"1", c=b"1"))
-    assert commit(row("a", b"1"), row("b", b"1"), row("c", b"1"))
+    assert update(row("a", b"1"), row("b", b"1"), row("c", b"1"))
     place.open_stage()
     again = Intake(place)
     again.accept(files(a=b"2", b=b"2"))
@@ -512,10 +514,10 @@ def test_a_decided_update_that_cannot_be_finished_is_given_up(
     monkeypatch.setattr(os, "replace", full)
     for _ in range(2):
         with pytest.raises(OSError, match="No space"):
-            commit(row("a", b"2"), row("b", b"2"), row("c", b"1"))
+            update(row("a", b"2"), row("b", b"2"), row("c", b"1"))
     with pytest.raises(OSError, match="No space"):
-        intake.settle(place.root)
-    answer = getattr(intake, heal)(None, {"root": ROOT})
+        settle.settle(place.root)
+    answer = OPERATIONS[heal](None, {"root": ROOT})  # type: ignore[arg-type]
     assert answer.get("failed", "OSError: [Errno 28] No space left on device").startswith(
         "OSError: [Errno 28] No space"
     )
@@ -523,18 +525,18 @@ def test_a_decided_update_that_cannot_be_finished_is_given_up(
     assert not Path(place.stage).exists()
     # Half of it lies there: nothing may start, and what may have changed has no digest, though size and time are so.
     with pytest.raises(Refusal, match="sent again"):
-        intake.settle(place.root)
-    assert intake.state(None, {"root": ROOT})["digest"] == "half"  # type: ignore[arg-type]
-    told = {entry[0]: entry[6] for entry in intake.entries(None, {"root": ROOT})["entries"]}  # type: ignore[arg-type]
+        settle.settle(place.root)
+    assert state.state(None, {"root": ROOT})["digest"] == "half"  # type: ignore[arg-type]
+    told = {entry[0]: entry[6] for entry in state.entries(None, {"root": ROOT})["entries"]}  # type: ignore[arg-type]
     assert told == {"a": "", "b": "", "c": digest_of(b"1").hex()}
     monkeypatch.undo()
     monkeypatch.setenv("HOME", str(Path(place.root).parents[2]))
     place.open_stage()
     last = Intake(place)
     last.accept(files(a=b"2", b=b"2"))
-    assert commit(row("a", b"2"), row("b", b"2"), row("c", b"1"))
-    intake.settle(place.root)
-    assert intake.state(None, {"root": ROOT})["digest"] not in {"", "half"}  # type: ignore[arg-type]
+    assert update(row("a", b"2"), row("b", b"2"), row("c", b"1"))
+    settle.settle(place.root)
+    assert state.state(None, {"root": ROOT})["digest"] not in {"", "half"}  # type: ignore[arg-type]
     last.close()
     again.close()
 
@@ -550,12 +552,12 @@ def test_a_push_after_an_update_that_cannot_be_finished_sends_anew(
     with monkeypatch.context() as patch:
         patch.setattr(os, "symlink", no_room_after(os.symlink, 1))
         with pytest.raises(OSError, match="No space"):
-            intake.commit(None, order)  # type: ignore[arg-type]
+            commit.commit(None, order)  # type: ignore[arg-type]
     journal = Path(there.journal)
     journal.write_text(journal.read_text().replace('"to_link"', f'"{"x" * 300}"'))  # for ever
     upload.push(lines, scan(tmp_path / "code", ignore=ignore.nothing()), ROOT, silent, "code")
     assert tree(there.root) == new
-    intake.settle(there.root)
+    settle.settle(there.root)
 
 
 def no_room_after(function: Callable[..., Any], count: int) -> Callable[..., Any]:
@@ -701,12 +703,12 @@ def _cut_anywhere(there: Path, order: Json, old: dict[str, object], new: dict[st
     for steps in range(1000):
         shutil.copytree(saved, run, symlinks=True)
         with die_after(steps) as died:
-            intake.commit(None, order)  # type: ignore[arg-type]
+            commit.commit(None, order)  # type: ignore[arg-type]
         if Path(Place(str(there)).journal).exists():
             decided += 1
             with die_after(steps * 7 % 23):
-                intake.settle(str(there))
-        intake.settle(str(there))
+                settle.settle(str(there))
+        settle.settle(str(there))
         assert tree(there) == (new if decided else old), steps
         shutil.rmtree(run)
         if not died:
@@ -719,7 +721,7 @@ def test_zeros_are_zeros_also_over_a_clone_that_was_cut_off(place: Place, line: 
     Path(place.root).mkdir(parents=True)
     (Path(place.root) / "big").write_bytes(old)
     size = len(old)
-    intake.clone(
+    clone.clone(
         None,
         {"root": place.root, "name": "big", "base": "big", "size": size, "mtime_ns": 5, "copies": [[0, 0, size]]},
     )
