@@ -1,0 +1,47 @@
+"""L1 and L2 as the decks add them to the cost: summed, or as the mean of each tensor.
+
+This module imports Keras: only after `runtime.start`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from keras import ops
+
+Reduction = Literal["sum", "mean"]
+REDUCTIONS: tuple[Reduction, ...] = ("sum", "mean")
+
+
+def l1(tensors: Iterable[Any], reduction: Reduction = "sum") -> Any:
+    """The absolute values of all `tensors`, as a scalar; 0.0 for none of them.
+
+    `sum` (decks 1 and 3; Keras's L1): of every weight. `mean` (deck 4, and deck 0's advice): each tensor's own mean,
+    then added, so that a large layer weighs no more than a small one. Tensors of any shapes, whole numbers none.
+    """
+    return _total((ops.abs(tensor) for tensor in tensors), reduction)
+
+
+def l2(tensors: Iterable[Any], reduction: Reduction = "sum") -> Any:
+    """The squares of all `tensors`, likewise: no square root, and no half as in TensorFlow's `l2_loss` (deck 3)."""
+    return _total((ops.square(tensor) for tensor in tensors), reduction)
+
+
+def penalised(variables: Iterable[Any], *, biases: bool) -> list[Any]:
+    """Those Keras variables that a penalty is for: every kernel (deck 1), and biases too (decks 0 and 4) if so asked.
+
+    By their names: `kernel`, `recurrent_kernel` and the like, and `bias`; batch norm's gamma and beta never are.
+    """
+    return [variable for variable in variables if _is_kernel(variable.name) or (biases and variable.name == "bias")]
+
+
+def _is_kernel(name: str) -> bool:
+    return name == "kernel" or name.endswith("_kernel")
+
+
+def _total(tensors: Iterable[Any], reduction: Reduction) -> Any:
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction is {reduction!r}: expected {' or '.join(REDUCTIONS)}")
+    reduce = ops.sum if reduction == "sum" else ops.mean
+    return sum((reduce(tensor) for tensor in tensors), start=0.0)

@@ -1,0 +1,1 @@
+"""Which rows are trained on, in which order, and how much each counts."""
