@@ -1,13 +1,13 @@
-"""Which models there are, found without importing TensorFlow."""
+"""Which models there are, found without importing Keras."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from jobs.errors import JobError
 
@@ -15,18 +15,28 @@ if TYPE_CHECKING:
     import keras
 
     from jobs.config import Config
+    from jobs.stages import Stage
 
 MODELS: Mapping[str, str] = MappingProxyType({"deck-mlp": "jobs.models.deck_mlp", "logistic": "jobs.models.logistic"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a model is trained with unless the caller says otherwise."""
+    """What a model is trained with unless the caller says otherwise; `Config` says what each is."""
 
     epochs: int
     batch_size: int
     learning_rate: float
-    l2: float
+    optimizer: str = "sgd"
+    schedule: str = "constant"
+    reduction: str = "mean"
+    l1: float = 0.0
+    l2: float = 0.0
+    penalty: str = "sum"
+    penalised: str = "kernels"
+    augment: str = "none"
+    print_every: int = 0
+    threads: int = 0
 
 
 class Model(Protocol):
@@ -37,7 +47,12 @@ class Model(Protocol):
     """By kind of data; `""` is for any other."""
 
     def build(self, config: Config) -> keras.Model:
-        """The network, its first weights drawn from `config.seed`; it answers logits, one a class."""
+        """The network, its first weights drawn from `config.seed`; a classifier answers logits, one a class."""
+
+    # A file may also offer:
+    # OBJECTIVE: str            what the network is trained for, a name in jobs/objectives/ (default: classification)
+    # OPTIONS: Mapping[str, Any]  its own options with their defaults, which `--set NAME=VALUE` changes
+    # stages(config) -> Sequence[Stage]  when it is not trained in one go; the last stage's network is the result
 
 
 def find(name: str) -> Model:
@@ -50,6 +65,25 @@ def find(name: str) -> Model:
 def settings_for(model: Model, kind: str) -> Settings:
     """The model's settings for that kind of data."""
     return model.SETTINGS.get(kind, model.SETTINGS[""])
+
+
+def options_of(model: Model) -> Mapping[str, Any]:
+    """The model's own options, each with its default."""
+    return cast("Mapping[str, Any]", getattr(model, "OPTIONS", {}))
+
+
+def objective_of(model: Model) -> str:
+    """The name of what the model is trained for."""
+    return str(getattr(model, "OBJECTIVE", "classification"))
+
+
+def stages_of(model: Model, config: Config) -> Sequence[Stage]:
+    """The parts of the model's training, in order."""
+    from jobs.stages import Stage  # noqa: PLC0415  # it imports this module
+
+    if hasattr(model, "stages"):
+        return cast("Sequence[Stage]", model.stages(config))
+    return [Stage(name="", config=config, build=model.build, objective=objective_of(model))]
 
 
 def summary(model: Model) -> str:

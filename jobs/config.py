@@ -5,17 +5,26 @@ from __future__ import annotations
 import math
 import os
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from jobs import catalogue
+from jobs import catalogue, early_stopping, flags, schedules
+from jobs.augment import catalogue as augment
+from jobs.choice import Choice, number_or_text, parse
 from jobs.datasets.source import Source, locate
 from jobs.errors import JobError
+from jobs.optimizers import catalogue as optimizers
+from jobs.sampling import order
 
 DEVICES = ("cpu", "gpu")
 FLOATX = ("float32", "float64", "bfloat16", "float16")
+BACKENDS = ("tensorflow", "jax", "torch")
+REDUCTIONS = ("sum", "mean")
+PENALISED = ("kernels", "all")
+FORMATS = ("pickle", "npz", "safetensors")
 SEED_LIMIT = 2**32
 
 
@@ -24,23 +33,58 @@ class Config:
     """One job, checked."""
 
     model: str  # a name that `python -m jobs list` prints
+    options: Mapping[str, Any]  # the model's own: hidden_units, kernels, ..
     data: Source  # the data set
+    hold_out: float  # share of the training rows to choose by instead of to learn from; 0: none
+    sampling: str  # how an epoch's rows are drawn
+    augment: str  # how they are varied, anew in every epoch
+
     epochs: int  # passes over the training rows; the deck's "iterations"
     batch_size: int  # rows a step; the rows that are left over at the end of an epoch sit it out
-    learning_rate: float  # of the gradient of the cost summed over the batch, not of its mean
-    l2: float  # times the sum of the squares of all weights and biases, added to the cost
-    seed: int  # of the first weights and of the order of the rows
+    optimizer: Choice
+    learning_rate: float
+    schedule: Choice  # of the learning rate
+    momentum_schedule: Choice  # of the momentum, where the optimiser has one
+    reduction: str  # whether the cost is the sum or the mean over the batch: the rate goes with it
+    l1: float  # times the absolute values of what is penalised
+    l2: float  # times their squares
+    penalty: str  # whether those are summed, or averaged over each variable
+    penalised: str  # weights alone, or biases too
+    early_stopping: Choice
+
+    seed: int  # of the first weights, of dropout, and of the order of the rows
     device: str  # cpu or gpu; a GPU that is asked for and not there is an error
     floatx: str  # what is computed in; with the two half types the weights stay float32
-    print_every: int  # batches from one `Cost / err` line to the next
+    backend: str  # what Keras computes with
+    mode: str  # how it is compiled, by Theano's names
+    threads: int  # that one operation may use; 0: as many as there are processors
+
+    print_every: int  # batches from one `Cost / err` line to the next; 0: a line at the end of each epoch
+    monitor_every: int  # epochs from one look into the layers to the next; 0: none
     output_dir: Path  # weights.pkl, metrics.jsonl and result.json
-    checkpoint_dir: Path | None  # checkpoint.npz, read at the start where there is one; None: no checkpoints
+    checkpoint_dir: Path | None  # read at the start where there is a checkpoint; None: no checkpoints
+    weights_formats: tuple[str, ...]  # of the weights files
+
     input_shape: tuple[int, ...] = ()  # of one row, known once the data is read
-    classes: int = 0  # likewise
+    image_shape: tuple[int, int, int] | None = None  # likewise: the picture that a row is
+    classes: int = 0  # likewise; 0: the targets are numbers
+    targets: tuple[str, ...] = ()  # likewise: their names
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the network answers for one row."""
+        return self.classes or len(self.targets)
 
 
-OPTIONS = frozenset(field.name for field in fields(Config)) - {"model", "input_shape", "classes"}
+DERIVED = frozenset({"input_shape", "image_shape", "classes", "targets"})
+OPTIONS = frozenset(field.name for field in fields(Config)) - DERIVED - {"model"}
 """What a config file may set; the command line's names, with `_` for `-`."""
+
+SAME = OPTIONS - {
+    *("data", "epochs", "device", "mode", "print_every", "monitor_every"),
+    *("output_dir", "checkpoint_dir", "weights_formats"),
+}
+"""What a checkpoint must agree on with the job that goes on from it, beside the data's contents."""
 
 
 def resolve(model: str, options: Mapping[str, Any], config_file: Path | None) -> Config:
@@ -50,21 +94,46 @@ def resolve(model: str, options: Mapping[str, Any], config_file: Path | None) ->
     """
     given = read_file(config_file) if config_file else {}
     given |= {name: value for name, value in options.items() if value is not None}
+    found = catalogue.find(model)
     source = locate(given.pop("data", None), os.environ)
-    defaults = catalogue.settings_for(catalogue.find(model), source.kind)
     chosen: dict[str, Any] = {
-        "epochs": defaults.epochs,
-        "batch_size": defaults.batch_size,
-        "learning_rate": defaults.learning_rate,
-        "l2": defaults.l2,
         "seed": 0,
-        "print_every": 10,
+        "mode": "FAST_RUN",
+        "hold_out": 0.0,
+        "sampling": "shuffled",
+        "momentum_schedule": "constant",
+        "early_stopping": "none",
+        "monitor_every": 0,
+        "weights_formats": ("pickle",),
+        **asdict(catalogue.settings_for(found, source.kind)),
         **from_environment(os.environ),
         **given,
     }
+    chosen["options"] = model_options(model, found, chosen.get("options", {}))
+    for name, check_choice in CHOICES.items():
+        chosen[name] = parse(name, chosen[name])
+        check_choice(chosen[name].name, chosen[name].options)
+    chosen["mode"] = flags.mode(str(chosen["mode"]))
+    chosen["weights_formats"] = _formats(chosen["weights_formats"])
     check(chosen)
     chosen |= {name: _folder(name, chosen[name]) for name in ("output_dir", "checkpoint_dir")}
     return Config(model=model, data=source, **chosen)
+
+
+def _check_early_stopping(name: str, options: Mapping[str, Any]) -> None:
+    if name != "none":
+        early_stopping.make(name, **options)
+
+
+CHOICES: Mapping[str, Callable[[str, Mapping[str, Any]], object]] = MappingProxyType(
+    {
+        "optimizer": optimizers.check,
+        "schedule": schedules.check,
+        "momentum_schedule": schedules.check,
+        "early_stopping": _check_early_stopping,
+    }
+)
+"""What has options of its own, and who knows them."""
 
 
 def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -72,6 +141,7 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     return {
         "device": environ.get("GPURUN_DEVICE") or "cpu",
         "floatx": environ.get("GPURUN_FLOATX") or "float32",
+        "backend": environ.get("GPURUN_BACKEND") or environ.get("KERAS_BACKEND") or "tensorflow",
         "output_dir": environ.get("GPURUN_OUTPUT_DIR") or "output",
         "checkpoint_dir": environ.get("GPURUN_CHECKPOINT_DIR") or None,
     }
@@ -91,18 +161,55 @@ def read_file(path: Path) -> dict[str, Any]:
     return settings
 
 
+def model_options(model: str, found: catalogue.Model, given: object) -> dict[str, Any]:
+    """The model's own options as they are by default, but for what is given; raises `JobError` for an unknown one."""
+    defaults = catalogue.options_of(found)
+    if not isinstance(given, Mapping):
+        raise JobError(f"options is {given!r}: expected a table of the model's own options")
+    for name in given:
+        if name not in defaults:
+            hint = catalogue.nearest(name, defaults) if defaults else ": it has none"
+            raise JobError(f"{model} has no option {name!r}{hint}")
+    return {name: _like(name, given[name], default) if name in given else default for name, default in defaults.items()}
+
+
+def _like(name: str, value: object, default: object) -> Any:
+    """`value` as the kind of thing that `default` is."""
+    if isinstance(default, tuple):
+        parts = value.split(",") if isinstance(value, str) else value
+        parts = parts if isinstance(parts, list | tuple) else [parts]
+        return tuple(_like(name, part, default[0]) for part in parts)
+    read = number_or_text(value.strip()) if isinstance(value, str) else value
+    kinds = (int, float) if type(default) is float else (type(default),)
+    if not isinstance(read, kinds) or isinstance(read, bool) is not isinstance(default, bool):
+        raise JobError(f"{name} is {value!r}: expected something like {default!r}")
+    return type(default)(read)
+
+
 def check(chosen: Mapping[str, Any]) -> None:
     """Raise `JobError` for the first value that cannot be."""
-    for name in ("epochs", "batch_size", "print_every"):
-        _check_whole(name, chosen[name], at_least=1)
+    for name, least in (("epochs", 1), ("batch_size", 1), ("print_every", 0), ("monitor_every", 0), ("threads", 0)):
+        _check_whole(name, chosen[name], at_least=least)
     _check_whole("seed", chosen["seed"], at_least=0)
     if chosen["seed"] >= SEED_LIMIT:
         raise JobError(f"seed {chosen['seed']} is too large: expected less than {SEED_LIMIT}")
     _check_real("learning_rate", chosen["learning_rate"])
-    _check_real("l2", chosen["l2"], zero=True)
-    for name, known in (("device", DEVICES), ("floatx", FLOATX)):
+    for name in ("l1", "l2", "hold_out"):
+        _check_real(name, chosen[name], zero=True)
+    if chosen["hold_out"] >= 1:
+        raise JobError(f"hold_out is {chosen['hold_out']}: expected a share of the training rows, below 1")
+    for name, known in (
+        ("device", DEVICES),
+        ("floatx", FLOATX),
+        ("backend", BACKENDS),
+        ("reduction", REDUCTIONS),
+        ("penalty", REDUCTIONS),
+        ("penalised", PENALISED),
+        ("sampling", order.NAMES),
+    ):
         if chosen[name] not in known:
             raise JobError(f"{name} {chosen[name]!r} is unknown: expected {', '.join(known)}")
+    augment.find(str(chosen["augment"]))
 
 
 def _check_whole(name: str, value: object, *, at_least: int) -> None:
@@ -114,6 +221,13 @@ def _check_real(name: str, value: object, *, zero: bool = False) -> None:
     numeric = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not numeric or value < 0 or (value == 0 and not zero):  # type: ignore[operator]  # a number, by now
         raise JobError(f"{name} is {value!r}: expected a number {'of at least' if zero else 'above'} 0")
+
+
+def _formats(value: object) -> tuple[str, ...]:
+    names = tuple(value.split(",")) if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not names or any(name not in FORMATS for name in names):
+        raise JobError(f"weights_formats is {value!r}: expected some of {', '.join(FORMATS)}")
+    return tuple(names)
 
 
 def _folder(name: str, value: object) -> Path | None:

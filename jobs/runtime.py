@@ -1,4 +1,4 @@
-"""Device and floating-point type, set before TensorFlow is imported, and what became of them."""
+"""Backend, device, floating-point type and mode, set before Keras is imported, and what became of them."""
 
 from __future__ import annotations
 
@@ -9,44 +9,58 @@ import platform
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from jobs.errors import JobError
 
-NO_GPU = "asked for a GPU, TensorFlow sees none: say --device cpu or pick an image with drivers"
+if TYPE_CHECKING:
+    from jobs.config import Config
+
+NO_GPU = "asked for a GPU, {} sees none: say --device cpu or pick an image with drivers"
 HALF = ("bfloat16", "float16")
+INSTALLS = MappingProxyType(
+    {
+        "tensorflow": "pip install 'gpurun-launcher[jobs]'",
+        "jax": "pip install 'gpurun-launcher[jax]', or say --backend tensorflow",
+        "torch": "pip install 'gpurun-launcher[torch]', or say --backend tensorflow",
+    }
+)
+BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""What Linux calls the instructions in /proc/cpuinfo, on x86 and (the last) on Arm."""
 
 
-def start(device: str, floatx: str) -> None:
-    """Set the environment, then import TensorFlow through Keras (some seconds).
+def start(config: Config) -> None:
+    """Set the environment, then import Keras and its backend (some seconds).
 
     With the half types, what is computed is half and what is kept is float32 (Keras's mixed policies): a weight
-    of eight bits' precision would swallow most of its updates. Raises `JobError` where TensorFlow or
+    of eight bits' precision would swallow most of its updates. Raises `JobError` where the backend or
     the GPU is missing.
     """
-    if "tensorflow" in sys.modules:
-        raise RuntimeError("TensorFlow is imported already: device and floatx come too late")
-    os.environ["KERAS_BACKEND"] = "tensorflow"
+    if "keras" in sys.modules:
+        raise RuntimeError("Keras is imported already: backend, device and floatx come too late")
+    os.environ["KERAS_BACKEND"] = config.backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if device == "cpu":
+    if config.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    _import_keras("float32" if floatx in HALF else floatx)
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    if config.floatx == "float64":
+        os.environ["JAX_ENABLE_X64"] = "1"
+    _import_keras("float32" if config.floatx in HALF else config.floatx, config.backend)
     import keras  # noqa: PLC0415  # only now
-    import tensorflow as tf  # noqa: PLC0415  # only now
 
-    if floatx in HALF:
-        keras.config.set_dtype_policy(f"mixed_{floatx}")
-    if device == "gpu" and not tf.config.list_physical_devices("GPU"):
-        raise JobError(NO_GPU)
+    if config.floatx in HALF:
+        keras.config.set_dtype_policy(f"mixed_{config.floatx}")
+    {"tensorflow": _start_tensorflow, "jax": _start_jax, "torch": _start_torch}[config.backend](config)
 
 
-def _import_keras(floatx: str) -> None:
+def _import_keras(floatx: str, backend: str) -> None:
     """Import it with a keras.json of our own: Keras reads floatx there alone, and else writes one to the home.
 
     Where scikit-learn is installed, Keras imports it for wrappers that no job uses: a fifth of the whole import.
     Told that there is none, it does without.
     """
-    settings = {"backend": "tensorflow", "floatx": floatx, "epsilon": 1e-07, "image_data_format": "channels_last"}
+    settings = {"backend": backend, "floatx": floatx, "epsilon": 1e-07, "image_data_format": "channels_last"}
     before = os.environ.get("KERAS_HOME")
     hidden = sys.modules.setdefault("sklearn", None) is None  # type: ignore[arg-type]  # None: "not to be had"
     with tempfile.TemporaryDirectory() as home:
@@ -55,21 +69,87 @@ def _import_keras(floatx: str) -> None:
         try:
             import keras  # noqa: F401, PLC0415  # this is the import
         except ModuleNotFoundError as error:
-            raise JobError(f"{error.name} is not installed: pip install 'gpurun-launcher[jobs]'") from error
+            raise JobError(f"{error.name} is not installed: {INSTALLS[backend]}") from error
         finally:
             os.environ.pop("KERAS_HOME") if before is None else os.environ.update(KERAS_HOME=before)
             if hidden:
                 del sys.modules["sklearn"]
 
 
-def device_of(tensor: Any) -> str:
-    """`cpu` or `gpu`: where the operation ran that computed `tensor`."""
-    return str(tensor.device).rpartition("device:")[2].partition(":")[0].lower()
+def _start_tensorflow(config: Config) -> None:
+    import tensorflow as tf  # noqa: PLC0415  # only now
+
+    if config.device == "gpu" and not tf.config.list_physical_devices("GPU"):
+        raise JobError(NO_GPU.format("TensorFlow"))
+    if config.threads:
+        tf.config.threading.set_intra_op_parallelism_threads(config.threads)
+    if config.mode == "FAST_COMPILE":
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    elif config.mode == "NanGuardMode":
+        tf.debugging.enable_check_numerics()
+    elif config.mode == "DebugMode":
+        tf.config.run_functions_eagerly(True)
+        tf.debugging.enable_check_numerics()
+
+
+def _start_jax(config: Config) -> None:
+    import jax  # noqa: PLC0415  # only now
+
+    if config.device == "gpu" and jax.default_backend() != "gpu":
+        raise JobError(NO_GPU.format("JAX"))
+    if config.mode == "FAST_COMPILE":
+        jax.config.update("jax_disable_most_optimizations", True)
+    elif config.mode in {"NanGuardMode", "DebugMode"}:
+        jax.config.update("jax_debug_nans", True)
+    if config.mode == "DebugMode":
+        jax.config.update("jax_disable_jit", True)
+
+
+def _start_torch(config: Config) -> None:
+    import torch  # noqa: PLC0415  # only now
+
+    if config.device == "gpu" and not torch.cuda.is_available():
+        raise JobError(NO_GPU.format("PyTorch"))
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    if config.mode in {"NanGuardMode", "DebugMode"}:
+        torch.autograd.set_detect_anomaly(True)
+
+
+def device_of(variable: Any) -> str:
+    """`cpu` or `gpu`: where a variable of the trained model lies, and so where its operations ran."""
+    value = variable.value
+    backend = os.environ["KERAS_BACKEND"]
+    if backend == "tensorflow":
+        return str(value.device).rpartition("device:")[2].partition(":")[0].lower()
+    found = next(iter(value.devices())).platform if backend == "jax" else value.device.type
+    return "gpu" if found in {"gpu", "cuda", "rocm"} else str(found)
+
+
+def slow_half(config: Config) -> str | None:
+    """What to say where the half type that is asked for makes this processor slower, not quicker."""
+    if config.device != "cpu" or config.floatx not in HALF:
+        return None
+    if config.floatx == "float16":
+        return "A CPU only emulates float16, tens of times slower than float32: bfloat16 is the quick half type here"
+    if BFLOAT16_FLAGS & processor_flags():
+        return None
+    return "This processor has no bfloat16 instructions: float32 is quicker here"
+
+
+def processor_flags() -> frozenset[str]:
+    """The instruction sets of the processor, as Linux names them; empty where it cannot be asked."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return frozenset()
+    names = (line.partition(":")[2] for line in lines if line.startswith(("flags", "Features")))
+    return frozenset(next(names, "").split())
 
 
 def versions() -> dict[str, str]:
     """What the numbers may depend on."""
-    packages = ("numpy", "keras", "tensorflow", "tensorflow-cpu")
+    packages = ("numpy", "keras", "tensorflow", "tensorflow-cpu", "jax", "torch")
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for package in packages:
         try:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobs.catalogue import Settings
 
@@ -23,12 +23,23 @@ if TYPE_CHECKING:
 
     from jobs.config import Config
 
-HIDDEN_UNITS = 300
+OPTIONS: Mapping[str, Any] = MappingProxyType({"hidden_units": 300, "activation": "relu"})
 
 SETTINGS: Mapping[str, Settings] = MappingProxyType(
     {
-        "": Settings(epochs=20, batch_size=500, learning_rate=0.0004, l2=0.01),
-        "digits": Settings(epochs=60, batch_size=50, learning_rate=0.004, l2=0.01),
+        "": Settings(
+            epochs=20,
+            batch_size=500,
+            learning_rate=0.0004,
+            reduction="sum",
+            l2=0.01,
+            penalised="all",
+            print_every=10,
+            threads=1,
+        ),
+        "digits": Settings(
+            epochs=60, batch_size=50, learning_rate=0.004, reduction="sum", l2=0.01, penalised="all", print_every=10
+        ),
     }
 )
 
@@ -38,20 +49,15 @@ def build(config: Config) -> keras.Model:
     import keras  # noqa: PLC0415  # only once device and floatx are set
 
     keras.utils.set_random_seed(config.seed)
-    penalty = keras.regularizers.L2(config.l2)
     spread = keras.initializers.VarianceScaling(scale=1.0, mode="fan_in", distribution="untruncated_normal")
-
-    def dense(units: int, name: str, **options: object) -> keras.layers.Layer:
-        return keras.layers.Dense(
-            units,
-            name=name,
-            kernel_initializer=spread.clone(),
-            kernel_regularizer=penalty,
-            bias_regularizer=penalty,
-            **options,
-        )
-
     pixels = keras.Input(config.input_shape)  # (batch, 784)
-    hidden = dense(HIDDEN_UNITS, "hidden", activation="relu")(pixels)  # (batch, 300)
-    logits = dense(config.classes, "output", dtype=keras.config.floatx())(hidden)  # (batch, 10)
+    hidden = keras.layers.Dense(
+        config.options["hidden_units"],
+        activation=config.options["activation"],
+        kernel_initializer=spread.clone(),
+        name="hidden",
+    )(pixels)  # (batch, 300)
+    logits = keras.layers.Dense(
+        config.outputs, kernel_initializer=spread.clone(), dtype=keras.config.floatx(), name="output"
+    )(hidden)  # (batch, 10)
     return keras.Model(pixels, logits, name="deck_mlp")

@@ -1,0 +1,86 @@
+"""TensorFlow: one compiled function trains as many batches as it is asked to, on rows that stay on the device.
+
+Python is asked once for every stretch of batches, not once a step: where steps are small, that is most of the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from jobs.network import Parts, Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Functions:
+    """See `jobs.network.Functions`."""
+
+    train: Any
+    sums: Any
+    outputs: Any
+    slopes: Any
+
+    def put(self, array: NDArray[Any]) -> Any:
+        """On the device that the operations run on."""
+        return tf.identity(array)
+
+    def advance(self, rows: Rows, order: Any, first: int, last: int, rates: Any, momenta: Any) -> None:
+        """Train on these batches."""
+        self.train(rows, order, tf.constant(first), tf.constant(last), rates, momenta)
+
+    def judge(self, x: Any, y: Any) -> tuple[Any, Any, Any]:
+        """The sums over these rows."""
+        costs, misses, counts = self.sums(x, y)
+        return costs, misses, counts
+
+    def answer(self, x: Any) -> NDArray[Any]:
+        """The outputs for these rows."""
+        return np.asarray(tf.cast(self.outputs(x), tf.float32))
+
+    def gradients(self, rows: Rows) -> Sequence[NDArray[Any]]:
+        """Of the cost of these rows."""
+        return [np.asarray(slope) for slope in self.slopes(rows)]
+
+    def wait(self) -> None:
+        """Functions return when they are done, on a CPU; on a GPU the next number that is read waits."""
+
+
+def compiled(parts: Parts) -> Functions:
+    """The functions for these parts."""
+    variables, size = parts.model.trainable_variables, parts.batch_size
+
+    def slopes(rows: Rows) -> Any:
+        with tf.GradientTape() as tape:
+            cost = parts.cost(rows)
+        return tape.gradient(cost, variables)
+
+    def step(batch: Any, rows: Rows, order: Any, rates: Any, momenta: Any) -> None:
+        chosen = order[batch * size : (batch + 1) * size]
+        taken = Rows(*(tf.ensure_shape(tf.gather(part, chosen), (size, *part.shape[1:])) for part in rows))
+        parts.optimizer.learning_rate.assign(rates[batch])
+        if parts.momentum is not None:
+            parts.momentum.assign(momenta[batch])
+        parts.optimizer.apply(slopes(taken), variables)
+
+    def train(rows: Rows, order: Any, first: Any, last: Any, rates: Any, momenta: Any) -> None:
+        def body(batch: Any) -> tuple[Any]:
+            step(batch, rows, order, rates, momenta)
+            return (batch + 1,)
+
+        tf.while_loop(lambda batch: batch < last, body, (first,), parallel_iterations=1)
+
+    if not parts.compiled:
+        return Functions(train, parts.judge, parts.answer, slopes)
+    plain = {"autograph": False}
+    loose = {**plain, "reduce_retracing": True}  # a last chunk of rows that is smaller gets a function for any size
+    return Functions(
+        tf.function(train, **plain),
+        tf.function(parts.judge, **loose),
+        tf.function(parts.answer, **loose),
+        tf.function(slopes, **loose),
+    )

@@ -1,0 +1,66 @@
+"""PyTorch: one step after the other, as PyTorch does it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from keras import ops
+from numpy.typing import NDArray
+
+from jobs.network import Parts, Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Functions:
+    """See `jobs.network.Functions`."""
+
+    parts: Parts
+
+    def put(self, array: NDArray[Any]) -> Any:
+        """On the device that Keras computes on."""
+        return ops.convert_to_tensor(array)
+
+    def advance(self, rows: Rows, order: Any, first: int, last: int, rates: Any, momenta: Any) -> None:
+        """Train on these batches."""
+        parts, size = self.parts, self.parts.batch_size
+        for batch in range(first, last):
+            chosen = order[batch * size : (batch + 1) * size]
+            slopes = self._slopes(Rows(*(part[chosen] for part in rows)))
+            parts.optimizer.learning_rate.assign(rates[batch])
+            if parts.momentum is not None:
+                parts.momentum.assign(momenta[batch])
+            with torch.no_grad():
+                parts.optimizer.apply(slopes, parts.model.trainable_variables)
+
+    def judge(self, x: Any, y: Any) -> tuple[Any, Any, Any]:
+        """The sums over these rows."""
+        with torch.inference_mode():
+            return self.parts.judge(x, y)
+
+    def answer(self, x: Any) -> NDArray[Any]:
+        """The outputs for these rows."""
+        with torch.inference_mode():
+            return np.asarray(self.parts.answer(x).float().cpu())
+
+    def gradients(self, rows: Rows) -> Sequence[NDArray[Any]]:
+        """Of the cost of these rows."""
+        return [np.array(slope.cpu()) for slope in self._slopes(rows)]
+
+    def wait(self) -> None:
+        """Until the device is idle."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+
+    def _slopes(self, rows: Rows) -> list[Any]:
+        """Each variable's gradient; a new one each time, since they are not added up."""
+        values = [variable.value for variable in self.parts.model.trainable_variables]
+        return list(torch.autograd.grad(self.parts.cost(rows), values))
+
+
+def compiled(parts: Parts) -> Functions:
+    """The functions for these parts; nothing is compiled."""
+    return Functions(parts)

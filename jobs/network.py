@@ -1,0 +1,208 @@
+"""A network, and the functions of its backend that train and judge it.
+
+This module imports Keras: only after `runtime.start`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol, cast
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from jobs import penalties
+from jobs.config import Config
+from jobs.errors import JobError
+from jobs.optimizers import catalogue as optimizers
+
+EVALUATE_NUMBERS = 2**20
+"""How many numbers of input are judged at once: between two such, a request to stop is seen."""
+
+
+class Rows(NamedTuple):
+    """Rows on the device; `x` is not yet scaled."""
+
+    x: Any  # (rows, *input_shape)
+    y: Any  # (rows,) classes, or (rows, targets)
+    w: Any  # (rows,) what each row counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a backend makes its functions of."""
+
+    model: keras.Model
+    optimizer: keras.Optimizer
+    momentum: Any
+    """The optimiser's momentum, a variable that the momentum's schedule sets; None where it has none."""
+    batch_size: int
+    cost: Callable[[Rows], Any]
+    """What a batch costs, penalties and all: what is made small."""
+    judge: Callable[[Any, Any], tuple[Any, Any, Any]]
+    """(x, y) to the sums over the rows of costs, misses and counts."""
+    answer: Callable[[Any], Any]
+    """x to the network's outputs."""
+    compiled: bool
+    """False: one operation after the other, as DebugMode wants it."""
+
+
+class Functions(Protocol):
+    """What a backend makes of them."""
+
+    def put(self, array: NDArray[Any]) -> Any:
+        """The array on the device."""
+
+    def advance(self, rows: Rows, order: Any, first: int, last: int, rates: Any, momenta: Any) -> None:
+        """Train on the batches first .. last - 1 of the rows as `order` has them; `rates` holds the epoch's (batches,)."""
+
+    def judge(self, x: Any, y: Any) -> tuple[Any, Any, Any]:
+        """The sums over these rows of costs, misses and counts."""
+
+    def answer(self, x: Any) -> NDArray[Any]:
+        """The network's outputs for these rows."""
+
+    def gradients(self, rows: Rows) -> Sequence[NDArray[Any]]:
+        """Of the cost of these rows, by each of the model's trainable variables."""
+
+    def wait(self) -> None:
+        """Until what was asked for is done: time is measured up to here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """What a training works with."""
+
+    model: keras.Model
+    optimizer: keras.Optimizer
+    objective: ModuleType
+    functions: Functions
+    penalty: Callable[[], Any]
+    config: Config
+
+    def rows(self, x: NDArray[Any], y: NDArray[Any], w: NDArray[Any] | None = None) -> Rows:
+        """These rows on the device, in the numbers that they came in: a byte a pixel is gathered four times as fast."""
+        put = self.functions.put
+        weights = np.ones(len(x), np.float32) if w is None else w.astype(np.float32)
+        targets = y.astype(np.int32) if np.issubdtype(y.dtype, np.integer) else y
+        return Rows(put(x), put(targets), put(weights))
+
+    def evaluate(self, rows: Rows, stop: Callable[[], bool] = lambda: False) -> Verdict | None:
+        """Cost and error over these rows; None when `stop` said so on the way."""
+        size = max(64, EVALUATE_NUMBERS // int(np.prod(rows.x.shape[1:])))
+        sums = []
+        for first in range(0, int(rows.x.shape[0]), size):
+            if stop():
+                return None
+            sums.append(self.functions.judge(rows.x[first : first + size], rows.y[first : first + size]))
+        cost, misses, counts = (float(sum(float(part) for part in column)) for column in zip(*sums, strict=True))
+        cost = cost if self.config.reduction == "sum" else cost / int(rows.x.shape[0])
+        penalty = float(self.penalty()) if self.config.l1 or self.config.l2 else 0.0
+        return Verdict(cost + penalty, float(self.objective.error_of(misses / max(counts, 1))))
+
+    def answers(self, x: NDArray[Any]) -> NDArray[Any]:
+        """The outputs for rows as a data set holds them, in chunks."""
+        size = max(64, EVALUATE_NUMBERS // int(np.prod(x.shape[1:])))
+        chunks = [x[first : first + size] for first in range(0, len(x), size)]
+        return np.concatenate([self.functions.answer(self.functions.put(chunk)) for chunk in chunks])
+
+
+class Verdict(NamedTuple):
+    """How a network does on some rows."""
+
+    cost: float
+    """Their sum or their mean, as the settings have it, and the penalties."""
+    error: float
+
+
+def build(config: Config, model: keras.Model, objective: str, scale: float) -> Network:
+    """The network around `model`, its functions made by the backend that Keras runs on."""
+    optimizer = optimizers.make(config.optimizer.name, config.learning_rate, config.optimizer.options)
+    optimizer.build(model.trainable_variables)
+    kind = importlib.import_module(f"jobs.objectives.{objective}")
+    floatx = str(model.compute_dtype)
+    penalised = penalties.penalised(model.trainable_variables, biases=config.penalised == "all")
+    how = cast("penalties.Reduction", config.penalty)
+
+    def scaled(x: Any) -> Any:
+        return ops.cast(x, floatx) if scale == 1 else ops.cast(x, floatx) * ops.cast(scale, floatx)
+
+    def penalty() -> Any:
+        return penalties.penalty(penalised, l1=config.l1, l2=config.l2, reduction=how)
+
+    def cost(rows: Rows) -> Any:
+        costs = kind.costs(model, scaled(rows.x), rows.y, training=True)
+        costs = costs * ops.cast(rows.w, costs.dtype)
+        total = ops.sum(costs) if config.reduction == "sum" else ops.mean(costs)
+        return total + ops.cast(penalty(), total.dtype) if config.l1 or config.l2 else total
+
+    def judge(x: Any, y: Any) -> tuple[Any, Any, Any]:
+        return tuple(ops.sum(ops.cast(part, "float32")) for part in kind.judge(model, scaled(x), y))  # type: ignore[return-value]  # three go in
+
+    parts = Parts(
+        model=model,
+        optimizer=optimizer,
+        momentum=optimizers.momentum_variable(optimizer),
+        batch_size=config.batch_size,
+        cost=cost,
+        judge=judge,
+        answer=lambda x: model(scaled(x), training=False),
+        compiled=config.mode != "DebugMode",
+    )
+    backend = importlib.import_module(f"jobs.backends.{keras.backend.backend()}")
+    return Network(
+        model=model,
+        optimizer=optimizer,
+        objective=kind,
+        functions=cast("Functions", backend.compiled(parts)),
+        penalty=penalty,
+        config=config,
+    )
+
+
+def weights(model: keras.Model) -> dict[str, NDArray[Any]]:
+    """The model's variables by their paths, such as `hidden/kernel` (784, 300), but for its seed generators."""
+    return {v.path: _array(v) for v in model.variables if not v.path.endswith("seed_generator_state")}
+
+
+def variables(network: Network) -> dict[str, NDArray[Any]]:
+    """Every variable of model and optimiser, by role and path."""
+    return {name: _array(variable) for name, variable in _named(network).items()}
+
+
+def restore(network: Network, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Give them back what `variables` read; raises `JobError` where one is missing or has another shape."""
+    for name, variable in _named(network).items():
+        _assign(variable, name, arrays)
+
+
+def set_weights(model: keras.Model, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Give the model what `weights` read; raises `JobError` where one is missing or has another shape."""
+    for variable in model.variables:
+        if not variable.path.endswith("seed_generator_state"):
+            _assign(variable, variable.path, arrays)
+
+
+def _array(variable: Any) -> NDArray[Any]:
+    return np.array(ops.convert_to_numpy(variable))
+
+
+def _named(network: Network) -> dict[str, Any]:
+    named = {f"model/{variable.path}": variable for variable in network.model.variables}
+    return named | {f"optimizer/{variable.path}": variable for variable in network.optimizer.variables}
+
+
+def _assign(variable: Any, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+    if name not in arrays:
+        raise JobError(f"there is no {name} among {', '.join(sorted(arrays)) or 'them'}: is this another model's?")
+    if arrays[name].shape != tuple(variable.shape):
+        raise JobError(
+            f"{name} has the shape {arrays[name].shape}, the model on this data {tuple(variable.shape)}: "
+            f"is --data the data set that it was trained on?"
+        )
+    variable.assign(arrays[name])

@@ -1,0 +1,64 @@
+"""From settings to data in memory and Keras imported, both at once."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from jobs import runtime
+from jobs.augment import catalogue as augment
+from jobs.config import Config
+from jobs.datasets import source
+from jobs.datasets.dataset import Dataset
+from jobs.errors import JobError
+from jobs.sampling import splits
+
+
+def prepare(config: Config) -> tuple[Dataset, Config, float]:
+    """Read the data while Keras is imported; the settings then know the data's shape. With the seconds it took."""
+    started = time.perf_counter()
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        reading = reader.submit(source.load, config.data)
+        runtime.start(config)
+        dataset = reading.result()
+    dataset = held_out(config, dataset)
+    return dataset, fitted(config, dataset), time.perf_counter() - started
+
+
+def fitted(config: Config, dataset: Dataset) -> Config:
+    """The settings with the data's shape in them; raises `JobError` where a batch is more than there is."""
+    rows = len(dataset.train_x)
+    if config.batch_size > rows:
+        raise JobError(f"batch_size {config.batch_size} is more than the {rows:,} training rows")
+    augment.check(config.augment, dataset.image_shape, dataset.targets)
+    return replace(
+        config,
+        input_shape=dataset.input_shape,
+        image_shape=dataset.image_shape,
+        classes=dataset.classes,
+        targets=dataset.targets,
+    )
+
+
+def held_out(config: Config, dataset: Dataset) -> Dataset:
+    """Some of the training rows taken out to choose by, as `hold_out` says; classes keep their shares.
+
+    Raises `JobError` where early stopping has nothing to look at.
+    """
+    if config.hold_out:
+        chosen = (
+            splits.stratified(dataset.train_y, config.hold_out, config.seed)
+            if dataset.classes
+            else splits.hold_out(len(dataset.train_y), config.hold_out, config.seed)
+        )
+        dataset = replace(
+            dataset,
+            valid_x=dataset.train_x[chosen],
+            valid_y=dataset.train_y[chosen],
+            train_x=dataset.train_x[~chosen],
+            train_y=dataset.train_y[~chosen],
+        )
+    if config.early_stopping.name != "none" and dataset.valid_x is None:
+        raise JobError("early_stopping needs rows to choose by: say --hold-out 0.1, say")
+    return dataset
