@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import sys
-import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,8 +16,9 @@ from hypothesis import strategies as st
 
 from launcher.agent.hashes import digest_of
 from launcher.agent.parcels import NUMBER, join
+from launcher.agent.wire import HEADER
 from launcher.domain import TransferProgress
-from launcher.errors import HostUnreachable, TransferError
+from launcher.errors import TransferError
 from launcher.sync import names
 from launcher.sync.down import download
 from launcher.sync.down.answers import opened
@@ -26,18 +26,10 @@ from launcher.sync.down.listing import listing_of
 from launcher.sync.layout import RemoteLayout
 from launcher.sync.wire import codec
 from launcher.sync.wire.codec import zstd
-from launcher.sync.wire.frames import HEADER, MAGIC
+
+from .false_agent import FalseSide, Json, answer, frame, request_in
 
 ROOT = RemoteLayout("r").output
-Json = Any
-
-
-def frame(kind: bytes, payload: bytes) -> bytes:
-    return HEADER.pack(kind, len(payload)) + payload
-
-
-def answer(value: Json) -> bytes:
-    return frame(b"J", json.dumps(value).encode())
 
 
 def row(name: str, size: Json = 1, **changes: Json) -> list[Json]:
@@ -58,84 +50,17 @@ def parcel(number: int, contents: list[bytes], kind: bytes = b"P", **changes: Js
     return frame(kind, NUMBER.pack(number) + (changes["pack"](body) if "pack" in changes else body))
 
 
-class Stream:
-    """`ports.Stream` to an agent whose every answer a test chooses."""
-
-    def __init__(self, far: Far) -> None:
-        self.far = far
-        self.said = bytearray(far.greeting + MAGIC)
-        self.heard = bytearray()
-        self.root = ""
-        self.changed = threading.Condition()
-        self.closed = False
-
-    def write(self, data: bytes) -> None:
-        with self.changed:
-            self.heard += data
-            while len(self.heard) >= HEADER.size:
-                kind, size = HEADER.unpack_from(self.heard)
-                if len(self.heard) < HEADER.size + size:
-                    return
-                payload = bytes(self.heard[HEADER.size : HEADER.size + size])
-                del self.heard[: HEADER.size + size]
-                request = json.loads(zlib.decompress(payload) if kind == b"j" else payload)
-                self.said += self.far.answer(request)
-                self.changed.notify_all()
-
-    def read(self, size: int) -> bytes:
-        with self.changed:
-            self.changed.wait_for(lambda: self.said or self.closed)
-            if not self.said:
-                raise HostUnreachable("closed")
-            part = bytes(self.said[:size])
-            del self.said[:size]
-            return part
-
-    def finish(self) -> Any:
-        raise NotImplementedError
-
-    def alive(self) -> bool:
-        return not self.closed
-
-    def close_input(self) -> None:
-        pass
-
-    def close(self) -> None:
-        with self.changed:
-            self.closed = True
-            self.changed.notify_all()
-
-
-class Far:
-    """`ports.Lines`, `Line` and `Connection` to it; true to `files` where nothing else is said."""
+class Far(FalseSide):
+    """A machine that is true to `files` where nothing else is said."""
 
     def __init__(self, files: dict[str, bytes], /, **lies: Callable[..., bytes]) -> None:
+        super().__init__()
         self.files = files
         self.lies = lies
-        self.greeting = b""
         self.looks = itertools.count()
-        self.idle: list[Any] = []
-        self.control = self
 
-    def bulk(self, number: int) -> Far:
-        return self
-
-    def fresh(self, timeout_s: float) -> Far:
-        return self
-
-    def open(self, command: str) -> Stream:
-        return Stream(self)
-
-    def run(self, command: str, *, stdin: bytes = b"", timeout_s: float = 60.0) -> Any:
-        raise NotImplementedError
-
-    def alive(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        pass
-
-    def answer(self, request: dict[str, Json]) -> bytes:
+    def answer(self, kind: bytes, payload: bytes) -> bytes:
+        request = request_in(kind, payload)
         word = request.get("op") or next(word for word in ("end", "hold", "range", "files") if word in request)
         return self.lies.get(word, getattr(self, f"do_{word}"))(request)
 

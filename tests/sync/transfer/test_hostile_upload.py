@@ -5,9 +5,7 @@ One lie cannot be told: that all has come and lies in place. Whoever runs a job 
 
 from __future__ import annotations
 
-import json
 import os
-import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +16,7 @@ import pytest
 from launcher.agent.hashes import LEAF_BYTES, leaves_of
 from launcher.agent.parcels import NUMBER
 from launcher.agent.place import part_key
-from launcher.agent.wire import HEADER, MAGIC
+from launcher.agent.wire import HEADER
 from launcher.domain import TransferProgress
 from launcher.errors import HostUnreachable, TransferError
 from launcher.sync.layout import RemoteLayout
@@ -26,7 +24,8 @@ from launcher.sync.local import ignore
 from launcher.sync.local.tree import scan
 from launcher.sync.up import upload
 
-Json = Any
+from .false_agent import FalseSide, Json, answer, frame, request_in
+
 ROOT = RemoteLayout("r").code
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\r\n\u202e"
 INFINITY = float("inf")
@@ -34,96 +33,19 @@ BIG_BYTES = 5 << 20
 OLD = bytes(2 << 20)
 
 
-def frame(kind: bytes, payload: bytes) -> bytes:
-    return HEADER.pack(kind, len(payload)) + payload
-
-
-def answer(value: Json) -> bytes:
-    return frame(b"J", json.dumps(value).encode())
-
-
-class Stream:
-    """`ports.Stream` to an agent whose every answer a test chooses."""
-
-    def __init__(self, far: Far) -> None:
-        self.far = far
-        self.said = bytearray(MAGIC)
-        self.heard = bytearray()
-        self.changed = threading.Condition()
-        self.closed = False
-
-    def write(self, data: bytes) -> None:
-        with self.changed:
-            if self.closed:
-                raise HostUnreachable("closed")
-            self.heard += data
-            while len(self.heard) >= HEADER.size:
-                kind, size = HEADER.unpack_from(self.heard)
-                if len(self.heard) < HEADER.size + size:
-                    return
-                payload = bytes(self.heard[HEADER.size : HEADER.size + size])
-                del self.heard[: HEADER.size + size]
-                self.said += self.far.answer(kind, payload)
-                self.changed.notify_all()
-
-    def read(self, size: int) -> bytes:
-        with self.changed:
-            self.changed.wait_for(lambda: self.said or self.closed)
-            if not self.said:
-                raise HostUnreachable("closed")
-            part = bytes(self.said[:size])
-            del self.said[:size]
-            return part
-
-    def finish(self) -> Any:
-        raise NotImplementedError
-
-    def alive(self) -> bool:
-        return not self.closed
-
-    def close_input(self) -> None:
-        pass
-
-    def close(self) -> None:
-        with self.changed:
-            self.closed = True
-            self.changed.notify_all()
-
-
-class Far:
-    """`ports.Lines`, `Line` and `Connection` to a machine that takes everything, but for its lies."""
-
-    rtt_s = 0.0
+class Far(FalseSide):
+    """A machine that takes everything, but for its lies."""
 
     def __init__(self, state: Json = None, /, **lies: Callable[[Json], bytes]) -> None:
+        super().__init__()
         self.lies = lies
         self.state = {"digest": "", "staged": False, "zstd": False, "free_bytes": 10**12, "store": [], **(state or {})}
         self.asked: list[Json] = []
-        self.idle: list[Any] = []
-        self.control = self
-
-    def bulk(self, number: int) -> Far:
-        return self
-
-    def fresh(self, timeout_s: float) -> Far:
-        return self
-
-    def open(self, command: str) -> Stream:
-        return Stream(self)
-
-    def run(self, command: str, *, stdin: bytes = b"", timeout_s: float = 60.0) -> Any:
-        raise NotImplementedError
-
-    def alive(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        pass
 
     def answer(self, kind: bytes, payload: bytes) -> bytes:
         if kind not in {b"J", b"j"}:
             return self.lies.get("parcel", self.do_parcel)(NUMBER.unpack_from(payload)[0])
-        request = json.loads(zlib.decompress(payload) if kind == b"j" else payload)
+        request = request_in(kind, payload)
         self.asked.append(request)
         word = request.get("op", "end")
         lie: Callable[[Json], bytes] = self.lies.get(word, getattr(self, f"do_{word}"))

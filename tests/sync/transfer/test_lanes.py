@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher.agent.parcels import NUMBER
-from launcher.agent.wire import HEADER, MAGIC
 from launcher.errors import CommandFailed, HostUnreachable, TransferError
 from launcher.sync.wire import lanes as lanes_module
 from launcher.sync.wire.backlog import WAITING_LIMIT, Backlog, Cancelled
@@ -23,11 +21,9 @@ from launcher.sync.wire.lanes import LOST_SHARE, SMALL_BYTES, Lanes
 from launcher.sync.wire.lines import FAR_LINES
 from launcher.sync.wire.session import session
 
+from .false_agent import Stream, answer, frame, request_in
+
 MIB = 1 << 20
-
-
-def frame(kind: bytes, payload: bytes) -> bytes:
-    return HEADER.pack(kind, len(payload)) + payload
 
 
 @dataclass(frozen=True)
@@ -41,76 +37,17 @@ class Piece:
         wire.send(b"P", NUMBER.pack(number) + self.name.encode())
 
 
-class Stream:
-    """A machine that answers each piece with its name, until it is cut."""
+class Answers(Stream):
+    """A channel of a machine that may hold its answers back."""
 
     def __init__(self, far: Far) -> None:
-        self.far = far
-        self.said = bytearray(MAGIC)
-        self.heard = bytearray()
+        super().__init__(far.hear)
         self.held: list[bytes] = []
-        self.unanswered = 0
-        self.changed = threading.Condition()
-        self.closed = False
-
-    def write(self, data: bytes) -> None:
-        with self.changed:
-            if self.closed:
-                raise CommandFailed("killed") if self.far.is_killed else HostUnreachable("closed")
-            self.heard += data
-            while len(self.heard) >= HEADER.size:
-                kind, size = HEADER.unpack_from(self.heard)
-                if len(self.heard) < HEADER.size + size:
-                    return
-                payload = bytes(self.heard[HEADER.size : HEADER.size + size])
-                del self.heard[: HEADER.size + size]
-                self.take(kind, payload)
-
-    def take(self, kind: bytes, payload: bytes) -> None:
-        if kind == b"J":
-            request = json.loads(payload)
-            self.far.requests.append(request)
-            if request.get("op") != "take":
-                self.said += frame(b"J", b"{}")
-        else:
-            self.far.pieces.append(payload[NUMBER.size :].decode())
-            said = self.far.reply(payload[: NUMBER.size], payload[NUMBER.size :])
-            if self.far.holds:
-                self.held.append(said)
-            else:
-                self.said += said
-            if self.far.cut_now():
-                self.closed = True
-        self.changed.notify_all()
 
     def release(self) -> None:
         with self.changed:
-            self.said += b"".join(self.held)
+            self.say(b"".join(self.held))
             self.held.clear()
-            self.changed.notify_all()
-
-    def read(self, size: int) -> bytes:
-        with self.changed:
-            self.changed.wait_for(lambda: self.said or self.closed)
-            if self.closed and (not self.said or self.far.loses_answers):
-                raise HostUnreachable("cut")
-            part = bytes(self.said[:size])
-            del self.said[:size]
-            return part
-
-    def finish(self) -> Any:
-        raise NotImplementedError
-
-    def alive(self) -> bool:
-        return not self.closed
-
-    def close_input(self) -> None:
-        pass
-
-    def close(self) -> None:
-        with self.changed:
-            self.closed = True
-            self.changed.notify_all()
 
 
 class Connection:
@@ -120,8 +57,8 @@ class Connection:
         self.far = far
         self.idle: list[Any] = []
 
-    def open(self, command: str) -> Stream:
-        stream = Stream(self.far)
+    def open(self, command: str) -> Answers:
+        stream = Answers(self.far)
         self.far.streams.append(stream)
         return stream
 
@@ -140,13 +77,13 @@ class Line:
 
 
 class Far:
-    """`ports.Lines` to a machine that is cut after so many pieces each time."""
+    """`ports.Lines` to a machine that answers each piece with its name, and is cut after so many of them each time."""
 
     def __init__(self, cuts: list[int] | None = None, rtt_s: float = 0.0) -> None:
         self.rtt_s = rtt_s
         self.control = Line(self)
         self.bulks: dict[int, Line] = {}
-        self.streams: list[Stream] = []
+        self.streams: list[Answers] = []
         self.requests: list[Any] = []
         self.pieces: list[str] = []
         self.reply: Callable[[bytes, bytes], bytes] = lambda number, name: frame(b"A", number + name)
@@ -156,6 +93,23 @@ class Far:
 
     def bulk(self, number: int) -> Line:
         return self.bulks.setdefault(number, Line(self))
+
+    def hear(self, stream: Answers, kind: bytes, payload: bytes) -> None:
+        if kind == b"J":
+            request = request_in(kind, payload)
+            self.requests.append(request)
+            if request.get("op") != "take":
+                stream.say(answer({}))
+            return
+        self.pieces.append(payload[NUMBER.size :].decode())
+        said = self.reply(payload[: NUMBER.size], payload[NUMBER.size :])
+        if self.holds:
+            stream.held.append(said)
+        else:
+            stream.say(said)
+        if self.cut_now():
+            error = CommandFailed("killed") if self.is_killed else HostUnreachable("cut")
+            stream.hang_up(error, loses_answers=self.loses_answers)
 
     def cut_now(self) -> bool:
         with self._lock:
@@ -306,15 +260,6 @@ def test_an_agent_that_is_killed_is_a_cut(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(lanes_module, "FIRST_REST_S", 0.0)
     far = Far(cuts=[3, 5])
     far.is_killed = True
-    read = Stream.read
-
-    def killed(stream: Stream, size: int) -> bytes:
-        try:
-            return read(stream, size)
-        except HostUnreachable:
-            raise CommandFailed("killed") from None
-
-    monkeypatch.setattr(Stream, "read", killed)
     transfer = Transfer(far, pieces(40), total_bytes=64 * MIB)
     transfer.run()
     assert sorted(transfer.came) == names(40)
