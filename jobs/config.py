@@ -183,7 +183,7 @@ def _like(name: str, value: object, default: object) -> Any:
     kinds = (int, float) if type(default) is float else (type(default),)
     if not isinstance(read, kinds) or isinstance(read, bool) is not isinstance(default, bool):
         raise JobError(f"{name} is {value!r}: expected something like {default!r}")
-    return type(default)(read)
+    return float(read) if isinstance(default, float) else read
 
 
 def check(chosen: Mapping[str, Any]) -> None:

@@ -61,4 +61,5 @@ class Epochs:
     def _vary(self, epoch: int) -> tuple[NDArray[Any], NDArray[Any]]:
         random = np.random.default_rng([self.config.seed, epoch, AUGMENT])
         vary, data = augmentations.find(self.config.augment), self.dataset
+        assert data.image_shape is not None  # noqa: S101  # checked when the data had been read
         return vary(data.train_x, data.train_y, data.image_shape, data.targets, random)

@@ -59,7 +59,7 @@ class Functions(Protocol):
         """The array on the device."""
 
     def advance(self, rows: Rows, order: Any, first: int, last: int, rates: Any, momenta: Any) -> None:
-        """Train on the batches first .. last - 1 of the rows as `order` has them; `rates` holds the epoch's (batches,)."""
+        """Train on the batches first .. last - 1 of the rows of the rows in `order`; `rates` and `momenta` hold the epoch's."""
 
     def judge(self, x: Any, y: Any) -> tuple[Any, Any, Any]:
         """The sums over these rows of costs, misses and counts."""
@@ -133,7 +133,7 @@ def build(config: Config, model: keras.Model, objective: str, scale: float) -> N
         return ops.cast(x, floatx) if scale == 1 else ops.cast(x, floatx) * ops.cast(scale, floatx)
 
     def penalty() -> Any:
-        return penalties.penalty(penalised, l1=config.l1, l2=config.l2, reduction=how)
+        return config.l1 * penalties.l1(penalised, how) + config.l2 * penalties.l2(penalised, how)
 
     def cost(rows: Rows) -> Any:
         costs = kind.costs(model, scaled(rows.x), rows.y, training=True)
@@ -142,7 +142,8 @@ def build(config: Config, model: keras.Model, objective: str, scale: float) -> N
         return total + ops.cast(penalty(), total.dtype) if config.l1 or config.l2 else total
 
     def judge(x: Any, y: Any) -> tuple[Any, Any, Any]:
-        return tuple(ops.sum(ops.cast(part, "float32")) for part in kind.judge(model, scaled(x), y))  # type: ignore[return-value]  # three go in
+        costs, misses, counts = (ops.sum(ops.cast(part, "float32")) for part in kind.judge(model, scaled(x), y))
+        return costs, misses, counts
 
     parts = Parts(
         model=model,

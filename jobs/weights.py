@@ -48,7 +48,7 @@ def save(folder: Path, weights: Mapping[str, NDArray[Any]], kind: str = "pickle"
     arrays = {name: np.ascontiguousarray(array) for name, array in weights.items()}
     path = folder / f"{STEM}.{ENDINGS[kind]}"
     if kind == "npz":
-        write_atomically(path, lambda file: np.savez(file, **arrays))
+        write_atomically(path, lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]  # no array is called allow_pickle
     elif kind == "safetensors":
         write_atomically(path, lambda file: file.write(_safetensors().save(arrays)))
     else:
