@@ -61,6 +61,17 @@ class Row:
 
 SHAPED = ("lo", "wan", "dsl")
 DELTA = {"kind": "kept", "source": "delta", "links": SHAPED, "peers": PLAIN, "on_loopback": ("scp", "scp, GCM")}
+BIG = {
+    "kind": "fresh",
+    "source": "big",
+    "links": ("lo", "wan"),
+    "peers": (*PLAIN, *COPIES, "tar zstd ssh"),
+    "on_loopback": WITH_GCM,
+    "goal": 0.5,
+    "goals": {"lo": 1.0},
+    "against_on_loopback": "rsync",
+}
+LOSS = {"kind": "fresh", "source": "loss", "links": ("wanl", "dsll"), "peers": (*PLAIN, *COPIES), "goal": 0.35}
 
 ROWS = {
     row.name: row
@@ -115,31 +126,8 @@ ROWS = {
             on_loopback=WITH_GCM,
             goal=0.9,
         ),
-        Row(
-            name="big",
-            title="1 GiB incompressible",
-            kind="fresh",
-            source="big",
-            links=("lo", "wan"),
-            peers=(*PLAIN, *COPIES, "tar zstd ssh"),
-            on_loopback=WITH_GCM,
-            goal=0.5,
-            goals={"lo": 1.0},
-            against_on_loopback="rsync",
-        ),
-        Row(
-            name="big-down",
-            title="1 GiB incompressible, down",
-            kind="fresh",
-            source="big",
-            links=("lo", "wan"),
-            peers=(*PLAIN, *COPIES, "tar zstd ssh"),
-            on_loopback=WITH_GCM,
-            goal=0.5,
-            goals={"lo": 1.0},
-            against_on_loopback="rsync",
-            down=True,
-        ),
+        Row(name="big", title="1 GiB incompressible", **BIG),
+        Row(name="big-down", title="1 GiB incompressible, down", down=True, **BIG),
         Row(
             name="resume",
             title="1 GiB, the rest after a cut at 50 %",
@@ -176,24 +164,7 @@ ROWS = {
             changed=0.05,
             **DELTA,
         ),
-        Row(
-            name="loss",
-            title="Incompressible, 1 % loss",
-            kind="fresh",
-            source="loss",
-            links=("wanl", "dsll"),
-            peers=(*PLAIN, *COPIES),
-            goal=0.35,
-        ),
-        Row(
-            name="loss-down",
-            title="Incompressible, 1 % loss, down",
-            kind="fresh",
-            source="loss",
-            links=("wanl", "dsll"),
-            peers=(*PLAIN, *COPIES),
-            goal=0.35,
-            down=True,
-        ),
+        Row(name="loss", title="Incompressible, 1 % loss", **LOSS),
+        Row(name="loss-down", title="Incompressible, 1 % loss, down", down=True, **LOSS),
     )
 }

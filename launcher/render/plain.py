@@ -51,12 +51,8 @@ class PlainReporter:
         """Its summary at the end, and where it is now and then: a pipe wants no bars."""
         with self._lock:
             now = time.monotonic()
-            meter = self._transfers.take(progress, now)
-            if meter is None:
-                return
-            if progress.finished:
-                self._summary(meter, now)
-            elif now - (meter.told_at or meter.began) >= SAY_EVERY_S:
+            meter = self._under_way(progress, now)
+            if meter and now - (meter.told_at or meter.began) >= SAY_EVERY_S:
                 meter.told_at = now
                 self._line(" " * INDENT + _halfway(meter, now))
 
@@ -76,6 +72,14 @@ class PlainReporter:
         now = time.monotonic()
         for meter in self._transfers.end():
             self._summary(meter, now)
+
+    def _under_way(self, progress: TransferProgress, now: float) -> Meter | None:
+        """The meter of a transfer that goes on; of one that ends here, its summary is said."""
+        meter = self._transfers.take(progress, now)
+        if meter is None or not progress.finished:
+            return meter
+        self._summary(meter, now)
+        return None
 
     def _summary(self, meter: Meter, now: float) -> None:
         self._line(" " * INDENT + summary(meter.progress, meter.elapsed_s(now)))

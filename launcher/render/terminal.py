@@ -67,12 +67,7 @@ class TerminalReporter(PlainReporter):
         """A bar with bytes, files, rate and time left; in the end one line of what it came to."""
         with self._lock:
             now = time.monotonic()
-            meter = self._transfers.take(progress, now)
-            if meter is None:
-                return
-            if progress.finished:
-                self._summary(meter, now)
-            elif now - self._drawn_at >= DRAW_EVERY_S:
+            if self._under_way(progress, now) and now - self._drawn_at >= DRAW_EVERY_S:
                 self._draw(now)
                 self._ticker.wake()
 
