@@ -11,7 +11,7 @@ from launcher.sync.local.memory import Memory
 from launcher.sync.local.tree import Scan
 from launcher.sync.sftp import download as sftp_download
 from launcher.sync.sftp import upload as sftp_upload
-from launcher.sync.sftp.fallback import Note, Report
+from launcher.sync.telling import Note, Report
 from launcher.sync.up import upload
 from launcher.sync.wire.lines import Lines
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,16 +14,18 @@ from launcher.agent.holes import leaves_of_file
 from launcher.domain import FileKind, Manifest
 from launcher.errors import HostUnreachable, TransferError
 from launcher.ports import Line, Lines
+from launcher.sync.down.dest import Keep, writable
 from launcher.sync.down.haul import Haul
 from launcher.sync.down.held import Held
 from launcher.sync.down.listing import Far, Listing, digest_from, listing_of, only_asked
 from launcher.sync.down.partials import partial_folder
 from launcher.sync.down.settle import dress_again, is_linked, make_folder, make_way
-from launcher.sync.down.tally import Report, Tally
+from launcher.sync.down.tally import Tally
 from launcher.sync.down.trip import Trip, batches
 from launcher.sync.layout import run_of
 from launcher.sync.local.collisions import check_collisions, name_key
 from launcher.sync.names import shown, told
+from launcher.sync.telling import Note, Report, silent
 from launcher.sync.wire.frames import Json
 from launcher.sync.wire.session import ask, session
 
@@ -37,19 +39,9 @@ MOST_CUTS = 5
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 THREADS = min(8, os.cpu_count() or 1)
 
-Keep = Callable[[str], bool]
-Note = Callable[[str], None]
-
 
 def pull(
-    lines: Lines,
-    remote_dir: str,
-    dest: Path,
-    report: Report,
-    label: str,
-    *,
-    keep: Keep | None = None,
-    note: Note | None = None,
+    lines: Lines, remote_dir: str, dest: Path, report: Report, label: str, *, keep: Keep = None, note: Note = silent
 ) -> Manifest:
     """Bring `remote_dir` home into `dest`; what is there and right already is not sent again.
 
@@ -57,25 +49,14 @@ def pull(
     Raises `TransferError` when the disk here is too small, when a file will not hold still, and for anything that
     the machine should not send; `RemoteError` when the line stays dead: another pull goes on with the piece that lacks.
     """
-    tell = note or _say_nothing
-    try:
-        dest.mkdir(parents=True, exist_ok=True)
+    with writable(dest):
         listing = _chosen(listing_of(_ask(lines.control, op="look", root=remote_dir)), keep)
         for name, why in listing.skipped:
-            tell(f"{shown(name)} was left on the machine: it {told(why)}")
+            note(f"{shown(name)} was left on the machine: it {told(why)}")
         with partial_folder(dest) as partials:
             tally = Tally(report, label, listing.files)
-            trip = Trip(lines=lines, remote_dir=remote_dir, dest=dest, partials=partials, tally=tally, tell=tell)
+            trip = Trip(lines=lines, remote_dir=remote_dir, dest=dest, partials=partials, tally=tally, tell=note)
             return _bring_all(trip, listing)
-    except OSError as error:
-        raise TransferError(
-            f"{error.filename or dest} cannot be written: {error.strerror}",
-            hint="gpurun fetch-weights RUN --to DIR   (a folder that you may write to)",
-        ) from None
-
-
-def _say_nothing(message: str) -> None:
-    """For callers who want no notes."""
 
 
 def _ask(line: Line, **request: Json) -> dict[str, Json]:
@@ -92,7 +73,7 @@ def _ask(line: Line, **request: Json) -> dict[str, Json]:
                 raise
 
 
-def _chosen(there: Listing, keep: Keep | None) -> Listing:
+def _chosen(there: Listing, keep: Keep) -> Listing:
     if keep is None:
         return there
     chosen = (line for line in there.lines if line.kind is not FileKind.DIRECTORY and keep(line.name))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from launcher.domain import TransferProgress
 from launcher.sync.down.listing import Far
-
-Report = Callable[[TransferProgress], None]
+from launcher.sync.telling import Report
 
 
 class Tally:

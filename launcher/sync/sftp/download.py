@@ -6,12 +6,13 @@ import hashlib
 import shutil
 import stat
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from launcher.agent.hashes import LEAF_BYTES, digest_of, digest_of_leaves, leaves_of
 from launcher.domain import FileEntry, FileKind, Manifest
 from launcher.errors import TransferError
+from launcher.sync.down.dest import Keep, writable
 from launcher.sync.down.listing import KINDS, MODE_MASK, Far
 from launcher.sync.down.partials import Partial, Partials, partial_folder
 from launcher.sync.down.settle import Settler, make_folder
@@ -24,14 +25,13 @@ from launcher.sync.sftp.fallback import (
     NO_SUMS,
     Counter,
     FarSide,
-    Note,
-    Report,
     Tree,
     at,
     decoded,
     far_side,
     refused,
 )
+from launcher.sync.telling import Note, Report, silent
 from launcher.sync.wire.lines import Lines
 
 ATTEMPTS = 4
@@ -39,18 +39,9 @@ ATTEMPTS = 4
 SMALL_BYTES = 1 << 20
 """Larger files gather on the disk, and the next pull goes on with what they lack."""
 
-Keep = Callable[[str], bool]
-
 
 def pull(
-    lines: Lines,
-    remote_dir: str,
-    dest: Path,
-    report: Report,
-    label: str,
-    *,
-    keep: Keep | None = None,
-    note: Note | None = None,
+    lines: Lines, remote_dir: str, dest: Path, report: Report, label: str, *, keep: Keep = None, note: Note = silent
 ) -> Manifest:
     """Bring `remote_dir` home into `dest`, as `download.pull` does, with what SFTP alone can do.
 
@@ -58,24 +49,12 @@ def pull(
     compared. Raises as `download.pull` does, and `RemoteError` where the machine has no SFTP either.
     """
     counter = Counter(report, label)
-    tell = note or _say_nothing
-    try:
-        dest.mkdir(parents=True, exist_ok=True)
-        with partial_folder(dest) as partials, far_side(lines, counter.tell) as far:
-            if not far.sums.there:
-                tell(NO_SUMS)
-            manifest = _Download(far, remote_dir, dest, partials, counter, tell).run(keep)
-    except OSError as error:
-        raise TransferError(
-            f"{error.filename or dest} cannot be written: {error.strerror}",
-            hint="gpurun fetch-weights RUN --to DIR   (a folder that you may write to)",
-        ) from None
+    with writable(dest), partial_folder(dest) as partials, far_side(lines, counter.tell) as far:
+        if not far.sums.there:
+            note(NO_SUMS)
+        manifest = _Download(far, remote_dir, dest, partials, counter, note).run(keep)
     counter.tell()
     return manifest
-
-
-def _say_nothing(_: object) -> None:
-    """For what nobody waits for."""
 
 
 class _Download:
@@ -93,7 +72,7 @@ class _Download:
         self._counter = counter
         self._tell = tell
 
-    def run(self, keep: Keep | None) -> Manifest:
+    def run(self, keep: Keep) -> Manifest:
         """All of it."""
         lines = self._look(keep)
         hint = f"gpurun fetch-weights {run_of(self._remote_dir)} --to DIR   (a folder on another disk)"
@@ -105,7 +84,7 @@ class _Download:
         self._partials.forget_others(files)
         self._check_room(files)
         errors: list[OSError] = []
-        with Settler(self._dest, self._partials, _say_nothing, errors.append) as settler:
+        with Settler(self._dest, self._partials, silent, errors.append) as settler:
             came = self._far.errands.each(lambda far: self._bring(far, sums.get(far.name, ""), settler), files)
         if errors:
             raise errors[0]
@@ -119,7 +98,7 @@ class _Download:
 
     # What lies there.
 
-    def _look(self, keep: Keep | None) -> list[Far]:
+    def _look(self, keep: Keep) -> list[Far]:
         """Names that are safe one by one and together."""
         tree = self._far.walk(self._root) or Tree({}, [])
         for name, why in tree.skipped:

@@ -16,6 +16,7 @@ from launcher.sync.names import shown
 from launcher.sync.sftp.client import Attributes, NotSftp, Pending, Refusal, SftpClient
 from launcher.sync.sftp.sums import Sums
 from launcher.sync.ssh.connection import SshConnection
+from launcher.sync.telling import Report
 from launcher.sync.wire.lines import Lines
 
 CONNECT_TIMEOUT_S = 60.0
@@ -31,8 +32,6 @@ NO_SUMS = "the machine has no sha256sum: of what was transferred sizes and times
 
 T = TypeVar("T")
 R = TypeVar("R")
-Report = Callable[[TransferProgress], None]
-Note = Callable[[str], None]
 _Rows = list[tuple[str, Attributes]]
 
 

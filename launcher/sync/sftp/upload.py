@@ -18,8 +18,6 @@ from launcher.sync.sftp.fallback import (
     NO_SUMS,
     Counter,
     FarSide,
-    Note,
-    Report,
     Tree,
     Window,
     at,
@@ -28,6 +26,7 @@ from launcher.sync.sftp.fallback import (
     far_side,
     refused,
 )
+from launcher.sync.telling import Note, Report, silent
 from launcher.sync.up.contents import unreadable
 from launcher.sync.up.difference import COLUMN_TYPES, KIND, MTIME, NAME, SIZE, Difference, There, difference
 from launcher.sync.up.packing import look_again
@@ -41,9 +40,7 @@ KNOWN = "known"
 _READ_ONLY = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-def push(
-    lines: Lines, scan: Scan, remote_dir: str, report: Report, label: str, *, note: Note | None = None
-) -> Transferred:
+def push(lines: Lines, scan: Scan, remote_dir: str, report: Report, label: str, *, note: Note = silent) -> Transferred:
     """Make `remote_dir` hold what was scanned, as `upload.push` does, with what SFTP alone can do.
 
     A first upload appears as a whole; in an update every file is replaced whole, one after the other. Times are whole
@@ -53,7 +50,7 @@ def push(
     began = time.monotonic()
     counter = Counter(report, label)
     with far_side(lines, counter.tell) as far:
-        if not far.sums.there and note:
+        if not far.sums.there:
             note(NO_SUMS)
         upload = _Upload(far, scan, remote_dir, counter)
         upload.run()

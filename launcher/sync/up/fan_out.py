@@ -6,7 +6,7 @@ import os
 import secrets
 import stat
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -27,10 +27,10 @@ from launcher.ports import Lines
 from launcher.sync.local.memory import Memory
 from launcher.sync.local.tree import Item, Scan
 from launcher.sync.names import told
+from launcher.sync.telling import Note, Report, silent
 from launcher.sync.up.difference import difference
 from launcher.sync.up.far_folder import FarFolder
 from launcher.sync.up.packing import SMALL_BYTES, THREADS
-from launcher.sync.up.progress import Report
 from launcher.sync.up.upload import CONTROL_TIMEOUT_S, Transferred, push
 from launcher.sync.wire.frames import Json, Wire
 from launcher.sync.wire.session import ask, open_session, session
@@ -41,8 +41,6 @@ TICK_S = 0.1
 CERTIFICATE_LIFE = timedelta(days=365)
 """Either way, so that no machine's clock matters: it is compared as it stands, and its key is gone in minutes."""
 _READ_ONLY = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-
-Note = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +70,7 @@ def fan_out(
     label: str,
     *,
     memory: Memory | None = None,
-    note: Note | None = None,
+    note: Note = silent,
 ) -> FannedOut:
     """Make `remote_dir` hold what was scanned on all these machines; raises as `upload.push` does.
 
@@ -86,17 +84,12 @@ def fan_out(
     gpurun has no jobs on several machines yet; who makes them calls this in the place of `upload.push`, and lets the
     run's security group in by itself: one rule that allows TCP, all ports, from the group to the group.
     """
-    tell = note or _say_nothing
     pushed = [push(first.lines, scan, remote_dir, report, label, memory=memory)]
-    gathers = _gather_all(first, others, scan, remote_dir, _Bar(report, label), memory, tell)
+    gathers = _gather_all(first, others, scan, remote_dir, _Bar(report, label), memory, note)
     pushed += [
         _finish(lines, scan, remote_dir, report, label, each.why) for lines, each in zip(others, gathers, strict=True)
     ]
     return FannedOut(pushed=tuple(pushed), gathered_bytes=tuple(each.size_bytes for each in gathers))
-
-
-def _say_nothing(message: str) -> None:
-    """For callers who want no notes."""
 
 
 @dataclass(slots=True, kw_only=True)

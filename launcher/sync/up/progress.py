@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from launcher.domain import TransferProgress
 from launcher.sync.local.tree import Item
-
-Report = Callable[[TransferProgress], None]
+from launcher.sync.telling import Report
 
 
 class Progress:

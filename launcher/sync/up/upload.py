@@ -15,11 +15,12 @@ from launcher.ports import Lines
 from launcher.sync.local.memory import Memory
 from launcher.sync.local.tree import Item, Scan
 from launcher.sync.names import shown
+from launcher.sync.telling import Report
 from launcher.sync.up.contents import Contents, unreadable
 from launcher.sync.up.difference import DIGEST, KIND, Difference, There, difference
 from launcher.sync.up.far_folder import FarFolder, Staged, State
 from launcher.sync.up.packing import Parcel, look_again
-from launcher.sync.up.progress import Progress, Report
+from launcher.sync.up.progress import Progress
 from launcher.sync.up.reuse import Reuse, Source, find_reuse
 from launcher.sync.wire.frames import JSON_KINDS, Json, Wire, parse
 from launcher.sync.wire.lanes import SMALL_BYTES, Lanes

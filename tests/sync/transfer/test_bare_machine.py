@@ -21,8 +21,8 @@ from launcher.sandbox.machine import Machine, MetadataAnswer
 from launcher.sync import remote_agent, stream, transfer
 from launcher.sync.layout import RemoteLayout
 from launcher.sync.local import ignore, tree
-from launcher.sync.sftp.fallback import Report
 from launcher.sync.ssh.keys import generate, host_key_of, write_private
+from launcher.sync.telling import Report
 from launcher.sync.wire import session
 from launcher.sync.wire.lines import Lines
 

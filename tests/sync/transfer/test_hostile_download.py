@@ -103,7 +103,7 @@ def pull(far: Far, dest: Path, notes: list[str] | None = None) -> Any:
     def silent(progress: TransferProgress) -> None:
         """Nobody watches."""
 
-    return download.pull(far, ROOT, dest, silent, "results", note=notes.append if notes is not None else None)
+    return download.pull(far, ROOT, dest, silent, "results", note=([] if notes is None else notes).append)
 
 
 def listing(*rows: list[Json], **more: Json) -> Far:
