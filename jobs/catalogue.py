@@ -17,7 +17,21 @@ if TYPE_CHECKING:
     from jobs.config import Config
     from jobs.stages import Stage
 
-MODELS: Mapping[str, str] = MappingProxyType({"deck-mlp": "jobs.models.deck_mlp", "logistic": "jobs.models.logistic"})
+MODELS: Mapping[str, str] = MappingProxyType(
+    {
+        "deck-mlp": "jobs.models.deck_mlp",
+        "logistic": "jobs.models.logistic",
+        "binary": "jobs.models.binary",
+        "mlp": "jobs.models.mlp",
+        "keras-mlp": "jobs.models.keras_mlp",
+        "lenet": "jobs.models.lenet",
+        "cnn": "jobs.models.cnn",
+        "rnn": "jobs.models.rnn",
+        "lstm": "jobs.models.lstm",
+        "rbm": "jobs.models.rbm",
+        "dbn": "jobs.models.dbn",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
