@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from jobs import catalogue, early_stopping, flags, schedules
+from jobs import catalogue, early_stopping, flags, inputs, schedules
 from jobs.augment import catalogue as augment
 from jobs.choice import Choice, number_or_text, parse
 from jobs.datasets.source import Source, locate
@@ -24,6 +24,7 @@ FLOATX = ("float32", "float64", "bfloat16", "float16")
 BACKENDS = ("tensorflow", "jax", "torch")
 REDUCTIONS = ("sum", "mean")
 PENALISED = ("kernels", "all")
+ROW_WEIGHTS = ("none", "covariate")
 FORMATS = ("pickle", "npz", "safetensors")
 SEED_LIMIT = 2**32
 
@@ -36,6 +37,9 @@ class Config:
     options: Mapping[str, Any]  # the model's own: hidden_units, kernels, ..
     data: Source  # the data set
     hold_out: float  # share of the training rows to choose by instead of to learn from; 0: none
+    fold: str  # "2/5": the second of five parts of the training rows is held out; "": none
+    inputs: str  # plain, standardised or whitened
+    row_weights: str  # none, or covariate: training rows count as much as they look like test rows
     sampling: str  # how an epoch's rows are drawn
     augment: str  # how they are varied, anew in every epoch
 
@@ -64,6 +68,7 @@ class Config:
     output_dir: Path  # weights.pkl, metrics.jsonl and result.json
     checkpoint_dir: Path | None  # read at the start where there is a checkpoint; None: no checkpoints
     weights_formats: tuple[str, ...]  # of the weights files
+    tensorboard: bool  # whether the metrics are written as TensorBoard's events, too
 
     input_shape: tuple[int, ...] = ()  # of one row, known once the data is read
     image_shape: tuple[int, int, int] | None = None  # likewise: the picture that a row is
@@ -82,7 +87,7 @@ OPTIONS = frozenset(field.name for field in fields(Config)) - DERIVED - {"model"
 
 SAME = OPTIONS - {
     *("data", "epochs", "device", "mode", "print_every", "monitor_every"),
-    *("output_dir", "checkpoint_dir", "weights_formats"),
+    *("output_dir", "checkpoint_dir", "weights_formats", "tensorboard"),
 }
 """What a checkpoint must agree on with the job that goes on from it, beside the data's contents."""
 
@@ -100,11 +105,15 @@ def resolve(model: str, options: Mapping[str, Any], config_file: Path | None) ->
         "seed": 0,
         "mode": "FAST_RUN",
         "hold_out": 0.0,
+        "fold": "",
+        "inputs": "plain",
+        "row_weights": "none",
         "sampling": "shuffled",
         "momentum_schedule": "constant",
         "early_stopping": "none",
         "monitor_every": 0,
         "weights_formats": ("pickle",),
+        "tensorboard": False,
         **asdict(catalogue.settings_for(found, source.kind)),
         **from_environment(os.environ),
         **given,
@@ -196,6 +205,8 @@ def check(chosen: Mapping[str, Any]) -> None:
     _check_real("learning_rate", chosen["learning_rate"])
     for name in ("l1", "l2", "hold_out"):
         _check_real(name, chosen[name], zero=True)
+    if not isinstance(chosen["tensorboard"], bool):
+        raise JobError(f"tensorboard is {chosen['tensorboard']!r}: expected true or false")
     if chosen["hold_out"] >= 1:
         raise JobError(f"hold_out is {chosen['hold_out']}: expected a share of the training rows, below 1")
     for name, known in (
@@ -205,11 +216,25 @@ def check(chosen: Mapping[str, Any]) -> None:
         ("reduction", REDUCTIONS),
         ("penalty", REDUCTIONS),
         ("penalised", PENALISED),
+        ("inputs", inputs.NAMES),
+        ("row_weights", ROW_WEIGHTS),
         ("sampling", order.NAMES),
     ):
         if chosen[name] not in known:
             raise JobError(f"{name} {chosen[name]!r} is unknown: expected {', '.join(known)}")
     augment.find(str(chosen["augment"]))
+    if chosen["fold"]:
+        fold_of(str(chosen["fold"]))
+        if chosen["hold_out"]:
+            raise JobError("hold_out and fold both hold rows out: say one of them")
+
+
+def fold_of(text: str) -> tuple[int, int]:
+    """(which, of how many) of `2/5`; raises `JobError` for what is no such part."""
+    which, slash, folds = text.partition("/")
+    if not (slash and which.isdecimal() and folds.isdecimal() and 1 <= int(which) <= int(folds) >= 2):
+        raise JobError(f"fold is {text!r}: expected one of some parts, such as 2/5")
+    return int(which), int(folds)
 
 
 def _check_whole(name: str, value: object, *, at_least: int) -> None:

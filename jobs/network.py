@@ -59,7 +59,7 @@ class Functions(Protocol):
         """The array on the device."""
 
     def advance(self, rows: Rows, order: Any, first: int, last: int, rates: Any, momenta: Any) -> None:
-        """Train on the batches first .. last - 1 of the rows of the rows in `order`; `rates` and `momenta` hold the epoch's."""
+        """Train on the batches first .. last - 1 of `order`; rates and momenta are the epoch's."""
 
     def judge(self, x: Any, y: Any) -> tuple[Any, Any, Any]:
         """The sums over these rows of costs, misses and counts."""

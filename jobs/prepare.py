@@ -5,10 +5,14 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from jobs import runtime
 from jobs.augment import catalogue as augment
-from jobs.config import Config
+from jobs.config import Config, fold_of
 from jobs.datasets import source
 from jobs.datasets.dataset import Dataset
 from jobs.errors import JobError
@@ -42,16 +46,12 @@ def fitted(config: Config, dataset: Dataset) -> Config:
 
 
 def held_out(config: Config, dataset: Dataset) -> Dataset:
-    """Some of the training rows taken out to choose by, as `hold_out` says; classes keep their shares.
+    """Some of the training rows taken out to choose by, as `hold_out` or `fold` says; classes keep their shares.
 
     Raises `JobError` where early stopping has nothing to look at.
     """
-    if config.hold_out:
-        chosen = (
-            splits.stratified(dataset.train_y, config.hold_out, config.seed)
-            if dataset.classes
-            else splits.hold_out(len(dataset.train_y), config.hold_out, config.seed)
-        )
+    chosen = _chosen(config, dataset.train_y, classes=bool(dataset.classes))
+    if chosen is not None:
         dataset = replace(
             dataset,
             valid_x=dataset.train_x[chosen],
@@ -62,3 +62,17 @@ def held_out(config: Config, dataset: Dataset) -> Dataset:
     if config.early_stopping.name != "none" and dataset.valid_x is None:
         raise JobError("early_stopping needs rows to choose by: say --hold-out 0.1, say")
     return dataset
+
+
+def _chosen(config: Config, y: NDArray[Any], *, classes: bool) -> NDArray[np.bool_] | None:
+    """Which of the training rows are held out, (rows,); None: none are."""
+    if config.fold:
+        which, folds = fold_of(config.fold)
+        split = (
+            splits.stratified_k_fold(y, folds, config.seed) if classes else splits.k_fold(len(y), folds, config.seed)
+        )
+        return np.asarray(split == which - 1)
+    if config.hold_out:
+        share, seed = config.hold_out, config.seed
+        return splits.stratified(y, share, seed) if classes else splits.hold_out(len(y), share, seed)
+    return None

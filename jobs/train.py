@@ -8,8 +8,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from jobs import catalogue, checkpoint, runtime
+from jobs import catalogue, checkpoint, inputs, runtime
 from jobs import weights as weights_file
 from jobs.checkpoint import Checkpoint, Place
 from jobs.config import SAME, Config
@@ -18,6 +19,7 @@ from jobs.errors import JobError
 from jobs.files import make_folder
 from jobs.outputs import MetricsLog, write_result
 from jobs.prepare import fitted, prepare
+from jobs.sampling import importance
 from jobs.signals import StopRequest
 from jobs.stages import Stage
 
@@ -52,6 +54,10 @@ def train(config: Config, stop: StopRequest) -> int:
         make_folder(folder)
     dataset, config, seconds = prepare(config)
     _say(f"{config.model} on {dataset}")
+    transform = inputs.fit(config.inputs, dataset)
+    dataset = inputs.apply(transform, dataset)
+    inputs.save(config.output_dir, transform)
+    config = fitted(config, dataset)
     said = f"{config.device}, {config.floatx}, seed {config.seed}"
     _say(f"{said}; ready after {seconds:.1f} s")
     if slow := runtime.slow_half(config):
@@ -82,7 +88,8 @@ def _start(config: Config, dataset: Dataset, stop: StopRequest, stages: Sequence
             raise JobError(f"the checkpoint has {place.epoch} epochs already, more than the {config.epochs} asked for")
         done = {stages[n].name: checkpoint.load_stage(config.checkpoint_dir, n) for n in range(place.stage)}
         _say(f"Going on from the checkpoint at iteration i={place.epoch}, j={place.batch}")
-    metrics = MetricsLog.open(config.output_dir, from_step=place.step - (not place.judged))
+    from_step = place.step - (not place.judged)
+    metrics = MetricsLog.open(config.output_dir, from_step=from_step, tensorboard=config.tensorboard)
     return Training(
         config=config, dataset=dataset, stop=stop, metrics=metrics, job=job, place=place, done=done, found=found
     )
@@ -111,13 +118,14 @@ def _open(training: Training, stage: Stage) -> Session:
     """The stage's network and rows, as far as they had come."""
     from jobs import loop, network  # noqa: PLC0415  # they import Keras
     from jobs.epochs import Epochs  # noqa: PLC0415  # likewise
+    from jobs.monitor import monitor  # noqa: PLC0415  # likewise
 
     dataset = stage.select(training.dataset, training.done)
     config = fitted(stage.config, dataset)
     model = stage.build(config)
     stage.begin(model, training.done)
     net = network.build(config, model, stage.objective, dataset.scale)
-    epochs = Epochs(config=config, dataset=dataset, network=net)
+    epochs = Epochs(config=config, dataset=dataset, network=net, weights=_row_weights(config, dataset))
     found, training.found = training.found, None
     if found:
         network.restore(net, found.variables)
@@ -136,9 +144,19 @@ def _open(training: Training, stage: Stage) -> Session:
         order=found.order if found else epochs.order(training.place.epoch),
         best=dict(found.best) if found else {},
         rule=loop.start_rule(config, training.place.stopper),
+        look=monitor(net, dataset).look if config.monitor_every else None,
         test=net.rows(dataset.test_x, dataset.test_y),
         valid=net.rows(dataset.valid_x, dataset.valid_y) if valid else None,  # type: ignore[arg-type]  # both are there
     )
+
+
+def _row_weights(config: Config, dataset: Dataset) -> NDArray[np.float32] | None:
+    """What each training row counts, (rows,); None: all the same."""
+    if config.row_weights == "none":
+        return None
+    found = importance.weights(dataset.train_x, dataset.test_x)
+    _say(f"Rows weighted by importance: they estimate as well as {importance.effective_rows(found):,.0f} like ones")
+    return found.astype(np.float32)
 
 
 def _save(training: Training, session: Session) -> None:

@@ -47,7 +47,7 @@ def test_command_line_wins_over_file_over_environment_over_model(tmp_path: Path,
     [
         ({"epochs": 0}, "epochs is 0: expected a whole number of at least 1"),
         ({"batch_size": -1}, "batch_size is -1"),
-        ({"print_every": 0}, "print_every is 0"),
+        ({"print_every": -1}, "print_every is -1"),
         ({"seed": -1}, "seed is -1"),
         ({"seed": 2**32}, "is too large"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0: expected a number above 0"),

@@ -20,11 +20,10 @@ JOB = {"model": "deck-mlp", "seed": 0, "l2": 0.01}
 def a_checkpoint(**changes) -> checkpoint.Checkpoint:
     values = {
         "variables": {"model/hidden/kernel": np.ones((3, 2), np.float32), "optimizer/iteration": np.array(7)},
+        "best": {"hidden/kernel": np.zeros((3, 2), np.float32)},
         "job": JOB,
-        "epoch": 4,
-        "batch": 11,
-        "order": np.array([2, 0, 1]),
-        "seconds": 1.25,
+        "place": checkpoint.Place(epoch=4, batch=11, judged=False, seconds=1.25, stopper={"best": 0.5}),
+        "order": np.array([2, 0, 1], np.int32),
     }
     return checkpoint.Checkpoint(**{**values, **changes})
 
@@ -33,7 +32,8 @@ def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path):
     checkpoint.save(tmp_path, a_checkpoint())
     found = checkpoint.load(tmp_path, JOB)
     assert found is not None
-    assert (found.epoch, found.batch, found.seconds, found.order.tolist()) == (4, 11, 1.25, [2, 0, 1])
+    assert (found.place, found.order.tolist()) == (a_checkpoint().place, [2, 0, 1])
+    assert found.best["hidden/kernel"].tolist() == [[0, 0]] * 3
     assert found.variables["model/hidden/kernel"].dtype == np.float32
     assert found.variables["optimizer/iteration"] == 7
 

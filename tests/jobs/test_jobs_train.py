@@ -19,9 +19,10 @@ SESSION = """
 import sys
 from jobs import runtime
 from jobs.cli import main
+from jobs.config import resolve
 
-runtime.start("cpu", "float32")
-runtime.start = lambda device, floatx: None  # once in a process, and this one trains many times
+runtime.start(resolve("deck-mlp", {}, None))
+runtime.start = lambda config: None  # once in a process, and this one trains many times
 for seed in range(5):
     main(["train", "deck-mlp", "--seed", str(seed), "--output-dir", f"seed-{seed}"])
 main(["train", "logistic", "--output-dir", "logistic"])
