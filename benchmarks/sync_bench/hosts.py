@@ -196,7 +196,7 @@ def _wait_until(ready: Callable[[], bool], process: subprocess.Popen, folder: Pa
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"{process.args} did not start: {(folder / 'log').read_text()[-400:]}")
-        time.sleep(0.01)
+        time.sleep(0.01)  # OpenSSH tells nobody when it is ready
 
 
 def _free_port() -> int:

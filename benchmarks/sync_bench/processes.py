@@ -72,7 +72,7 @@ def cut_off(command: list[str], env: dict[str, str], far_enough: Callable[[], bo
                 raise Failed(f"ended with status {process.returncode} before it could be cut off")
             if time.monotonic() > deadline:
                 raise Failed(f"was not half through after {limit_s:.0f} s")
-            time.sleep(0.002)
+            time.sleep(0.002)  # a rival tells nobody how far it is
     finally:
         end_group(process)
 
@@ -161,4 +161,4 @@ def settled(root: int | None, most: int, timeout_s: float) -> None:
     """Wait until a tree has shrunk to `most` processes: what a command left to finish there is done."""
     deadline = time.monotonic() + timeout_s
     while tree(root).count > most and time.monotonic() < deadline:
-        time.sleep(0.02)
+        time.sleep(0.02)  # they are not our children

@@ -152,6 +152,7 @@ class Supervisor:
             left_s = (kept if released else max(kept, waiting)) - time.time()
             if left_s <= 0:
                 power_off()
+            # Files tell of a lease and a release, and the clock may be set: nothing here could be awaited.
             time.sleep(min(left_s, 5.0) if left_s > 0 else 60.0)
 
 
@@ -254,7 +255,7 @@ def end_group(pid: int) -> None:
         return
     until = time.monotonic() + LEFTOVER_GRACE_S
     while signal_group(pid, 0) and time.monotonic() < until:
-        time.sleep(0.01)
+        time.sleep(0.01)  # nobody is told when the last process of a group has gone
     signal_group(pid, signal.SIGKILL)
 
 

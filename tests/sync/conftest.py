@@ -19,6 +19,20 @@ from launcher.domain import Endpoint, HostKey
 from launcher.sync.ssh.keys import generate, host_key_of, write_private
 
 
+def wait_until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+    """For what another process does and tells nobody of."""
+    until = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    """Wait for another process to have done something."""
+    return wait_until
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -65,11 +79,13 @@ class Sshd:
         self.process = subprocess.Popen(
             [program, "-D", "-f", str(self.folder / "config"), "-E", str(self.folder / "log")]
         )
-        deadline = time.monotonic() + 10
-        while wait and "Server listening" not in (self.folder / "log").read_text():
-            assert self.process.poll() is None, self.log
-            assert time.monotonic() < deadline, self.log
-            time.sleep(0.01)
+        if wait:
+            wait_until(self._listens)
+
+    def _listens(self) -> bool:
+        assert self.process
+        assert self.process.poll() is None, self.log
+        return "Server listening" in self.log
 
     def processes(self) -> list[psutil.Process]:
         """The server and what it started."""
@@ -164,10 +180,7 @@ def ssh_agent(tmp_path: Path) -> Iterator[Path]:
     path = folder / "agent"
     process = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 10
-        while not path.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(path.exists)
         yield path
     finally:
         process.terminate()

@@ -75,7 +75,7 @@ def line(process: subprocess.Popen[str]) -> str:
 def sleep_through(process: subprocess.Popen[str]) -> float:
     """Close the lid, and open it again; gives the time when that was."""
     os.kill(process.pid, signal.SIGSTOP)
-    time.sleep(ASLEEP_S)
+    time.sleep(ASLEEP_S)  # what the laptop sleeps through
     woken = time.monotonic()
     os.kill(process.pid, signal.SIGCONT)
     return woken

@@ -3,7 +3,6 @@
 import socket
 import struct
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -263,14 +262,14 @@ def test_a_paramiko_that_is_not_as_we_know_it_still_serves(sshd, monkeypatch: py
     assert (done.status, done.stdout == data) == (4, True)
 
 
-def test_data_that_is_late_for_its_channel_does_not_end_the_connection(sshd) -> None:
+def test_data_that_is_late_for_its_channel_does_not_end_the_connection(sshd, eventually) -> None:
     """sshd hangs up over data for a channel that it has forgotten."""
     with connect(sshd.endpoint(), timeout_s=TIMEOUT_S) as connection:
         witness, stream = connection.open("cat"), connection.open("exit 0")
         channel = stream._channel
         assert stream.finish().status == 0
-        while connection._secured.transport._channels.get(channel.chanid):
-            time.sleep(0.01)  # until sshd's own end has come
+        # Until sshd's own end has come.
+        eventually(lambda: not connection._secured.transport._channels.get(channel.chanid))
         witness.write(b"one")
         assert witness.read(3) == b"one", "by now it has seen ours, too"
         connection._secured.transport.post(Burst(channel, [memoryview(b"late")], last=True))

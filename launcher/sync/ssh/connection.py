@@ -221,7 +221,7 @@ class _Patience:
                 f"(port {target.port}) within {self._timeout_s:.0f} s: {failure.reason}",
                 hint=failure.hint or "gpurun status shows whether the machine still runs",
             )
-        time.sleep(self._pause_s)
+        time.sleep(self._pause_s)  # nobody is told when a port opens
         self._pause_s = min(self._pause_s * 1.5, LONGEST_PAUSE_S)
 
 

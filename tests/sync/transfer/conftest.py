@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -212,14 +211,23 @@ def job() -> Callable[..., AgentJob]:
     return make
 
 
+@dataclass(frozen=True)
+class Gate:
+    """Holds a job's script up until the test goes on."""
+
+    path: Path
+
+    @property
+    def wait(self) -> str:
+        """A command of the script."""
+        return f'read opened < "{self.path}"'
+
+    def open(self) -> None:
+        """Once the script has come to it."""
+        self.path.write_text("\n")
+
+
 @pytest.fixture
-def eventually() -> Callable[[Callable[[], bool]], None]:
-    """Wait for another process to have done something."""
-
-    def wait(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
-        until = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < until, "it did not happen in time"
-            time.sleep(0.01)
-
-    return wait
+def gate(tmp_path: Path) -> Gate:
+    os.mkfifo(tmp_path / "gate")
+    return Gate(tmp_path / "gate")

@@ -266,19 +266,21 @@ def test_the_machines_own_shutdown_lets_the_job_save(
 # Whatever dies.
 
 
-def test_the_job_outlives_the_line(connection: Any, layout: RemoteLayout, job: Any) -> None:
-    remote_agent.start(connection, layout, job("sleep 0.5; echo still here"))
+def test_the_job_outlives_the_line(connection: Any, layout: RemoteLayout, job: Any, gate: Any) -> None:
+    remote_agent.start(connection, layout, job(f"{gate.wait}; echo still here"))
     for line in connection.streams:
         line.cut()
         line.close()
+    gate.open()
     follower = stream.follow(lambda: connection, layout)
     assert b"".join(follower) == b"still here\n"
 
 
-def test_starting_twice_starts_once(connection: Any, layout: RemoteLayout, job: Any) -> None:
-    script = 'echo started >> "$GPURUN_OUTPUT_DIR/count"; sleep 0.3'
+def test_starting_twice_starts_once(connection: Any, layout: RemoteLayout, job: Any, gate: Any) -> None:
+    script = f'echo started >> "$GPURUN_OUTPUT_DIR/count"; {gate.wait}'
     for _ in range(3):
         assert remote_agent.start(connection, layout, job(script)).state == "running"
+    gate.open()
     list(stream.follow(lambda: connection, layout))
     assert remote_agent.start(connection, layout, job(script)).state == "done"
     assert (connection.home / layout.output / "count").read_text() == "started\n"
@@ -314,9 +316,9 @@ def test_a_state_from_before_a_reboot_is_lost(connection: Any, layout: RemoteLay
 # Secrets.
 
 
-def test_secrets_reach_the_job_and_rest_nowhere(connection: Any, layout: RemoteLayout, job: Any) -> None:
+def test_secrets_reach_the_job_and_rest_nowhere(connection: Any, layout: RemoteLayout, job: Any, gate: Any) -> None:
     secret = "hunter2-0451-swordfish"
-    script = "echo ${#TOKEN}; sleep 1"
+    script = f"echo ${{#TOKEN}}; {gate.wait}"
     assert secret not in repr(job(script, secrets={"TOKEN": secret}))
     remote_agent.start(connection, layout, job(script, secrets={"TOKEN": secret}))
     own = state_of(connection, layout)["job"]
@@ -328,6 +330,7 @@ def test_secrets_reach_the_job_and_rest_nowhere(connection: Any, layout: RemoteL
                 assert family == str(own) or secret.encode() not in (process / "environ").read_bytes(), process
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
+    gate.open()
     assert b"".join(stream.follow(lambda: connection, layout)) == b"22\n"
     for path in connection.home.rglob("*"):
         assert not path.is_file() or secret.encode() not in path.read_bytes(), path

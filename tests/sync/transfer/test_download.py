@@ -6,7 +6,6 @@ import shutil
 import signal
 import sys
 import threading
-import time
 import tracemalloc
 import unicodedata
 from pathlib import Path
@@ -229,20 +228,22 @@ def test_an_interruption_keeps_what_came(
     lines: Any, layout: RemoteLayout, there: Path, dest: Path, monkeypatch: pytest.MonkeyPatch, interruption: Any
 ) -> None:
     (there / "big").write_bytes(os.urandom(20_000_000))
-    arrived = threading.Event()
+    arrived, interrupted = threading.Event(), threading.Event()
     original = Partial.write
 
-    def write_some(partial: Partial, *arguments: Any) -> bool:
+    def write_one(partial: Partial, *arguments: Any) -> bool:
         if arrived.is_set():
-            time.sleep(0.01)
+            interrupted.wait(10)
+        whole = original(partial, *arguments)
         arrived.set()
-        return original(partial, *arguments)
+        return whole
 
     def interrupt(progress: TransferProgress) -> None:
         if arrived.is_set():
+            interrupted.set()
             raise interruption
 
-    monkeypatch.setattr(Partial, "write", write_some)
+    monkeypatch.setattr(Partial, "write", write_one)
     with pytest.raises(type(interruption)):
         download.pull(lines, layout.output, dest, interrupt, "results")
     monkeypatch.setattr(Partial, "write", original)

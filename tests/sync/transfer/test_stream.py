@@ -270,9 +270,9 @@ def test_children_that_go_on_writing_hold_up_nothing(connection: Any, layout: Re
 
 
 def test_a_silent_line_is_left_for_another(
-    connection: Any, layout: RemoteLayout, job: Any, monkeypatch: pytest.MonkeyPatch
+    connection: Any, layout: RemoteLayout, job: Any, gate: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remote_agent.start(connection, layout, job("echo one; sleep 2; echo two"))
+    remote_agent.start(connection, layout, job(f"echo one; {gate.wait}; echo two"))
     told: list[RemoteError] = []
 
     def on_lost(error: RemoteError) -> None:
@@ -283,6 +283,7 @@ def test_a_silent_line_is_left_for_another(
     assert next(follower) == b"one\n"
     # The network falls silent: nothing is reset, nothing comes.
     connection.streams[-1].process.send_signal(signal.SIGSTOP)
+    gate.open()
     monkeypatch.setattr(stream, "SILENCE_LIMIT_S", 0.5)
     assert b"".join(follower) == b"two\n"
     assert len(told) == 1
