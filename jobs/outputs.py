@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from jobs.errors import JobError
 from jobs.files import write_atomically
+from jobs.tensorboard import EventFile
 
 METRICS, RESULT = "metrics.jsonl", "result.json"
 
@@ -20,14 +21,17 @@ class MetricsLog:
     """Lines of {"step", "epoch", "name", "value", "time"}, each on the disk's side as soon as it is written."""
 
     file: TextIO
+    events: EventFile | None = None
+    """The same for TensorBoard, where that is wanted."""
 
     @classmethod
-    def open(cls, folder: Path, *, from_step: int) -> MetricsLog:
+    def open(cls, folder: Path, *, from_step: int, tensorboard: bool = False) -> MetricsLog:
         """Go on at `from_step`: lines of that step and later, of a run that was cut off, are dropped."""
         path = folder / METRICS
         kept = [line for line in _lines(path) if _step(line) < from_step]
         write_atomically(path, lambda file: file.write("".join(kept).encode()))
-        return cls(path.open("a", encoding="utf-8"))
+        events = EventFile.open(folder, from_step=from_step) if tensorboard else None
+        return cls(path.open("a", encoding="utf-8"), events)
 
     def write(self, *, step: int, epoch: int, **values: float) -> None:
         """One line for each value; `step` counts batches from the first epoch's first."""
@@ -36,10 +40,14 @@ class MetricsLog:
             line = {"step": step, "epoch": epoch, "name": name, "value": value, "time": now}
             self.file.write(json.dumps(line) + "\n")
         self.file.flush()
+        if self.events:
+            self.events.write(step=step, seconds=now, values=values)
 
     def close(self) -> None:
         """No line follows."""
         self.file.close()
+        if self.events:
+            self.events.close()
 
 
 def _lines(path: Path) -> list[str]:
