@@ -12,7 +12,7 @@ if _held_back:
     sys.modules["invoke"] = None  # type: ignore[assignment]  # None makes the import statement fail at once
 
 import paramiko  # noqa: E402  # after the line above, which is the point
-import paramiko.config  # noqa: E402
+import paramiko.config  # noqa: E402  # likewise
 
 if _held_back:
     del sys.modules["invoke"]
