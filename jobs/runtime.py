@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from jobs.errors import JobError
+from jobs.quiet import without_greetings
 
 if TYPE_CHECKING:
     from jobs.config import Config
@@ -46,12 +47,13 @@ def start(config: Config) -> None:
         os.environ["JAX_PLATFORMS"] = "cpu"
     if config.floatx == "float64":
         os.environ["JAX_ENABLE_X64"] = "1"
-    _import_keras("float32" if config.floatx in HALF else config.floatx, config.backend)
+    with without_greetings():
+        _import_keras("float32" if config.floatx in HALF else config.floatx, config.backend)
+        {"tensorflow": _start_tensorflow, "jax": _start_jax, "torch": _start_torch}[config.backend](config)
     import keras  # noqa: PLC0415  # only now
 
     if config.floatx in HALF:
         keras.config.set_dtype_policy(f"mixed_{config.floatx}")
-    {"tensorflow": _start_tensorflow, "jax": _start_jax, "torch": _start_torch}[config.backend](config)
 
 
 def _import_keras(floatx: str, backend: str) -> None:
@@ -79,10 +81,11 @@ def _import_keras(floatx: str, backend: str) -> None:
 def _start_tensorflow(config: Config) -> None:
     import tensorflow as tf  # noqa: PLC0415  # only now
 
-    if config.device == "gpu" and not tf.config.list_physical_devices("GPU"):
-        raise JobError(NO_GPU.format("TensorFlow"))
     if config.threads:
         tf.config.threading.set_intra_op_parallelism_threads(config.threads)
+    if config.device == "gpu" and not tf.config.list_physical_devices("GPU"):
+        raise JobError(NO_GPU.format("TensorFlow"))
+    tf.config.list_logical_devices()  # its runtime starts, and greets, now
     if config.mode == "FAST_COMPILE":
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     elif config.mode == "NanGuardMode":
