@@ -84,6 +84,7 @@ _OURS: Mapping[str, tuple[str, str]] = {
     "adagrad": ("adagrad", "AdaGrad"),
     "rmsprop": ("rmsprop", "RMSprop"),
     "rmsprop-delayed": ("rmsprop_delayed", "RMSpropDelayed"),
+    "adam": ("adam", "Adam"),
     "sign-agreement": ("sign_agreement", "SignAgreement"),
 }
 """By name: the file and the class."""
@@ -92,7 +93,6 @@ _KERAS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "sgd": ("SGD", {}),
     "rmsprop-keras": ("RMSprop", {"decay": "rho"}),
     "adadelta": ("Adadelta", {"decay": "rho"}),
-    "adam": ("Adam", {}),
 }
 """By name: Keras's class, and what it calls the options that we call otherwise."""
 

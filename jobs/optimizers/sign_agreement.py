@@ -47,10 +47,10 @@ class SignAgreement(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras 
         """Move one weight."""
         learning_rate, gradient = ops.cast(learning_rate, variable.dtype), ops.cast(gradient, variable.dtype)
         index = self._get_variable_index(variable)
-        rate, last_gradient = self.rates[index], self.last_gradients[index]
+        rate, last_gradient = ops.convert_to_tensor(self.rates[index]), self.last_gradients[index]
         self.assign_sub(variable, learning_rate * rate * gradient)
         agreement = ops.sign(last_gradient) * ops.sign(gradient)  # the product itself may underflow to 0
         grown = ops.where(agreement > 0, rate + self.increase, rate)
         changed = ops.where(agreement < 0, rate * self.decrease, grown)
-        self.assign(rate, ops.clip(changed, self.smallest, self.largest))
+        self.assign(self.rates[index], ops.clip(changed, self.smallest, self.largest))
         self.assign(last_gradient, gradient)
