@@ -64,7 +64,7 @@ def warped(x: NDArray[Any], image_shape: Shape, maps: Maps) -> NDArray[Any]:
     return moved.reshape(x.shape)
 
 
-def relit(x: NDArray[np.uint8], contrast: NDArray[np.float64], brightness: NDArray[np.float64]) -> NDArray[np.uint8]:
+def relit(x: NDArray[Any], contrast: NDArray[np.float64], brightness: NDArray[np.float64]) -> NDArray[Any]:
     """Bytes with `contrast` (rows,) times their distance from their row's mean, plus `brightness` (rows,) of white."""
     mean = x.mean(axis=1, keepdims=True, dtype=np.float32)
     lit: NDArray[np.float32] = x * contrast[:, None].astype(np.float32)

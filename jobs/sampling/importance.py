@@ -39,7 +39,7 @@ def weights(
     log_odds = _with_ones(x) @ _logistic_regression(_with_ones(x), is_test, penalty)
     log_ratio = log_odds[~is_test] + np.log(len(train_x) / len(test_x))
     ratio: NDArray[np.float64] = np.exp(np.minimum(log_ratio, np.log(largest)))
-    return ratio / ratio.mean()
+    return ratio / float(ratio.mean())
 
 
 def effective_rows(weights: NDArray[np.float64]) -> float:
