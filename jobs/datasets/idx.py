@@ -7,21 +7,19 @@ integer, then the data.
 
 from __future__ import annotations
 
-import gzip
 import struct
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jobs.datasets import gzipped
 from jobs.datasets.dataset import Dataset, check_labels
 from jobs.errors import JobError
 
 PARTS = ("train-images", "train-labels", "t10k-images", "t10k-labels")
 UNSIGNED_BYTE = 8
-GZIP_MAGIC = b"\x1f\x8b"
 
 
 def find(folder: Path) -> dict[str, Path]:
@@ -40,12 +38,18 @@ def read(files: Mapping[str, Path]) -> Dataset:
     """MNIST, its own 10,000 test digits held out; raises `JobError` for files that do not fit each other."""
     train_x, train_y = _read_pair(files["train-images"], files["train-labels"])
     test_x, test_y = _read_pair(files["t10k-images"], files["t10k-labels"])
-    if train_x.shape[1] != test_x.shape[1]:
-        raise JobError(
-            f"{files['t10k-images']} has {test_x.shape[1]} pixels a row: the training images have {train_x.shape[1]}"
-        )
-    name = f"MNIST from {files['train-images'].parent}"
-    return Dataset(name=name, train_x=train_x, train_y=train_y, test_x=test_x, test_y=test_y, scale=1 / 255)
+    if train_x.shape[1:] != test_x.shape[1:]:
+        sizes = [" x ".join(map(str, images.shape[1:])) for images in (test_x, train_x)]
+        raise JobError(f"{files['t10k-images']} has images of {sizes[0]} pixels: the training images have {sizes[1]}")
+    return Dataset(
+        name="MNIST",
+        train_x=train_x.reshape(len(train_x), -1),
+        train_y=train_y,
+        test_x=test_x.reshape(len(test_x), -1),
+        test_y=test_y,
+        scale=1 / 255,
+        image_shape=(*train_x.shape[1:], 1),
+    )
 
 
 def _read_pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -53,12 +57,12 @@ def _read_pair(images: Path, labels: Path) -> tuple[NDArray[np.uint8], NDArray[n
     if len(x) != len(y):
         raise JobError(f"{images} has {len(x)} images and {labels.name} {len(y)} labels: expected as many")
     check_labels(y, str(labels), first_line=0)
-    return x.reshape(len(x), -1), y
+    return x, y
 
 
 def read_array(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
     """The array in one IDX file of unsigned bytes; raises `JobError` for any other content."""
-    data = _read_bytes(path)
+    data = gzipped.read_bytes(path)
     header_bytes = 4 + 4 * dimensions
     if len(data) < header_bytes or data[:4] != bytes((0, 0, UNSIGNED_BYTE, dimensions)):
         raise JobError(f"{path} is no IDX file of unsigned bytes in {dimensions} dimension(s)")
@@ -70,11 +74,3 @@ def read_array(path: Path, *, dimensions: int) -> NDArray[np.uint8]:
             f"which is {size_bytes} bytes, and {len(data) - header_bytes} follow"
         )
     return np.frombuffer(data, np.uint8, offset=header_bytes).reshape(shape)
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if data.startswith(GZIP_MAGIC) else data
-    except (OSError, EOFError, zlib.error) as error:
-        raise JobError(f"cannot read {path}: {error}") from error

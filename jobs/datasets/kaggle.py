@@ -6,17 +6,18 @@ smaller file the last fifth.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.datasets.dataset import Dataset, check_labels
+from jobs.datasets import pixels
+from jobs.datasets.dataset import Dataset, check_labels, square
 from jobs.errors import JobError
 
 TEST_ROWS = 1000
 FEWEST_ROWS = 5
-BRIGHTEST = 255
 
 
 def read(path: Path) -> Dataset:
@@ -24,22 +25,22 @@ def read(path: Path) -> Dataset:
     try:
         with path.open("rb") as file:
             columns = read_header(file.readline(), path)
-            empty = not file.readline().strip()
-        table = np.empty((0, len(columns)), np.uint8) if empty else read_rows(path, columns)
+        table = read_rows(path, columns)
     except OSError as error:
         raise JobError(f"cannot read {path}: {error.strerror}") from error
     if len(table) < FEWEST_ROWS:
         raise JobError(f"{path} has {len(table)} row(s): expected at least {FEWEST_ROWS}, to hold some of them out")
-    labels, pixels = table[:, 0].astype(np.int64), table[:, 1:]
+    labels, x = table[:, 0].astype(np.int64), np.ascontiguousarray(table[:, 1:])
     check_labels(labels, str(path), first_line=1)
     kept = len(table) - min(TEST_ROWS, len(table) // FEWEST_ROWS)
     return Dataset(
-        name=f"Kaggle's digits from {path}",
-        train_x=pixels[:kept],
+        name="Kaggle's digits",
+        train_x=x[:kept],
         train_y=labels[:kept],
-        test_x=pixels[kept:],
+        test_x=x[kept:],
         test_y=labels[kept:],
-        scale=1 / BRIGHTEST,
+        scale=1 / pixels.BRIGHTEST,
+        image_shape=square(x.shape[1]),
     )
 
 
@@ -55,34 +56,27 @@ def read_header(line: bytes, path: Path) -> list[str]:
     raise JobError(f"{path}: missing column(s) {named}: expected label, pixel0, pixel1, ..{hint}")
 
 
-def read_rows(path: Path, columns: list[str]) -> NDArray[np.uint8]:
+def read_rows(path: Path, columns: Sequence[str]) -> NDArray[np.uint8]:
     """The numbers below the header (rows, columns); raises `JobError` for the first cell that is none of 0..255."""
-    try:
-        table = np.loadtxt(path, np.uint8, delimiter=",", comments=None, skiprows=1, ndmin=2)
-    except ValueError:
-        return read_rows_slowly(path, columns)
-    return table if table.shape[1] == len(columns) else read_rows_slowly(path, columns)
+    tables = [np.empty((0, len(columns)), np.uint8)]
+    with path.open("rb") as file:
+        file.readline()
+        for first_line, lines in pixels.blocks(file, first_line=2):
+            text = b"".join(lines).replace(b"\r\n", b"\n")
+            quick = pixels.table(text if text.endswith(b"\n") else text + b"\n", len(columns), b",")
+            tables.append(rows_one_by_one(lines, columns, path, first_line) if quick is None else quick)
+    return np.concatenate(tables)
 
 
-def read_rows_slowly(path: Path, columns: list[str]) -> NDArray[np.uint8]:
-    """The same, cell by cell: for numbers written otherwise (`7.0`, `"7"`), and to name what is no number."""
+def rows_one_by_one(lines: Sequence[bytes], columns: Sequence[str], path: Path, first_line: int) -> NDArray[np.uint8]:
+    """The same of a few lines: for numbers written otherwise (`7.0`, `"7"`), and to name what is no number."""
     rows = []
-    for number, row in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n")[1:], start=2):
+    for number, line in enumerate(lines, start=first_line):
+        row = line.decode("utf-8", "replace").rstrip("\r\n")
         if not row.strip():
             continue
         cells = row.split(",")
         if len(cells) != len(columns):
             raise JobError(f"{path}:{number}: {len(cells)} columns: expected {len(columns)}")
-        rows.append([_value(*cell, path, number) for cell in zip(cells, columns, strict=True)])
+        rows.append([pixels.value(cell, f"{path}:{number}: {name}") for cell, name in zip(cells, columns, strict=True)])
     return np.array(rows, np.uint8).reshape(-1, len(columns))
-
-
-def _value(text: str, column: str, path: Path, line: int) -> int:
-    try:
-        value = float(text.strip().strip('"') or "nan")
-    except ValueError:
-        value = float("nan")
-    if not value.is_integer() or not 0 <= value <= BRIGHTEST:
-        was = "is missing" if not text.strip() else f"is {text.strip()!r}"
-        raise JobError(f"{path}:{line}: {column} {was}: expected a whole number from 0 to {BRIGHTEST}")
-    return int(value)

@@ -1,4 +1,4 @@
-"""The readers of data: what they accept, and what they say of the rest."""
+"""The readers of digits: what they accept, and what they say of the rest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs.datasets import digits, idx, kaggle, source
+from jobs.datasets import digits, idx, kaggle, pixels, source
 from jobs.errors import JobError
 
 NAMES = {
@@ -56,7 +56,7 @@ def refusal(path: Path) -> str:
 def test_digits_hold_out_a_fifth_of_every_class_and_always_the_same():
     first, again = digits.read(), digits.read()
     assert len(first.train_x) + len(first.test_x) == 1797
-    assert first.input_shape == (64,)
+    assert (first.input_shape, first.image_shape) == ((64,), (8, 8, 1))
     for label in range(10):
         held = int((first.test_y == label).sum())
         assert held == round(0.2 * (held + int((first.train_y == label).sum())))
@@ -88,6 +88,7 @@ def test_mnist_is_read_whatever_its_files_are_called(tmp_path: Path, zipped: boo
     assert np.array_equal(read.train_x, plain.train_x)
     assert np.array_equal(read.test_y, np.arange(10))
     assert read.input_shape == (12,)
+    assert read.image_shape == (4, 3, 1)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +96,10 @@ def test_mnist_is_read_whatever_its_files_are_called(tmp_path: Path, zipped: boo
     [
         ({"train_labels": idx_bytes(np.full(20, 11))}, "label 11: expected 0 to 9"),
         ({"train_labels": idx_bytes(np.arange(19) % 10)}, "20 images and train-labels-idx1-ubyte 19 labels"),
-        ({"t10k_images": idx_bytes(np.zeros((10, 3, 3)))}, "9 pixels a row: the training images have 12"),
+        (
+            {"t10k_images": idx_bytes(np.zeros((10, 3, 3)))},
+            "has images of 3 x 3 pixels: the training images have 4 x 3",
+        ),
         ({"train_images": idx_bytes(np.zeros((20, 4, 3)))[:-1]}, "wrong shape: its header says 20 x 4 x 3"),
         ({"train_images": b"\x89PNG\r\n\x1a\n"}, "is no IDX file"),
         ({"train_images": gzip.compress(b"half")[:-9]}, "cannot read"),
@@ -133,13 +137,18 @@ written = st.integers(0, 255).flatmap(
 )
 
 
+def slowly(path: Path) -> list[list[int]]:
+    lines = path.read_bytes().splitlines(keepends=True)[1:]
+    return kaggle.rows_one_by_one(lines, COLUMNS, path, 2).tolist()
+
+
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(written, min_size=3, max_size=3), min_size=1, max_size=20))
 def test_kaggle_numbers_are_read_however_they_are_written(tmp_path: Path, table: list[list[str]]):
     path = write_kaggle(tmp_path / "train.csv", [",".join(row) for row in table])
     expected = [[int(float(cell.strip('"'))) for cell in row] for row in table]
     assert kaggle.read_rows(path, COLUMNS).tolist() == expected
-    assert kaggle.read_rows_slowly(path, COLUMNS).tolist() == expected
+    assert slowly(path) == expected
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -147,7 +156,7 @@ def test_kaggle_numbers_are_read_however_they_are_written(tmp_path: Path, table:
 def test_kaggle_quick_reader_accepts_nothing_that_the_slow_one_refuses(tmp_path: Path, text: str):
     path = write_kaggle(tmp_path / "train.csv", ["1,2,3", text])
     try:
-        expected = kaggle.read_rows_slowly(path, COLUMNS).tolist()
+        expected = slowly(path)
     except JobError:
         with pytest.raises(JobError):
             kaggle.read_rows(path, COLUMNS)
@@ -190,18 +199,24 @@ def test_kaggle_without_rows_is_refused(tmp_path: Path):
     assert "0 row(s): expected at least 5" in refusal(write_kaggle(tmp_path / "train.csv", []))
 
 
-def test_data_dir_is_taken_when_it_holds_data_and_the_digits_when_not(tmp_path: Path):
-    environ = {"GPURUN_DATA_DIR": str(tmp_path / "data")}
-    assert source.locate(None, environ).kind == "digits"
-    (tmp_path / "data").mkdir()
-    assert source.locate(None, environ).kind == "digits"
-    write_mnist(tmp_path / "data" / "mnist")
-    assert source.locate(None, environ) == source.Source(kind="idx", path=tmp_path / "data" / "mnist")
-    assert source.locate("digits", environ).kind == "digits"
+def test_kaggle_in_several_blocks_is_read_as_in_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write_kaggle(
+        tmp_path / "train.csv", [f"{n % 10},{n % 256},{n // 256}" for n in range(999)] + ['"1","2","3"']
+    )
+    whole = kaggle.read_rows(path, COLUMNS)
+    monkeypatch.setattr(pixels, "BLOCK_BYTES", 50)
+    assert np.array_equal(kaggle.read_rows(path, COLUMNS), whole)
+    path.write_text(path.read_text(encoding="utf-8") + "1,2,3\n1,x,3\n", encoding="utf-8")
+    with pytest.raises(JobError, match=r":1003: pixel0 is 'x'"):
+        kaggle.read_rows(path, COLUMNS)
 
 
-def test_data_that_is_not_there_or_is_none_says_what_is_expected(tmp_path: Path):
-    (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
-    assert "does not exist: expected `digits`" in refusal(tmp_path / "nowhere")
-    assert "holds notes.txt: expected `digits`" in refusal(tmp_path)
-    assert "is no data set" in refusal(tmp_path / "notes.txt")
+@pytest.mark.parametrize(("count", "shape"), [(4, (2, 2, 1)), (2, None)])
+def test_kaggle_pixels_that_fill_a_square_are_a_picture(tmp_path: Path, count: int, shape: tuple[int, ...] | None):
+    rows = [",".join(["0"] * (count + 1))] * 5
+    assert kaggle.read(write_kaggle(tmp_path / "train.csv", rows, pixels=count)).image_shape == shape
+
+
+def test_a_class_that_no_row_has_is_named(tmp_path: Path):
+    rows = [f"{n % 9},1,2" for n in range(50)]
+    assert "no training row has the label 9: expected 0 to 9" in refusal(write_kaggle(tmp_path / "train.csv", rows))
