@@ -102,7 +102,7 @@ class Network:
             sums.append(self.functions.judge(rows.x[first : first + size], rows.y[first : first + size]))
         cost, misses, counts = (float(sum(float(part) for part in column)) for column in zip(*sums, strict=True))
         cost = cost if self.config.reduction == "sum" else cost / int(rows.x.shape[0])
-        penalty = float(self.penalty()) if self.config.l1 or self.config.l2 else 0.0
+        penalty = float(ops.convert_to_numpy(self.penalty())) if self.config.l1 or self.config.l2 else 0.0
         return Verdict(cost + penalty, float(self.objective.error_of(misses / max(counts, 1))))
 
     def answers(self, x: NDArray[Any]) -> NDArray[Any]:

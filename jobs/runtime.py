@@ -32,28 +32,50 @@ BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 def start(config: Config) -> None:
-    """Set the environment, then import Keras and its backend (some seconds).
+    """Import Keras, unless a server of trials has, and set it up as `config` says (some seconds).
 
-    With the half types, what is computed is half and what is kept is float32 (Keras's mixed policies): a weight
-    of eight bits' precision would swallow most of its updates. Raises `JobError` where the backend or
-    the GPU is missing.
+    Raises `JobError` where something is missing.
     """
-    if "keras" in sys.modules:
-        raise RuntimeError("Keras is imported already: backend, device and floatx come too late")
-    os.environ["KERAS_BACKEND"] = config.backend
+    if "keras" not in sys.modules:
+        load(config.backend, config.device, config.floatx)
+    configure(config)
+
+
+def load(backend: str, device: str, floatx: str) -> None:
+    """Set the environment, then import Keras and its backend; nothing is computed yet, so a process may still fork.
+
+    Raises `JobError` where the backend is missing.
+    """
+    os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    if config.device == "cpu":
+    if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
         os.environ["JAX_PLATFORMS"] = "cpu"
-    if config.floatx == "float64":
+    if floatx == "float64":
         os.environ["JAX_ENABLE_X64"] = "1"
     with without_greetings():
-        _import_keras("float32" if config.floatx in HALF else config.floatx, config.backend)
-        {"tensorflow": _start_tensorflow, "jax": _start_jax, "torch": _start_torch}[config.backend](config)
+        _import_keras(_kept_in(floatx), backend)
+
+
+def configure(config: Config) -> None:
+    """Set Keras and its backend to floatx, threads and mode.
+
+    With the half types, what is computed is half and what is kept is float32 (Keras's mixed policies): a weight
+    of eight bits' precision would swallow most of its updates. Raises `JobError` where the GPU is missing.
+    """
     import keras  # noqa: PLC0415  # only now
 
-    if config.floatx in HALF:
-        keras.config.set_dtype_policy(f"mixed_{config.floatx}")
+    if keras.backend.backend() != config.backend:
+        raise RuntimeError(f"Keras is imported already, on {keras.backend.backend()}: {config.backend} comes too late")
+    with without_greetings():
+        {"tensorflow": _start_tensorflow, "jax": _start_jax, "torch": _start_torch}[config.backend](config)
+    keras.config.set_floatx(_kept_in(config.floatx))
+    keras.config.set_dtype_policy(f"mixed_{config.floatx}" if config.floatx in HALF else config.floatx)
+
+
+def _kept_in(floatx: str) -> str:
+    """What the weights are kept in when `floatx` is computed in."""
+    return "float32" if floatx in HALF else floatx
 
 
 def _import_keras(floatx: str, backend: str) -> None:
@@ -98,6 +120,7 @@ def _start_tensorflow(config: Config) -> None:
 def _start_jax(config: Config) -> None:
     import jax  # noqa: PLC0415  # only now
 
+    jax.config.update("jax_enable_x64", config.floatx == "float64")
     if config.device == "gpu" and jax.default_backend() != "gpu":
         raise JobError(NO_GPU.format("JAX"))
     if config.mode == "FAST_COMPILE":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -15,6 +16,8 @@ class StopRequest:
     signal_number: int = 0
     training: bool = field(default=False)
     """Before and after the training there is nothing to save: the process ends at once."""
+    pass_on: Callable[[int], object] = field(default=lambda _number: None)
+    """Tells others, in other processes, that they should stop."""
 
     def install(self) -> None:
         """Take the place of the default handlers."""
@@ -33,5 +36,6 @@ class StopRequest:
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         self.signal_number = number
+        self.pass_on(number)
         if not self.training:
             sys.exit(self.exit_code)

@@ -207,6 +207,9 @@ def _finish(training: Training, session: Session) -> None:
         "threads": runtime.threads(),
         "settings": {name: _plain(value) for name, value in asdict(config).items() if name != "data"},
     }
+    choosing = net.evaluate(session.valid) if session.valid else None
+    if choosing:
+        result |= {"validation_cost": choosing.cost, f"validation_{net.objective.ERROR}": choosing.error}
     write_result(config.output_dir, result)
     _say(f"Training time: {timedelta(seconds=seconds)}")
     rows = f"{len(session.dataset.test_x):,} held-out rows"

@@ -1,0 +1,177 @@
+"""`python -m jobs trials` and `cross-validate`: many trainings in one go, Keras imported once.
+
+A server process imports Keras and computes nothing; each trial is a fork of it, which takes a third of a second to
+come up instead of some seconds, and dies without taking the others along.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import signal
+import statistics
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from jobs import runtime
+from jobs.config import Config
+from jobs.errors import JobError
+from jobs.files import make_folder
+from jobs.outputs import read_result
+from jobs.signals import StopRequest
+
+OUTPUT = "output.txt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One training of several."""
+
+    name: str
+    config: Config
+
+
+def read(path: Path, resolve: Callable[[list[str]], Config]) -> list[Trial]:
+    """The trials in a file, a line each: what `python -m jobs train` would be given. Raises `JobError`.
+
+    Empty lines and lines that begin with # are none. Each trial writes to trial-N below its --output-dir.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise JobError(f"cannot read the trials in {path}: {error.strerror}") from error
+    trials = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        try:
+            config = resolve(shlex.split(line))
+        except (JobError, ValueError) as error:
+            raise JobError(f"{path}:{number}: {error}") from error
+        trials.append(Trial(name=line.strip(), config=config))
+    if not trials:
+        raise JobError(f"{path} holds no trial: expected a line each, such as `mlp --seed 1`")
+    return [_apart(number, trial) for number, trial in enumerate(trials, start=1)]
+
+
+def folds(config: Config, count: int) -> list[Trial]:
+    """The same training on each of `count` folds, the others held out; raises `JobError` for fewer than two."""
+    if count < 2:
+        raise JobError(f"{count} folds: expected at least 2")
+    trials = [Trial(name=f"fold {n}/{count}", config=replace(config, fold=f"{n}/{count}")) for n in range(1, count + 1)]
+    return [_apart(number, trial) for number, trial in enumerate(trials, start=1)]
+
+
+def _apart(number: int, trial: Trial) -> Trial:
+    """The trial with folders of its own, below the ones that it was given."""
+    config, below = trial.config, f"trial-{number}"
+    checkpoints = config.checkpoint_dir / below if config.checkpoint_dir else None
+    return replace(trial, config=replace(config, output_dir=config.output_dir / below, checkpoint_dir=checkpoints))
+
+
+def run(trials: Sequence[Trial], parallel: int, measure: str) -> int:
+    """Run them, `parallel` at a time, and print a line as each ends; returns 1 where one failed.
+
+    A request to stop goes on to those that run: they leave their checkpoints. Raises `JobError` for
+    trials that one import cannot serve.
+    """
+    _check_alike(trials)
+    first = trials[0].config
+    runtime.load(first.backend, first.device, first.floatx)
+    stop = StopRequest(training=True)
+    running: dict[int, int] = {}
+    stop.install()
+    stop.pass_on = lambda number: [os.kill(child, number) for child in running]
+    statuses: dict[int, int] = {}
+    for number, trial in enumerate(trials):
+        if len(running) == parallel:
+            _wait(trials, running, statuses, measure)
+        if stop.signal_number:
+            break
+        running[_fork(trial)] = number
+    while running:
+        _wait(trials, running, statuses, measure)
+    _summarise(trials, statuses, measure)
+    return stop.exit_code if stop.signal_number else int(any(statuses.values()))
+
+
+def _check_alike(trials: Sequence[Trial]) -> None:
+    for name in ("backend", "device"):
+        found = sorted({str(getattr(trial.config, name)) for trial in trials})
+        if len(found) > 1:
+            raise JobError(f"the trials have several {name}s, {', '.join(found)}: one run serves one")
+
+
+def _fork(trial: Trial) -> int:
+    """Start a trial in a process of its own, its lines in a file; returns the process's number."""
+    make_folder(trial.config.output_dir)
+    sys.stdout.flush()
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)  # until it has something to save
+        file = os.open(trial.config.output_dir / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        status = _train(trial)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(status)  # what the parent would clean up is not the child's
+
+
+def _train(trial: Trial) -> int:
+    from jobs.train import train  # noqa: PLC0415  # in the child
+
+    stop = StopRequest()
+    stop.install()
+    try:
+        return train(trial.config, stop)
+    except JobError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _wait(trials: Sequence[Trial], running: dict[int, int], statuses: dict[int, int], measure: str) -> None:
+    """Until one of them ends, and tell how."""
+    child, raw = os.wait()
+    number = running.pop(child)
+    statuses[number] = os.waitstatus_to_exitcode(raw)
+    trial = trials[number]
+    figure = _figure(trial, measure)
+    told = f"{measure} {figure:.4f}" if statuses[number] == 0 else _why(trial, statuses[number])
+    print(f"{number + 1}/{len(trials)} {trial.name}: {told}", flush=True)
+
+
+def _why(trial: Trial, status: int) -> str:
+    how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+    return f"{how}, see {trial.config.output_dir / OUTPUT}"
+
+
+def _figure(trial: Trial, measure: str) -> float:
+    result: dict[str, Any] = read_result(trial.config.output_dir)
+    return float(
+        next((result[name] for name in (measure, "error", "rmse", "reconstruction") if name in result), math.nan)
+    )
+
+
+def _figures(trials: Sequence[Trial], statuses: dict[int, int], measure: str) -> Iterator[float]:
+    for number, status in sorted(statuses.items()):
+        if status == 0:
+            yield _figure(trials[number], measure)
+
+
+def _summarise(trials: Sequence[Trial], statuses: dict[int, int], measure: str) -> None:
+    found = list(_figures(trials, statuses, measure))
+    if len(found) > 1:
+        spread = f"mean {statistics.fmean(found):.4f}, deviation {statistics.stdev(found):.4f}"
+        print(f"{len(found)} trials: {measure} {spread}, from {min(found):.4f} to {max(found):.4f}")
