@@ -189,10 +189,9 @@ def test_angles_are_angles_in_pixels(degrees: float, height: int, width: int):
     assert np.abs(in_pixels @ in_pixels.transpose(0, 2, 1) - np.eye(2)).max() < 1e-9
     angles = np.degrees(np.arctan2(in_pixels[:, 1, 0], in_pixels[:, 0, 0]))
     assert (angles.min(), angles.max()) == pytest.approx((-degrees, degrees), rel=0.01)
-    leaning = geometry.draw(geometry.Ranges(shear_degrees=20), 5000, height, width, random()).matrix
-    leaning = leaning * sides[:, None] / sides[None, :]
-    assert np.degrees(np.arctan(np.abs(leaning[:, 0, 1]).max())) == pytest.approx(20, rel=0.01)
-    assert np.array_equal(leaning[:, 1], np.tile([0.0, 1.0], (5000, 1)))
+    for ranges in (geometry.Ranges(shear_degrees=20), geometry.Ranges(shear_degrees=20, scale=1.6, stretch=1.3)):
+        upright = geometry.draw(ranges, 5000, height, width, random()).matrix[:, :, 1] * sides  # where (0, 1) goes
+        assert np.degrees(np.arctan(np.abs(upright[:, 0] / upright[:, 1]).max())) == pytest.approx(20, rel=0.01)
 
 
 def test_a_range_of_its_own_does_not_change_what_the_others_draw():

@@ -96,6 +96,16 @@ def test_a_state_that_went_through_a_checkpoint_goes_on_as_if_nothing_had_happen
     assert got == expected
 
 
+def test_what_is_clear_goes_with_the_size_of_the_best():
+    small = early_stopping.make("early-2", first_limit=1, threshold=0.1)
+    small.observe(1, 1, 0.02)
+    assert small.state["limit"] == 2
+    small.observe(2, 2, 0.0179)  # 10.5 % less
+    assert small.state["limit"] == 4
+    assert small.observe(3, 3, 0.0178) == early_stopping.Verdict(improved=True, stop=False)
+    assert small.state["limit"] == 4
+
+
 def test_without_options_the_decks_numbers_hold():
     worse = [1.0, *[2.0] * 500]
     assert run(early_stopping.make("early-1"), worse) == (50, 1)

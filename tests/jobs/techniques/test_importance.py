@@ -49,9 +49,33 @@ def test_no_row_counts_more_than_is_allowed_however_far_apart_they_are():
     train, test = shifted(2000, by=2.0)
     clipped, whole = importance.weights(train, test, largest=5.0), importance.weights(train, test, largest=1e9)
     most = clipped == clipped.max()
-    assert 20 < most.sum() < 200  # exp(2 x - 2) > 5 for 3.6 % of them
+    assert 50 < most.sum() < 100  # exp(2 x - 2) > 5 for 3.6 % of them
     assert np.ptp(clipped[~most] / whole[~most]) < 1e-9  # the others are what they were, but for the mean
     assert whole[most].min() > whole[~most].max()
+
+
+def test_the_coefficients_are_those_of_the_least_penalised_cost():
+    train, test = shifted(300, by=1.0)
+    both = np.concatenate([train, test])
+    x = (both - both.mean(axis=0)) / both.std(axis=0)
+    is_test = np.arange(len(both)) >= len(train)
+    slope, intercept = np.zeros(2), 0.0
+    for _ in range(20_000):  # plain gradient descent
+        wrong = 1 / (1 + np.exp(-(x @ slope + intercept))) - is_test
+        slope = slope - 0.5 * (x.T @ wrong / len(x) + 2 * 0.1 * slope)
+        intercept = intercept - 0.5 * wrong.mean()
+    ratio = np.exp(x[: len(train)] @ slope)
+    expected = ratio / ratio.mean()
+    assert np.abs(importance.weights(train, test, penalty=0.1) - expected).max() < 1e-5
+    assert expected.max() > 1.5
+
+
+def test_far_outliers_do_not_throw_newtons_method_off():
+    random = np.random.default_rng(81)  # a seed at which whole steps run away
+    train, test = random.standard_t(1.2, (20, 6)), random.standard_t(1.2, (9, 6)) + 3
+    weights = importance.weights(train, test, penalty=1e-6)
+    assert np.isfinite(weights).all()
+    assert weights.mean() == pytest.approx(1)
 
 
 def test_few_rows_count_where_the_two_hardly_overlap():
