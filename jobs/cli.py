@@ -7,40 +7,25 @@ import inspect
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from jobs import catalogue, flags
-from jobs.config import BACKENDS, DEVICES, FLOATX, resolve
+from jobs import catalogue
+from jobs.arguments import (
+    MACHINE_OPTIONS,
+    TRAIN_OPTIONS,
+    add,
+    add_data,
+    add_model,
+    add_their_model,
+    add_weights,
+    settings,
+)
+from jobs.config import Config, resolve
 from jobs.errors import JobError
-from jobs.flags import MODES
 from jobs.signals import StopRequest
 
-TRAIN_OPTIONS: tuple[tuple[str, Callable[[str], Any], str, str], ...] = (
-    ("epochs", int, "N", "passes over the training rows"),
-    ("batch-size", int, "N", "rows a step"),
-    ("optimizer", str, "NAME[,OPTION=X]", "such as sgd, momentum,momentum=0.9, adam"),
-    ("learning-rate", float, "X", "of the cost's gradient; the cost is summed or averaged as --reduction says"),
-    ("schedule", str, "NAME[,OPTION=X]", "of the learning rate: constant, step, exponential, inverse, linear, cosine"),
-    ("momentum-schedule", str, "NAME[,OPTION=X]", "of the momentum, likewise"),
-    ("reduction", str, "sum|mean", "of the cost over a batch"),
-    ("l1", float, "X", "times the absolute values of the weights"),
-    ("l2", float, "X", "times the squares of the weights"),
-    ("penalty", str, "sum|mean", "how those are added up"),
-    ("penalised", str, "kernels|all", "whether biases are penalised too"),
-    ("early-stopping", str, "NAME[,OPTION=X]", "none, early-1, early-2 or since-best; needs rows held out"),
-    ("hold-out", float, "SHARE", "of the training rows, to choose by"),
-    ("sampling", str, "NAME", "shuffled, balanced or in-order"),
-    ("augment", str, "NAME", "how rows are varied in each epoch"),
-    ("seed", int, "N", "of weights, dropout and row order (default: 0)"),
-    ("print-every", int, "N", "batches between two lines; 0: a line an epoch"),
-    ("monitor-every", int, "N", "epochs between two looks into the layers; 0: none"),
-    ("weights-formats", str, "LIST", "pickle,npz,safetensors: some of them (default: pickle)"),
-    ("output-dir", str, "DIR", "default: $GPURUN_OUTPUT_DIR, else ./output"),
-    ("checkpoint-dir", str, "DIR", "default: $GPURUN_CHECKPOINT_DIR, else none"),
-)
-"""Name, kind, what stands for the value, and the help; all are settings of `Config`."""
+EXPORTS = ("pickle", "npz", "safetensors", "keras", "savedmodel")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -66,80 +51,178 @@ def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     root = _Parser(prog="python -m jobs", description="Train and judge models, on this machine.")
     commands = root.add_subparsers(metavar="COMMAND", required=True)
-    _add_train(commands.add_parser("train", help="train a model and write its weights"))
-    _add_evaluate(commands.add_parser("evaluate", help="judge weights on held-out rows"))
-    commands.add_parser("list", help="name the models").set_defaults(command=_list)
-    describe = commands.add_parser("describe", help="what a model is, its source and its settings")
-    describe.add_argument("model", metavar="MODEL")
-    describe.set_defaults(command=_describe)
+    for add_command, name, text in (
+        (_add_train, "train", "train a model and write its weights"),
+        (_add_trials, "trials", "train many times in one go, Keras imported once"),
+        (_add_cross_validate, "cross-validate", "train on each of some folds, the others held out"),
+        (_add_evaluate, "evaluate", "judge weights on held-out rows"),
+        (_add_predict, "predict", "write what weights answer for rows"),
+        (_add_export, "export", "write weights in another format"),
+        (_add_plot, "plot", "draw what a training left behind"),
+        (_add_check, "check", "whether a model can learn at all, before hours are spent on it"),
+        (_add_faces, "faces", "write drawn faces, as the real sets have theirs"),
+        (_add_list, "list", "name the models"),
+        (_add_describe, "describe", "what a model is, its source and its settings"),
+    ):
+        add_command(commands.add_parser(name, help=text, description=text))
     return root
 
 
-def _add_train(train: argparse.ArgumentParser) -> None:
-    train.add_argument("model", metavar="MODEL", help="a name that `python -m jobs list` prints")
-    _add_data(train)
-    _add_machine(train)
-    for name, kind, metavar, text in TRAIN_OPTIONS:
-        train.add_argument(f"--{name}", type=kind, metavar=metavar, help=text)
-    train.add_argument(
-        "--set",
-        action="append",
-        metavar="NAME=VALUE",
-        help="an option of the model's own: see `python -m jobs describe`",
-    )
-    train.add_argument("--config", type=Path, metavar="FILE", help="TOML with the same names; options here win")
-    train.set_defaults(command=_train)
+def _add_train(command: argparse.ArgumentParser) -> None:
+    _add_training(command)
+    command.set_defaults(command=_train)
 
 
-def _add_evaluate(evaluate: argparse.ArgumentParser) -> None:
-    _add_weights(evaluate)
-    _add_data(evaluate)
-    _add_machine(evaluate)
-    evaluate.set_defaults(command=_evaluate)
-
-
-def _add_weights(command: argparse.ArgumentParser) -> None:
-    command.add_argument("weights", type=Path, metavar="WEIGHTS", help="weights.pkl, .npz or .safetensors")
-    command.add_argument("--model", metavar="MODEL", help="default: what result.json beside them says")
-    command.add_argument("--set", action="append", metavar="NAME=VALUE", help="default: likewise")
-
-
-def _add_data(command: argparse.ArgumentParser) -> None:
+def _add_training(command: argparse.ArgumentParser) -> None:
+    """What a training is told."""
+    add_model(command)
+    add_data(command)
+    add(command, MACHINE_OPTIONS)
+    add(command, TRAIN_OPTIONS)
     command.add_argument(
-        "--data", metavar="NAME|PATH", help="default: what $GPURUN_DATA_DIR holds, else the bundled digits"
+        "--tensorboard", action="store_true", default=None, help="write the metrics as TensorBoard's events, too"
     )
-
-
-def _add_machine(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--device", metavar="|".join(DEVICES), help="what to compute on (default: $GPURUN_DEVICE, else cpu)"
-    )
-    command.add_argument(
-        "--floatx", metavar="|".join(FLOATX), help="what to compute in (default: $GPURUN_FLOATX, else float32)"
-    )
-    command.add_argument(
-        "--backend", metavar="|".join(BACKENDS), help="what Keras computes with (default: $KERAS_BACKEND or tensorflow)"
-    )
-    command.add_argument("--mode", metavar="|".join(MODES), help="how it is compiled, as Theano called it")
-    command.add_argument("--threads", type=int, metavar="N", help="for one operation; 0: one a processor")
-    command.add_argument(
-        "--flags", metavar="THEANO_FLAGS", help="device=gpu,floatX=float32,mode=FAST_RUN: the same, as Theano took it"
-    )
+    command.add_argument("--config", type=Path, metavar="FILE", help="TOML with the same names; options here win")
 
 
 def _train(arguments: argparse.Namespace) -> int:
     stop = StopRequest()
     stop.install()
-    config = resolve(arguments.model, _options(arguments, "model", "config"), arguments.config)
+    config = resolve(arguments.model, settings(arguments), arguments.config)
     from jobs.train import train  # noqa: PLC0415  # NumPy, not needed to complain of an option
 
     return train(config, stop)
 
 
+def _add_parallel(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--parallel", type=_count, metavar="N", default=1, help="how many at a time (default: 1)")
+    command.add_argument("--measure", metavar="NAME", default="error", help="of result.json, to tell of each")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
+def _add_trials(command: argparse.ArgumentParser) -> None:
+    text = "a line a trial: what `train` would be told, such as `mlp --seed 1`"
+    command.add_argument("trials", type=Path, metavar="FILE", help=text)
+    _add_parallel(command)
+    command.set_defaults(command=_trials)
+
+
+def _trials(arguments: argparse.Namespace) -> int:
+    from jobs import trials  # noqa: PLC0415  # likewise
+
+    def resolved(words: list[str]) -> Config:
+        told = parser().parse_args(["train", *words])
+        return resolve(told.model, settings(told), told.config)
+
+    return trials.run(trials.read(arguments.trials, resolved), arguments.parallel, arguments.measure)
+
+
+def _add_cross_validate(command: argparse.ArgumentParser) -> None:
+    _add_training(command)
+    command.add_argument("--folds", type=_count, metavar="K", default=5, help="how many (default: 5)")
+    _add_parallel(command)
+    command.set_defaults(command=_cross_validate, measure="validation_error")
+
+
+def _cross_validate(arguments: argparse.Namespace) -> int:
+    from jobs import trials  # noqa: PLC0415  # likewise
+
+    config = resolve(arguments.model, settings(arguments), arguments.config)
+    return trials.run(trials.folds(config, arguments.folds), arguments.parallel, arguments.measure)
+
+
+def _add_evaluate(command: argparse.ArgumentParser) -> None:
+    add_weights(command)
+    add_data(command)
+    add(command, MACHINE_OPTIONS)
+    command.set_defaults(command=_evaluate)
+
+
 def _evaluate(arguments: argparse.Namespace) -> int:
     from jobs.evaluate import evaluate  # noqa: PLC0415  # likewise
 
-    return evaluate(arguments.weights, arguments.model, _options(arguments, "weights", "model"))
+    return evaluate(arguments.weights, arguments.model, settings(arguments))
+
+
+def _add_predict(command: argparse.ArgumentParser) -> None:
+    add_weights(command)
+    add_data(command)
+    command.add_argument("--output", type=Path, metavar="FILE.csv", required=True, help="what to write")
+    add(command, MACHINE_OPTIONS)
+    command.set_defaults(command=_predict)
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from jobs.predict import predict  # noqa: PLC0415  # likewise
+
+    return predict(arguments.weights, arguments.model, settings(arguments), arguments.output)
+
+
+def _add_export(command: argparse.ArgumentParser) -> None:
+    add_weights(command)
+    command.add_argument("--to", choices=EXPORTS, required=True, help="what to write")
+    command.add_argument("--output", type=Path, metavar="FILE|DIR", help="default: beside WEIGHTS")
+    add(command, MACHINE_OPTIONS)
+    command.set_defaults(command=_export)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from jobs.export import export  # noqa: PLC0415  # likewise
+
+    return export(arguments.weights, arguments.model, settings(arguments), arguments.to, arguments.output)
+
+
+def _add_plot(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", type=Path, metavar="OUTPUT_DIR", help="where a training wrote its files")
+    add_their_model(command)
+    add_data(command)
+    add(command, MACHINE_OPTIONS)
+    command.set_defaults(command=_plot)
+
+
+def _plot(arguments: argparse.Namespace) -> int:
+    from jobs.plots.plot import plot  # noqa: PLC0415  # likewise
+
+    return plot(arguments.folder, arguments.model, settings(arguments))
+
+
+def _add_check(command: argparse.ArgumentParser) -> None:
+    add_model(command)
+    add_data(command)
+    command.add_argument("--seed", type=int, metavar="N", help="of weights and rows (default: 0)")
+    add(command, MACHINE_OPTIONS)
+    command.set_defaults(command=_check)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from jobs.check import check  # noqa: PLC0415  # likewise
+
+    return check(arguments.model, settings(arguments))
+
+
+def _add_faces(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--kind", metavar="key-points|expressions", required=True, help="what is to be learned")
+    command.add_argument("--rows", type=int, metavar="N", required=True, help="how many faces")
+    command.add_argument("--seed", type=int, metavar="S", default=0, help="of all that is drawn (default: 0)")
+    command.add_argument("--output", type=Path, metavar="FILE", required=True, help="the CSV to write")
+    command.set_defaults(command=_faces)
+
+
+def _faces(arguments: argparse.Namespace) -> int:
+    from jobs.datasets.faces import write_csv  # noqa: PLC0415  # likewise
+
+    write_csv(arguments.kind, arguments.rows, arguments.seed, arguments.output)
+    print(f"{arguments.rows:,} faces for {arguments.kind} in {arguments.output}")
+    return 0
+
+
+def _add_list(command: argparse.ArgumentParser) -> None:
+    command.set_defaults(command=_list)
 
 
 def _list(_arguments: argparse.Namespace) -> int:
@@ -149,33 +232,16 @@ def _list(_arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _add_describe(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", metavar="MODEL")
+    command.set_defaults(command=_describe)
+
+
 def _describe(arguments: argparse.Namespace) -> int:
     model = catalogue.find(arguments.model)
     print(f"{arguments.model}: {inspect.cleandoc(model.__doc__ or '')}\n")
     for name, default in catalogue.options_of(model).items():
         print(f"Option {name}, by default {default}")
-    for kind, settings in model.SETTINGS.items():
-        print(f"Settings{f' on {kind}' if kind else ''}: {settings}")
+    for kind, chosen in model.SETTINGS.items():
+        print(f"Settings{f' on {kind}' if kind else ''}: {chosen}")
     return 0
-
-
-def _options(arguments: argparse.Namespace, *without: str) -> dict[str, Any]:
-    """What was given on the command line, under the names of `Config`; what --flags say is overruled by the rest."""
-    given = {
-        name: value for name, value in vars(arguments).items() if name not in {*without, "command", "set", "flags"}
-    }
-    given["options"] = _pairs(arguments.set) if arguments.set else None
-    if arguments.flags:
-        settings, ignored = flags.parse(arguments.flags)
-        if ignored:
-            print(f"without effect here: {', '.join(ignored)}", file=sys.stderr)
-        given |= {name: value for name, value in settings.items() if given.get(name) is None}
-    return given
-
-
-def _pairs(texts: list[str]) -> dict[str, str]:
-    pairs = [text.partition("=") for text in texts]
-    for text, (name, equals, _) in zip(texts, pairs, strict=True):
-        if not name or not equals:
-            raise JobError(f"--set {text}: expected NAME=VALUE")
-    return {name.strip().replace("-", "_"): value for name, _, value in pairs}

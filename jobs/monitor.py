@@ -40,7 +40,6 @@ SAMPLE = 2
 """Tells the draw of the sample from those of the order and of augmentation."""
 FLAT = 0.05
 """Of the steepest slope."""
-WITHOUT_OUTPUTS = ("InputLayer", "Flatten", "Reshape", "Dropout", "Rescaling")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +88,11 @@ def monitor(network: Network, dataset: Dataset) -> Monitor:
 
 
 def told_apart(model: keras.Model) -> dict[str, Any]:
-    """The layers with one output each, by name; none of a network that is no graph of layers."""
+    """The layers that have something to say, by name; none of a network that is no graph of layers."""
     if not getattr(model, "inputs", None):
         return {}
-    shown = (layer for layer in model.layers if type(layer).__name__ not in WITHOUT_OUTPUTS)
+    kinds = (keras.layers.ReLU, keras.layers.RNN, keras.layers.Bidirectional)
+    shown = (layer for layer in model.layers if hasattr(layer, "activation") or isinstance(layer, kinds))
     return {layer.name: layer for layer in shown if isinstance(layer.output, keras.KerasTensor)}
 
 
