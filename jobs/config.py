@@ -18,6 +18,7 @@ from jobs.datasets.source import Source, locate
 from jobs.errors import JobError
 from jobs.optimizers import catalogue as optimizers
 from jobs.sampling import order
+from jobs.second_order import catalogue as second_order
 
 DEVICES = ("cpu", "gpu")
 FLOATX = ("float32", "float64", "bfloat16", "float16")
@@ -67,6 +68,7 @@ class Config:
     monitor_every: int  # epochs from one look into the layers to the next; 0: none
     output_dir: Path  # weights.pkl, metrics.jsonl and result.json
     checkpoint_dir: Path | None  # read at the start where there is a checkpoint; None: no checkpoints
+    checkpoint_every_s: float  # seconds from one checkpoint to the next: what a machine that dies at once may lose
     weights_formats: tuple[str, ...]  # of the weights files
     tensorboard: bool  # whether the metrics are written as TensorBoard's events, too
 
@@ -87,7 +89,7 @@ OPTIONS = frozenset(field.name for field in fields(Config)) - DERIVED - {"model"
 
 SAME = OPTIONS - {
     *("data", "epochs", "device", "mode", "print_every", "monitor_every"),
-    *("output_dir", "checkpoint_dir", "weights_formats", "tensorboard"),
+    *("output_dir", "checkpoint_dir", "checkpoint_every_s", "weights_formats", "tensorboard"),
 }
 """What a checkpoint must agree on with the job that goes on from it, beside the data's contents."""
 
@@ -112,6 +114,7 @@ def resolve(model: str, options: Mapping[str, Any], config_file: Path | None) ->
         "momentum_schedule": "constant",
         "early_stopping": "none",
         "monitor_every": 0,
+        "checkpoint_every_s": 10.0,
         "weights_formats": ("pickle",),
         "tensorboard": False,
         **asdict(catalogue.settings_for(found, source.kind)),
@@ -129,6 +132,16 @@ def resolve(model: str, options: Mapping[str, Any], config_file: Path | None) ->
     return Config(model=model, data=source, **chosen)
 
 
+def _check_optimizer(name: str, options: Mapping[str, Any]) -> None:
+    if name in second_order.METHODS:
+        second_order.check(name, options)
+    elif name in optimizers.OPTIMIZERS:
+        optimizers.check(name, options)
+    else:
+        near = catalogue.nearest(name, [*optimizers.OPTIMIZERS, *second_order.METHODS])
+        raise JobError(f"unknown optimizer {name!r}{near}")
+
+
 def _check_early_stopping(name: str, options: Mapping[str, Any]) -> None:
     if name != "none":
         early_stopping.make(name, **options)
@@ -136,7 +149,7 @@ def _check_early_stopping(name: str, options: Mapping[str, Any]) -> None:
 
 CHOICES: Mapping[str, Callable[[str, Mapping[str, Any]], object]] = MappingProxyType(
     {
-        "optimizer": optimizers.check,
+        "optimizer": _check_optimizer,
         "schedule": schedules.check,
         "momentum_schedule": schedules.check,
         "early_stopping": _check_early_stopping,
@@ -192,7 +205,7 @@ def _like(name: str, value: object, default: object) -> Any:
     kinds = (int, float) if type(default) is float else (type(default),)
     if not isinstance(read, kinds) or isinstance(read, bool) is not isinstance(default, bool):
         raise JobError(f"{name} is {value!r}: expected something like {default!r}")
-    return float(read) if isinstance(default, float) else read
+    return float(str(read)) if isinstance(default, float) else read
 
 
 def check(chosen: Mapping[str, Any]) -> None:
@@ -203,7 +216,7 @@ def check(chosen: Mapping[str, Any]) -> None:
     if chosen["seed"] >= SEED_LIMIT:
         raise JobError(f"seed {chosen['seed']} is too large: expected less than {SEED_LIMIT}")
     _check_real("learning_rate", chosen["learning_rate"])
-    for name in ("l1", "l2", "hold_out"):
+    for name in ("l1", "l2", "hold_out", "checkpoint_every_s"):
         _check_real(name, chosen[name], zero=True)
     if not isinstance(chosen["tensorboard"], bool):
         raise JobError(f"tensorboard is {chosen['tensorboard']!r}: expected true or false")

@@ -20,14 +20,11 @@ from jobs.datasets.dataset import Dataset
 from jobs.early_stopping import Rule
 from jobs.epochs import Epochs
 from jobs.errors import JobError
-from jobs.network import Network, Rows
+from jobs.network import Network, Rows, Stretch
 from jobs.optimizers import catalogue as optimizers
 from jobs.outputs import MetricsLog
 from jobs.pace import Pace
 from jobs.signals import StopRequest
-
-SAVE_SECONDS = 10.0
-"""From one checkpoint to the next: what a machine that dies at once may lose."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,7 +69,7 @@ def run(session: Session) -> bool:
             session.order = session.epochs.order(place.epoch)
         for _ in _epoch(session):
             place.seconds = time.perf_counter() - started
-            if time.perf_counter() - saved > SAVE_SECONDS:
+            if time.perf_counter() - saved > session.config.checkpoint_every_s:
                 session.save(session)
                 saved = time.perf_counter()
         finished = not session.stopped
@@ -99,14 +96,11 @@ def _epoch(session: Session) -> Any:
     order, rates, momenta = (functions.put(array) for array in (session.order, *_rates(session)))
     while place.batch < batches:
         last = min(place.batch + session.pace.batches, _next_line(place.batch, batches, config.print_every), batches)
-        first, place.step = place.batch, place.step + last - place.batch
-
-        def train(first: int = first, last: int = last) -> None:
-            functions.advance(rows, order, first, last, rates, momenta)
-            functions.wait()
-
-        session.pace.run(last - first, train)
-        place.batch = last
+        stretch = Stretch(order, place.batch, last, rates, momenta)
+        reached = session.pace.run(stretch, lambda each: session.network.advance(rows, each, lambda: session.stopped))
+        if reached == place.batch:
+            return
+        place.step, place.batch = place.step + reached - place.batch, reached
         place.judged = not _is_due(session)
         if not place.judged and not session.stopped:
             _report(session)
@@ -178,13 +172,16 @@ def _observe(session: Session, error: float) -> None:
 
 
 def _ended_early(session: Session) -> bool:
-    return bool(session.place.stopper and session.place.stopper["stop"])
+    method = session.network.full_batch
+    return bool(session.place.stopper and session.place.stopper["stop"]) or bool(method and method.done)
 
 
 def _rates(session: Session) -> tuple[NDArray[Any], NDArray[Any]]:
     """The learning rate and the momentum of each of the epoch's batches, (batches,)."""
     config, batches = session.config, session.epochs.batches
-    momentum = config.optimizer.options.get("momentum", optimizers.OPTIONS[config.optimizer.name].get("momentum", 0.0))
+    momentum = config.optimizer.options.get(
+        "momentum", optimizers.OPTIONS.get(config.optimizer.name, {}).get("momentum", 0.0)
+    )
 
     def course(schedule: Choice, initial: float) -> NDArray[Any]:
         first = session.place.epoch * batches

@@ -17,9 +17,12 @@ from keras import ops
 from numpy.typing import NDArray
 
 from jobs import penalties
+from jobs.choice import Choice
 from jobs.config import Config
 from jobs.errors import JobError
+from jobs.full_batch import FullBatch
 from jobs.optimizers import catalogue as optimizers
+from jobs.second_order import catalogue as second_order
 
 EVALUATE_NUMBERS = 2**20
 """How many numbers of input are judged at once: between two such, a request to stop is seen."""
@@ -31,6 +34,17 @@ class Rows(NamedTuple):
     x: Any  # (rows, *input_shape)
     y: Any  # (rows,) classes, or (rows, targets)
     w: Any  # (rows,) what each row counts
+
+
+class Stretch(NamedTuple):
+    """Some batches of an epoch."""
+
+    order: Any  # (rows,) of the epoch, on the device
+    first: int
+    last: int
+    """The one after the last that is meant."""
+    rates: Any  # (batches,) of the epoch
+    momenta: Any  # likewise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +84,9 @@ class Functions(Protocol):
     def gradients(self, rows: Rows) -> Sequence[NDArray[Any]]:
         """Of the cost of these rows, by each of the model's trainable variables."""
 
+    def cost_and_gradients(self, rows: Rows) -> tuple[float, Sequence[NDArray[Any]]]:
+        """What they cost, and the same gradients."""
+
     def wait(self) -> None:
         """Until what was asked for is done: time is measured up to here."""
 
@@ -84,6 +101,8 @@ class Network:
     functions: Functions
     penalty: Callable[[], Any]
     config: Config
+    full_batch: FullBatch | None = None
+    """The method that takes the place of the optimiser, where one is asked for that looks at every row."""
 
     def rows(self, x: NDArray[Any], y: NDArray[Any], w: NDArray[Any] | None = None) -> Rows:
         """These rows on the device, in the numbers that they came in: a byte a pixel is gathered four times as fast."""
@@ -91,6 +110,14 @@ class Network:
         weights = np.ones(len(x), np.float32) if w is None else w.astype(np.float32)
         targets = y.astype(np.int32) if np.issubdtype(y.dtype, np.integer) else y
         return Rows(put(x), put(targets), put(weights))
+
+    def advance(self, rows: Rows, stretch: Stretch, stop: Callable[[], bool]) -> int:
+        """Train on the batches of a stretch, and say which is the next: a full-batch step is given up on `stop`."""
+        if self.full_batch:
+            return stretch.first + self.full_batch.advance(rows, stretch.last - stretch.first, stop)
+        self.functions.advance(rows, *stretch)
+        self.functions.wait()
+        return stretch.last
 
     def evaluate(self, rows: Rows, stop: Callable[[], bool] = lambda: False) -> Verdict | None:
         """Cost and error over these rows; None when `stop` said so on the way."""
@@ -122,7 +149,8 @@ class Verdict(NamedTuple):
 
 def build(config: Config, model: keras.Model, objective: str, scale: float) -> Network:
     """The network around `model`, its functions made by the backend that Keras runs on."""
-    optimizer = optimizers.make(config.optimizer.name, config.learning_rate, config.optimizer.options)
+    chosen = Choice("sgd") if config.optimizer.name in second_order.METHODS else config.optimizer
+    optimizer = optimizers.make(chosen.name, config.learning_rate, chosen.options)
     optimizer.build(model.trainable_variables)
     kind = importlib.import_module(f"jobs.objectives.{objective}")
     floatx = str(model.compute_dtype)
@@ -156,13 +184,19 @@ def build(config: Config, model: keras.Model, objective: str, scale: float) -> N
         compiled=config.mode != "DebugMode",
     )
     backend = importlib.import_module(f"jobs.backends.{keras.backend.backend()}")
+    functions = cast("Functions", backend.compiled(parts))
+    full_batch = None
+    if config.optimizer is not chosen:
+        method = second_order.make(config.optimizer.name, config.optimizer.options)
+        full_batch = FullBatch(method=method, model=model, functions=functions)
     return Network(
         model=model,
         optimizer=optimizer,
         objective=kind,
-        functions=cast("Functions", backend.compiled(parts)),
+        functions=functions,
         penalty=penalty,
         config=config,
+        full_batch=full_batch,
     )
 
 
@@ -173,13 +207,16 @@ def weights(model: keras.Model) -> dict[str, NDArray[Any]]:
 
 def variables(network: Network) -> dict[str, NDArray[Any]]:
     """Every variable of model and optimiser, by role and path."""
-    return {name: _array(variable) for name, variable in _named(network).items()}
+    arrays = {name: _array(variable) for name, variable in _named(network).items()}
+    return arrays | network.full_batch.arrays() if network.full_batch else arrays
 
 
 def restore(network: Network, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Give them back what `variables` read; raises `JobError` where one is missing or has another shape."""
     for name, variable in _named(network).items():
         _assign(variable, name, arrays)
+    if network.full_batch:
+        network.full_batch.restore(arrays)
 
 
 def set_weights(model: keras.Model, arrays: Mapping[str, NDArray[Any]]) -> None:

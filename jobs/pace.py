@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from jobs.network import Stretch
+
 STRETCH_SECONDS = 0.25
 FIRST_BATCHES = 4
 
@@ -17,11 +19,12 @@ class Pace:
     batches: int = FIRST_BATCHES
     measured: int = 0
 
-    def run(self, batches: int, train: Callable[[], None]) -> None:
-        """Train for `batches` and learn from how long it took; the first time, compiling is most of it."""
+    def run(self, stretch: Stretch, train: Callable[[Stretch], int]) -> int:
+        """Train on it and learn from how long that took; the first time, compiling is most of it."""
         started = time.perf_counter()
-        train()
+        reached = train(stretch)
         seconds = time.perf_counter() - started
         self.measured += 1
         if self.measured > 1:
-            self.batches = max(1, int(STRETCH_SECONDS * batches / max(seconds, 1e-6)))
+            self.batches = max(1, int(STRETCH_SECONDS * (stretch.last - stretch.first) / max(seconds, 1e-6)))
+        return reached

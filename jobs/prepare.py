@@ -17,6 +17,7 @@ from jobs.datasets import source
 from jobs.datasets.dataset import Dataset
 from jobs.errors import JobError
 from jobs.sampling import splits
+from jobs.second_order import catalogue as second_order
 
 
 def prepare(config: Config) -> tuple[Dataset, Config, float]:
@@ -33,6 +34,8 @@ def prepare(config: Config) -> tuple[Dataset, Config, float]:
 def fitted(config: Config, dataset: Dataset) -> Config:
     """The settings with the data's shape in them; raises `JobError` where a batch is more than there is."""
     rows = len(dataset.train_x)
+    if config.optimizer.name in second_order.METHODS:
+        config = replace(config, batch_size=rows)
     if config.batch_size > rows:
         raise JobError(f"batch_size {config.batch_size} is more than the {rows:,} training rows")
     augment.check(config.augment, dataset.image_shape, dataset.targets)

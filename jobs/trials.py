@@ -13,7 +13,7 @@ import signal
 import statistics
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ def run(trials: Sequence[Trial], parallel: int, measure: str) -> int:
     stop = StopRequest(training=True)
     running: dict[int, int] = {}
     stop.install()
-    stop.pass_on = lambda number: [os.kill(child, number) for child in running]
+    stop.pass_on = lambda number: _tell(running, number)
     statuses: dict[int, int] = {}
     for number, trial in enumerate(trials):
         if len(running) == parallel:
@@ -98,6 +98,11 @@ def run(trials: Sequence[Trial], parallel: int, measure: str) -> int:
         _wait(trials, running, statuses, measure)
     _summarise(trials, statuses, measure)
     return stop.exit_code if stop.signal_number else int(any(statuses.values()))
+
+
+def _tell(running: Iterable[int], number: int) -> None:
+    for child in running:
+        os.kill(child, number)
 
 
 def _check_alike(trials: Sequence[Trial]) -> None:
@@ -122,7 +127,7 @@ def _fork(trial: Trial) -> int:
         os.dup2(file, 1)
         os.dup2(file, 2)
         status = _train(trial)
-    except BaseException:
+    except BaseException:  # noqa: BLE001  # the fork ends here, whatever it was: nothing may go on as the server
         traceback.print_exc()
     finally:
         sys.stdout.flush()

@@ -47,7 +47,12 @@ class Functions:
 
     def gradients(self, rows: Rows) -> Sequence[NDArray[Any]]:
         """Of the cost of these rows."""
-        return [np.asarray(slope) for slope in self.slopes(_state(self.parts), rows)]
+        return self.cost_and_gradients(rows)[1]
+
+    def cost_and_gradients(self, rows: Rows) -> tuple[float, Sequence[NDArray[Any]]]:
+        """What they cost, and the same."""
+        cost, slopes = self.slopes(_state(self.parts), rows)
+        return float(cost), [np.asarray(slope) for slope in slopes]
 
     def wait(self) -> None:
         """Calls return before they are done; the last to be set is the optimiser's."""
@@ -84,7 +89,8 @@ def compiled(parts: Parts) -> Functions:
             return parts.answer(x)
 
     def slopes(state: Any, rows: Rows) -> Any:
-        return jax.grad(cost, has_aux=True)(*state[:2], rows)[0]
+        (total, _), found = jax.value_and_grad(cost, has_aux=True)(*state[:2], rows)
+        return total, found
 
     if not parts.compiled:
         jax.config.update("jax_disable_jit", True)  # JAX's own way to say it

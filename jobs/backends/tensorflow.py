@@ -44,7 +44,12 @@ class Functions:
 
     def gradients(self, rows: Rows) -> Sequence[NDArray[Any]]:
         """Of the cost of these rows."""
-        return [np.asarray(slope) for slope in self.slopes(rows)]
+        return self.cost_and_gradients(rows)[1]
+
+    def cost_and_gradients(self, rows: Rows) -> tuple[float, Sequence[NDArray[Any]]]:
+        """What they cost, and the same."""
+        cost, slopes = self.slopes(rows)
+        return float(cost), [np.asarray(slope) for slope in slopes]
 
     def wait(self) -> None:
         """Functions return when they are done, on a CPU; on a GPU the next number that is read waits."""
@@ -57,7 +62,7 @@ def compiled(parts: Parts) -> Functions:
     def slopes(rows: Rows) -> Any:
         with tf.GradientTape() as tape:
             cost = parts.cost(rows)
-        return tape.gradient(cost, variables)
+        return cost, tape.gradient(cost, variables)
 
     def step(batch: Any, rows: Rows, order: Any, rates: Any, momenta: Any) -> None:
         chosen = order[batch * size : (batch + 1) * size]
@@ -65,7 +70,7 @@ def compiled(parts: Parts) -> Functions:
         parts.optimizer.learning_rate.assign(rates[batch])
         if parts.momentum is not None:
             parts.momentum.assign(momenta[batch])
-        parts.optimizer.apply(slopes(taken), variables)
+        parts.optimizer.apply(slopes(taken)[1], variables)
 
     def train(rows: Rows, order: Any, first: Any, last: Any, rates: Any, momenta: Any) -> None:
         def body(batch: Any) -> tuple[Any]:

@@ -29,7 +29,7 @@ class Functions:
         parts, size = self.parts, self.parts.batch_size
         for batch in range(first, last):
             chosen = order[batch * size : (batch + 1) * size]
-            slopes = self._slopes(Rows(*(part[chosen] for part in rows)))
+            _, slopes = self._slopes(Rows(*(part[chosen] for part in rows)))
             parts.optimizer.learning_rate.assign(rates[batch])
             if parts.momentum is not None:
                 parts.momentum.assign(momenta[batch])
@@ -48,17 +48,23 @@ class Functions:
 
     def gradients(self, rows: Rows) -> Sequence[NDArray[Any]]:
         """Of the cost of these rows."""
-        return [np.array(slope.cpu()) for slope in self._slopes(rows)]
+        return self.cost_and_gradients(rows)[1]
+
+    def cost_and_gradients(self, rows: Rows) -> tuple[float, Sequence[NDArray[Any]]]:
+        """What they cost, and the same."""
+        cost, slopes = self._slopes(rows)
+        return float(cost.detach()), [np.array(slope.cpu()) for slope in slopes]
 
     def wait(self) -> None:
         """Until the device is idle."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
 
-    def _slopes(self, rows: Rows) -> list[Any]:
-        """Each variable's gradient; a new one each time, since they are not added up."""
+    def _slopes(self, rows: Rows) -> tuple[Any, list[Any]]:
+        """The cost, and its gradient by each variable; a new one each time, since they are not added up."""
         values = [variable.value for variable in self.parts.model.trainable_variables]
-        return list(torch.autograd.grad(self.parts.cost(rows), values))
+        cost = self.parts.cost(rows)
+        return cost, list(torch.autograd.grad(cost, values))
 
 
 def compiled(parts: Parts) -> Functions:
