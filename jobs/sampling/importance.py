@@ -18,6 +18,8 @@ PENALTY = 1e-3
 LARGEST = 20.0
 NEWTON_STEPS = 25
 TOLERANCE = 1e-8
+SINGULAR = 1e-12
+"""Added to the curvature: where every row is told apart for sure, there is none left along the intercept."""
 
 
 def weights(
@@ -34,9 +36,9 @@ def weights(
     """
     _check(train_x, test_x, penalty, largest)
     both = np.concatenate([train_x, test_x])
-    x = standardising.fit(both).apply(both).astype(np.float64)
+    x = _with_ones(standardising.fit(both).apply(both))
     is_test = np.arange(len(both)) >= len(train_x)
-    log_odds = _with_ones(x) @ _logistic_regression(_with_ones(x), is_test, penalty)
+    log_odds = x @ _logistic_regression(x, is_test, penalty)
     log_ratio = log_odds[~is_test] + np.log(len(train_x) / len(test_x))
     ratio: NDArray[np.float64] = np.exp(np.minimum(log_ratio, np.log(largest)))
     return ratio / float(ratio.mean())
@@ -56,8 +58,8 @@ def _logistic_regression(x: NDArray[np.float64], is_test: NDArray[np.bool_], pen
     for _ in range(NEWTON_STEPS):
         p = _sigmoid(x @ coefficients)
         gradient = x.T @ (p - is_test) / len(x) + 2 * ridge * coefficients
-        hessian = (x.T * (p * (1 - p))) @ x / len(x) + np.diag(2 * ridge)
-        step = np.linalg.lstsq(hessian, gradient, rcond=None)[0]
+        hessian = (x.T * (p * (1 - p))) @ x / len(x) + np.diag(2 * ridge + SINGULAR)
+        step = np.linalg.solve(hessian, gradient)
         while (new_cost := _cost(x, is_test, ridge, coefficients - step)) > cost:
             step /= 2  # a whole step may overshoot where the rows are told apart easily
             if np.abs(step).max() < TOLERANCE:
@@ -79,7 +81,7 @@ def _sigmoid(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.exp(-np.logaddexp(0, -log_odds))
 
 
-def _with_ones(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def _with_ones(x: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.column_stack([x, np.ones(len(x))])
 
 
