@@ -29,7 +29,7 @@ def lines(sshd: Any) -> Iterator[Lines]:
     opened.close()
 
 
-def test_a_whole_run(tmp_path: Path, lines: Lines, layout: RemoteLayout, job: Any) -> None:
+def test_a_whole_run(tmp_path: Path, lines: Lines, layout: RemoteLayout, job: Any, gate: Any) -> None:
     code = tmp_path / "code"
     code.mkdir()
     (code / "train.py").write_text("print('epoch 1')\n")
@@ -40,13 +40,14 @@ def test_a_whole_run(tmp_path: Path, lines: Lines, layout: RemoteLayout, job: An
     remote_agent.install(connection, layout)
     sent = upload.push(lines, tree.scan(code, ignore=ignore.rules(code)), layout.code, silent, "code")
     assert sent.files == 302
-    script = 'python3 train.py; cp big "$GPURUN_OUTPUT_DIR/weights"; sleep 0.3; seq 200000; exit 5'
+    script = f'python3 train.py; cp big "$GPURUN_OUTPUT_DIR/weights"; {gate.wait}; seq 200000; exit 5'
     remote_agent.start(connection, layout, job(script))
     told: list[Exception] = []
     follower = stream.follow(lambda: lines.log.fresh(20.0), layout, on_lost=told.append)
     got = next(follower)
     # The machine hangs up in the middle: another connection goes on where the log broke off.
     lines.log.current().close()
+    gate.open()
     got += b"".join(follower)
     assert told
     assert got == b"epoch 1\n" + b"".join(b"%d\n" % number for number in range(1, 200_001))

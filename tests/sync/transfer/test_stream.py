@@ -242,13 +242,16 @@ def test_a_line_of_a_hundred_megabytes(connection: Any, layout: RemoteLayout, jo
 
 # Its second child has left the job's process group, so that nothing ends it with the job.
 ORPHANS = """
-(while true; do echo child; done) &
+mkfifo child orphan
+(echo child; echo > child; while true; do echo child; done) &
 setsid python3 -c '
 import os, time
 began = time.monotonic()
+open("orphan", "w").write(chr(10))
 while time.monotonic() - began < 30: os.write(1, b"orphan" * 1000 + b"\\n"); time.sleep(0.001)
 ' &
-sleep 0.3
+read begun < child
+read begun < orphan
 exit 9
 """
 
@@ -346,13 +349,16 @@ def test_an_agent_that_cannot_serve_is_not_called_for_ever(
 
 
 def test_following_renews_the_lease(
-    connection: Any, layout: RemoteLayout, job: Any, eventually: Callable[..., None]
+    connection: Any, layout: RemoteLayout, job: Any, gate: Any, eventually: Callable[..., None]
 ) -> None:
-    remote_agent.start(connection, layout, job("sleep 2", lease_s=5.0))
+    remote_agent.start(connection, layout, job(f"echo on; {gate.wait}", lease_s=5.0))
     lease = connection.home / layout.home / "lease"
     first = json.loads(lease.read_text())
-    list(stream.follow(lambda: connection, layout, lease_s=900.0))
-    assert json.loads(lease.read_text()) > first + 800
+    follower = stream.follow(lambda: connection, layout, lease_s=900.0)
+    assert next(follower) == b"on\n"
+    eventually(lambda: json.loads(lease.read_text()) > first + 800)
+    gate.open()
+    assert b"".join(follower) == b""
 
 
 def test_a_follower_leaves_no_thread_and_no_process(connection: Any, layout: RemoteLayout, job: Any) -> None:
