@@ -21,14 +21,12 @@ OPTIONS = {"sign-agreement": {"largest": 1.3, "smallest": 0.8}}
 VARIABLES = ("layer/kernel", "layer/bias")
 
 
-def advance(optimizer, weights, rates, momentums, gradients):
-    """The weights after each step, (steps, ..) each, run as the engine runs: compiled, rates assigned on the way."""
-    return {"tensorflow": in_graph, "jax": in_jit, "torch": eager}[keras.backend.backend()](
-        optimizer, weights, rates, momentums, gradients
-    )
+def compiled(optimizer, weights):
+    """(rates, momentums, gradients) -> the weights after each step, (steps, ..) each; run as the engine runs them."""
+    return {"tensorflow": in_graph, "jax": in_jit, "torch": eager}[keras.backend.backend()](optimizer, weights)
 
 
-def in_graph(optimizer, weights, rates, momentums, gradients):
+def in_graph(optimizer, weights):
     import tensorflow as tf
 
     @tf.function
@@ -42,12 +40,14 @@ def in_graph(optimizer, weights, rates, momentums, gradients):
             kept = [array.write(i, weight.value) for array, weight in zip(kept, weights, strict=True)]
         return [array.stack() for array in kept]
 
-    floatx = keras.config.floatx()
-    rates, momentums = (tf.constant(each, floatx) for each in (rates, momentums))
-    return [np.asarray(each) for each in loop(rates, momentums, [tf.constant(each) for each in gradients])]
+    def advance(rates, momentums, gradients):
+        rates, momentums = (tf.constant(each, keras.config.floatx()) for each in (rates, momentums))
+        return [np.asarray(each) for each in loop(rates, momentums, [tf.constant(each) for each in gradients])]
+
+    return advance
 
 
-def in_jit(optimizer, weights, rates, momentums, gradients):
+def in_jit(optimizer, weights):
     import jax
 
     places = {id(variable): i for i, variable in enumerate(optimizer.variables)}
@@ -68,24 +68,30 @@ def in_jit(optimizer, weights, rates, momentums, gradients):
 
         return jax.lax.scan(step, (weight_values, state), series)
 
-    floatx = keras.config.floatx()
-    start = [each.value for each in weights], [each.value for each in optimizer.variables]
-    (weight_values, state), kept = loop(*start, (rates.astype(floatx), momentums.astype(floatx), tuple(gradients)))
-    for variable, value in zip([*weights, *optimizer.variables], [*weight_values, *state], strict=True):
-        variable.assign(value)
-    return [np.asarray(each) for each in kept]
+    def advance(rates, momentums, gradients):
+        floatx = keras.config.floatx()
+        start = [each.value for each in weights], [each.value for each in optimizer.variables]
+        (weight_values, state), kept = loop(*start, (rates.astype(floatx), momentums.astype(floatx), tuple(gradients)))
+        for variable, value in zip([*weights, *optimizer.variables], [*weight_values, *state], strict=True):
+            variable.assign(value)
+        return [np.asarray(each) for each in kept]
+
+    return advance
 
 
-def eager(optimizer, weights, rates, momentums, gradients):
-    kept = [[] for _ in weights]
-    for i, rate in enumerate(rates):
-        optimizer.learning_rate.assign(rate)
-        if catalogue.momentum_variable(optimizer) is not None:
-            catalogue.momentum_variable(optimizer).assign(momentums[i])
-        optimizer.apply([keras.ops.convert_to_tensor(each[i]) for each in gradients], weights)
-        for each, weight in zip(kept, weights, strict=True):
-            each.append(keras.ops.convert_to_numpy(weight).copy())
-    return [np.stack(each) for each in kept]
+def eager(optimizer, weights):
+    def advance(rates, momentums, gradients):
+        kept = [[] for _ in weights]
+        for i, rate in enumerate(rates):
+            optimizer.learning_rate.assign(rate)
+            if catalogue.momentum_variable(optimizer) is not None:
+                catalogue.momentum_variable(optimizer).assign(momentums[i])
+            optimizer.apply([keras.ops.convert_to_tensor(each[i]) for each in gradients], weights)
+            for each, weight in zip(kept, weights, strict=True):
+                each.append(keras.ops.convert_to_numpy(weight).copy())
+        return [np.stack(each) for each in kept]
+
+    return advance
 
 
 def build(name, starts):
@@ -117,20 +123,26 @@ def run(given, floatx: str):
     gradients = [given[f"gradients/{path}"].astype(floatx) for path in VARIABLES]
     rates, momentums = given["rates"], given["momentums"]
     middle = len(rates) // 2
+    halves = [
+        (rates[part], momentums[part], [each[part] for each in gradients])
+        for part in (slice(None, middle), slice(middle, None))
+    ]
     result = {}
     for name in catalogue.OPTIMIZERS:
         weights, optimizer = build(name, starts)
-        kept = advance(optimizer, weights, rates, momentums, gradients)
-        result |= {f"{name}/kept/{path}": each for path, each in zip(VARIABLES, kept, strict=True)}
+        advance = compiled(optimizer, weights)
+        before = advance(*halves[0])
+        arrays = saved(weights, optimizer)
+        after = advance(*halves[1])
+        result |= {
+            f"{name}/kept/{path}": np.concatenate(each) for path, *each in zip(VARIABLES, before, after, strict=True)
+        }
         result |= {f"{name}/whole/{path}": each for path, each in saved(weights, optimizer).items()}
 
         weights, optimizer = build(name, starts)
-        advance(optimizer, weights, rates[:middle], momentums[:middle], [each[:middle] for each in gradients])
-        arrays = saved(weights, optimizer)
-        weights, optimizer = build(name, starts)
         for variable in [*weights, *optimizer.variables]:
             variable.assign(arrays[variable.path])
-        advance(optimizer, weights, rates[middle:], momentums[middle:], [each[middle:] for each in gradients])
+        compiled(optimizer, weights)(*halves[1])
         result |= {f"{name}/resumed/{path}": each for path, each in saved(weights, optimizer).items()}
     return result
 
