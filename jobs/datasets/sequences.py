@@ -5,6 +5,9 @@ sequence, at places of their own; four others, which mean nothing, fill it up. T
 were, in their order: four classes, so by chance the error is 75 %. It must be remembered over all the steps that
 follow. (After Hochreiter and Schmidhuber, Long short-term memory, 1997, experiment 6: temporal order.)
 
+Of 32 units, Adam at 0.003 and batches of 64, twelve epochs leave a plain RNN with an error of 45 to 60 %, an LSTM with
+less than 5 % (`MARGIN`: at least 0.3 between them).
+
 Sequences have 10 to 40 steps; after the last one, every feature of a step is `PADDING`, for a Masking layer.
 """
 
@@ -21,6 +24,7 @@ SHORTEST, LONGEST = 10, 40
 MARKERS, DISTRACTORS = 2, 4
 CLASSES = MARKERS**2
 CHANCE = 1 - 1 / CLASSES  # share of wrong answers
+MARGIN = 0.3  # of the share of wrong answers, from a plain RNN to an LSTM
 TRAIN_ROWS, TEST_ROWS, SEED = 4000, 1000, 1997
 
 

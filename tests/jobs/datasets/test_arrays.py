@@ -181,7 +181,7 @@ def test_a_pickle_that_wants_something_run_is_refused(tmp_path: Path, protocol: 
 
 
 def test_arrays_of_python_objects_are_refused():
-    with pytest.raises(ValueError, match="array of Python objects"):
+    with pytest.raises(ValueError, match="asks for an array of 'O8'"):
         pickled.load(pickle.dumps(np.array([object], dtype=object)))
 
 
