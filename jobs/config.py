@@ -235,6 +235,9 @@ def check(chosen: Mapping[str, Any]) -> None:
     ):
         if chosen[name] not in known:
             raise JobError(f"{name} {chosen[name]!r} is unknown: expected {', '.join(known)}")
+    stop = chosen["momentum_schedule"].options.get("stop", 0.0)
+    if chosen["momentum_schedule"].name == "linear" and not stop < 1:
+        raise JobError(f"momentum_schedule: stop is {stop}: expected a momentum below 1")
     augment.find(str(chosen["augment"]))
     if chosen["fold"]:
         fold_of(str(chosen["fold"]))

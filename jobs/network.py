@@ -231,8 +231,12 @@ def _array(variable: Any) -> NDArray[Any]:
 
 
 def _named(network: Network) -> dict[str, Any]:
-    named = {f"model/{variable.path}": variable for variable in network.model.variables}
-    return named | {f"optimizer/{variable.path}": variable for variable in network.optimizer.variables}
+    pairs = [(f"model/{variable.path}", variable) for variable in network.model.variables]
+    pairs += [(f"optimizer/{variable.path}", variable) for variable in network.optimizer.variables]
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        raise RuntimeError("two variables have the same path: give every layer a name of its own")
+    return named
 
 
 def _assign(variable: Any, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
