@@ -22,8 +22,7 @@ WAYS: Mapping[str, str] = MappingProxyType(
             "curl -O https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz, then --data mnist.npz"
         ),
         "mnist.pkl.gz": (
-            "curl -LO https://github.com/mnielsen/neural-networks-and-deep-learning/raw/master/data/mnist.pkl.gz, "
-            "then --data mnist.pkl.gz"
+            "curl -LO https://github.com/pytorch/tutorials/raw/main/_static/mnist.pkl.gz, then --data mnist.pkl.gz"
         ),
         "kaggle-digits": (
             _KAGGLE.format(name="digit-recognizer") + " && unzip digit-recognizer.zip train.csv, then --data train.csv"
