@@ -72,8 +72,8 @@ class EarlyTwo:
     It never comes back down, and the training stops at the first value that is judged past it. Clear is an
     improvement by more than `threshold` of the best so far; a smaller one is kept as the best but buys no time.
     The deck counts data points where this counts batches: the ratio is the same. Judge as often as you like.
-    Source: deck 4, without numbers; by default those of the logistic regression that deck 1 runs (5,000 batches,
-    twice, 0.5 %).
+    Source: deck 4, without numbers; by default those of the Theano tutorial's logistic regression (deeplearning.net,
+    whose figures deck 1 shows): 5,000 batches, twice, 0.5 %.
     """
 
     def __init__(self, *, first_limit: int, factor: float, threshold: float) -> None:

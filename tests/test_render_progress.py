@@ -6,7 +6,7 @@ import io
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -67,6 +67,7 @@ def rate_and_left(line: str) -> tuple[str, str]:
     return found[1], found[2]
 
 
+@settings(deadline=None)  # a busy machine is no fault of the bar's
 @given(st.lists(st.tuples(ANY_PROGRESS, st.floats(0, 100)), min_size=1, max_size=8), st.integers(1, 250))
 def test_a_bar_is_one_line_and_fits(steps: list[tuple[TransferProgress, float]], columns: int) -> None:
     drawn = Drawn(steps[0][0], columns=columns)
