@@ -16,7 +16,11 @@ Course = list[tuple[float, float]]
 """(step or epoch, value), as they were written."""
 COST, HELD_OUT = "cost", "validation_"
 ERRORS: Mapping[str, str] = MappingProxyType(
-    {"error": "error, share of the rows", "rmse": "root mean square error", "reconstruction": "reconstruction, nats"}
+    {
+        "error": "error, share of the rows",
+        "rmse": "root mean square error",
+        "reconstruction": "reconstruction, nats",
+    }
 )
 WELL = 1000
 """The ratio of weights to updates in a healthy training (deck 2)."""
@@ -67,10 +71,12 @@ def learning(metrics: Iterable[Mapping[str, Any]]) -> Any:
         error = next((name for name in ERRORS if (stage, name) in found), "error")
         for panel, name, title in ((axes[0], COST, "cost"), (axes[1], error, ERRORS[error])):
             canvas.lines(panel, f"{stage}: {title}" if stage else title, "step")
-            for colour, prefix, label in zip(canvas.COLOURS, ("", HELD_OUT), ("test rows", "held out"), strict=False):
+            for colour, prefix, label in zip(
+                canvas.COLOURS, ("", HELD_OUT), ("test rows", "rows held out"), strict=False
+            ):
                 if course := found.get((stage, prefix + name)):
                     panel.plot(*zip(*course, strict=True), color=colour, linewidth=1.4, label=label)
-            panel.set_ylim(bottom=0 if name in ERRORS else None)
+            panel.set_ylim(bottom=0 if name == "error" else None)
             panel.legend()
     return drawn
 

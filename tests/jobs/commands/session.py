@@ -1,0 +1,68 @@
+"""The commands one after the other in one process, since Keras takes seconds to import; prints what a test needs."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from jobs import check
+from jobs.cli import main
+from jobs.datasets import digits
+
+SHORT = ["--epochs", "3", "--print-every", "0"]
+told = {}
+
+
+def run(name, *arguments):
+    told[name] = main([str(argument) for argument in arguments])
+    print(f"done: {name}", flush=True)
+
+
+run("train", "train", "deck-mlp", *SHORT, "--monitor-every", "1", "--output-dir", "mlp", "--tensorboard")
+run("train lenet", "train", "lenet", *SHORT, "--hold-out", "0.2", "--output-dir", "lenet")
+run("train rbm", "train", "rbm", *SHORT, "--output-dir", "rbm")
+run("train binary", "train", "binary", *SHORT, "--output-dir", "binary")
+run("evaluate binary", "evaluate", "binary/weights.pkl")
+
+data = digits.read()
+pixels = (data.test_x * (255 // 16)).astype(np.uint8)
+header = ",".join(f"pixel{number}" for number in range(64))
+np.savetxt("test.csv", pixels, "%d", delimiter=",", header=header, comments="")
+run("predict", "predict", "mlp/weights.pkl", "--output", "predicted.csv")
+run("submit", "predict", "mlp/weights.pkl", "--data", "test.csv", "--output", "new/submission.csv")
+run("predict binary", "predict", "binary/weights.pkl", "--output", "binary.csv")
+run("predict rbm", "predict", "rbm/weights.pkl", "--output", "rbm.csv")
+shutil.copy("mlp/weights.pkl", "alone.pkl")
+run("submit alone", "predict", "alone.pkl", "--model", "deck-mlp", "--data", "test.csv", "--output", "alone.csv")
+
+for kind in ("pickle", "npz", "safetensors", "keras", "savedmodel"):
+    run(f"export {kind}", "export", "mlp/weights.pkl", "--to", kind, "--output", "exported")
+run("export again", "export", "mlp/weights.pkl", "--to", "savedmodel", "--output", "exported")
+run("export alone", "export", "alone.pkl", "--model", "deck-mlp", "--to", "keras", "--output", "exported")
+run("export jax", "export", "mlp/weights.pkl", "--to", "savedmodel", "--backend", "jax", "--output", "exported")
+
+import keras  # noqa: E402  # after the jobs have set it up
+import tensorflow as tf  # noqa: E402  # likewise
+
+inputs = (data.test_x / 16).astype(np.float32)
+Path("answers.json").write_text(
+    json.dumps(
+        {
+            "keras": keras.saving.load_model("exported/model.keras")(inputs).numpy().tolist(),
+            "savedmodel": tf.saved_model.load("exported/saved_model").serve(inputs).numpy().tolist(),
+        }
+    )
+)
+
+for name in ("mlp", "lenet", "rbm"):
+    run(f"plot {name}", "plot", name)
+run("plot nothing", "plot", "nowhere")
+
+for name in ("deck-mlp", "lenet", "rbm", "binary"):
+    run(f"check {name}", "check", name)
+check.TINY_STEPS = 1
+check.HALF_STEP = 0.5  # too far for a difference to be a slope
+check.L2_ADDED = -0.1
+run("check failing", "check", "deck-mlp")
+Path("told.json").write_text(json.dumps(told))
