@@ -33,7 +33,7 @@ class Rows(NamedTuple):
 
     x: Any  # (rows, *input_shape)
     y: Any  # (rows,) classes, or (rows, targets)
-    w: Any  # (rows,) what each row counts
+    w: Any = None  # (rows,) what each row counts; None: all the same
 
 
 class Stretch(NamedTuple):
@@ -58,8 +58,10 @@ class Parts:
     batch_size: int
     cost: Callable[[Rows], Any]
     """What a batch costs, penalties and all: what is made small."""
-    judge: Callable[[Any, Any], tuple[Any, Any, Any]]
-    """(x, y) to the sums over the rows of costs, misses and counts."""
+    judge: Callable[[Any, Any], Any]
+    """(x, y) to the sums over the rows of costs, misses and counts, (3,)."""
+    penalty: Callable[[], Any]
+    """What the penalties add to the cost."""
     answer: Callable[[Any], Any]
     """x to the network's outputs."""
     compiled: bool
@@ -75,8 +77,11 @@ class Functions(Protocol):
     def advance(self, rows: Rows, order: Any, first: int, last: int, rates: Any, momenta: Any) -> None:
         """Train on the batches first .. last - 1 of `order`; rates and momenta are the epoch's."""
 
-    def judge(self, x: Any, y: Any) -> tuple[Any, Any, Any]:
-        """The sums over these rows of costs, misses and counts."""
+    def judge(self, x: Any, y: Any) -> NDArray[Any]:
+        """The sums over these rows of costs, misses and counts, (3,)."""
+
+    def penalty(self) -> float:
+        """What the penalties add to the cost now."""
 
     def answer(self, x: Any) -> NDArray[Any]:
         """The network's outputs for these rows."""
@@ -99,7 +104,6 @@ class Network:
     optimizer: keras.Optimizer
     objective: ModuleType
     functions: Functions
-    penalty: Callable[[], Any]
     config: Config
     full_batch: FullBatch | None = None
     """The method that takes the place of the optimiser, where one is asked for that looks at every row."""
@@ -107,9 +111,8 @@ class Network:
     def rows(self, x: NDArray[Any], y: NDArray[Any], w: NDArray[Any] | None = None) -> Rows:
         """These rows on the device, in the numbers that they came in: a byte a pixel is gathered four times as fast."""
         put = self.functions.put
-        weights = np.ones(len(x), np.float32) if w is None else w.astype(np.float32)
         targets = y.astype(np.int32) if np.issubdtype(y.dtype, np.integer) else y
-        return Rows(put(x), put(targets), put(weights))
+        return Rows(put(x), put(targets), None if w is None else put(w.astype(np.float32)))
 
     def advance(self, rows: Rows, stretch: Stretch, stop: Callable[[], bool]) -> int:
         """Train on the batches of a stretch, and say which is the next: a full-batch step is given up on `stop`."""
@@ -122,14 +125,15 @@ class Network:
     def evaluate(self, rows: Rows, stop: Callable[[], bool] = lambda: False) -> Verdict | None:
         """Cost and error over these rows; None when `stop` said so on the way."""
         size = max(64, EVALUATE_NUMBERS // int(np.prod(rows.x.shape[1:])))
-        sums = []
-        for first in range(0, int(rows.x.shape[0]), size):
+        count, sums = int(rows.x.shape[0]), np.zeros(3)
+        for first in range(0, count, size):
             if stop():
                 return None
-            sums.append(self.functions.judge(rows.x[first : first + size], rows.y[first : first + size]))
-        cost, misses, counts = (float(sum(float(part) for part in column)) for column in zip(*sums, strict=True))
-        cost = cost if self.config.reduction == "sum" else cost / int(rows.x.shape[0])
-        penalty = float(ops.convert_to_numpy(self.penalty())) if self.config.l1 or self.config.l2 else 0.0
+            chunk = (rows.x, rows.y) if size >= count else (part[first : first + size] for part in rows[:2])
+            sums += self.functions.judge(*chunk)
+        cost, misses, counts = (float(each) for each in sums)
+        cost = cost if self.config.reduction == "sum" else cost / count
+        penalty = self.functions.penalty() if self.config.l1 or self.config.l2 else 0.0
         return Verdict(cost + penalty, float(self.objective.error_of(misses / max(counts, 1))))
 
     def answers(self, x: NDArray[Any]) -> NDArray[Any]:
@@ -165,13 +169,13 @@ def build(config: Config, model: keras.Model, objective: str, scale: float) -> N
 
     def cost(rows: Rows) -> Any:
         costs = kind.costs(model, scaled(rows.x), rows.y, training=True)
-        costs = costs * ops.cast(rows.w, costs.dtype)
+        if rows.w is not None:
+            costs = costs * ops.cast(rows.w, costs.dtype)
         total = ops.sum(costs) if config.reduction == "sum" else ops.mean(costs)
         return total + ops.cast(penalty(), total.dtype) if config.l1 or config.l2 else total
 
-    def judge(x: Any, y: Any) -> tuple[Any, Any, Any]:
-        costs, misses, counts = (ops.sum(ops.cast(part, "float32")) for part in kind.judge(model, scaled(x), y))
-        return costs, misses, counts
+    def judge(x: Any, y: Any) -> Any:
+        return ops.stack([ops.sum(ops.cast(part, "float32")) for part in kind.judge(model, scaled(x), y)])
 
     parts = Parts(
         model=model,
@@ -180,6 +184,7 @@ def build(config: Config, model: keras.Model, objective: str, scale: float) -> N
         batch_size=config.batch_size,
         cost=cost,
         judge=judge,
+        penalty=penalty,
         answer=lambda x: model(scaled(x), training=False),
         compiled=config.mode != "DebugMode",
     )
@@ -194,7 +199,6 @@ def build(config: Config, model: keras.Model, objective: str, scale: float) -> N
         optimizer=optimizer,
         objective=kind,
         functions=functions,
-        penalty=penalty,
         config=config,
         full_batch=full_batch,
     )

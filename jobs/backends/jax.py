@@ -36,10 +36,13 @@ class Functions:
             for variable, value in zip(held, values, strict=True):
                 variable.assign(value)
 
-    def judge(self, x: Any, y: Any) -> tuple[Any, Any, Any]:
+    def judge(self, x: Any, y: Any) -> NDArray[Any]:
         """The sums over these rows."""
-        costs, misses, counts = self.sums(_state(self.parts), x, y)
-        return costs, misses, counts
+        return np.asarray(self.sums(_state(self.parts), x, y))
+
+    def penalty(self) -> float:
+        """What the penalties add."""
+        return float(self.parts.penalty())
 
     def answer(self, x: Any) -> NDArray[Any]:
         """The outputs for these rows."""
@@ -72,7 +75,7 @@ def compiled(parts: Parts) -> Functions:
         def step(batch: Any, state: Any) -> Any:
             trained, others, kept = state
             chosen = jax.lax.dynamic_slice_in_dim(order, batch * size, size)
-            taken = Rows(*(jnp.take(part, chosen, axis=0) for part in rows))
+            taken = Rows(*(jnp.take(part, chosen, axis=0) for part in rows if part is not None))
             slopes, others = jax.grad(cost, has_aux=True)(trained, others, taken)
             kept = _with_rates(parts, kept, rates[batch], momenta[batch])
             trained, kept = parts.optimizer.stateless_apply(kept, slopes, trained)

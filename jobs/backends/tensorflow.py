@@ -24,6 +24,7 @@ class Functions:
     sums: Any
     outputs: Any
     slopes: Any
+    penalties: Any
 
     def put(self, array: NDArray[Any]) -> Any:
         """On the device that the operations run on."""
@@ -33,10 +34,13 @@ class Functions:
         """Train on these batches."""
         self.train(rows, order, tf.constant(first), tf.constant(last), rates, momenta)
 
-    def judge(self, x: Any, y: Any) -> tuple[Any, Any, Any]:
+    def judge(self, x: Any, y: Any) -> NDArray[Any]:
         """The sums over these rows."""
-        costs, misses, counts = self.sums(x, y)
-        return costs, misses, counts
+        return np.asarray(self.sums(x, y))
+
+    def penalty(self) -> float:
+        """What the penalties add."""
+        return float(self.penalties())
 
     def answer(self, x: Any) -> NDArray[Any]:
         """The outputs for these rows."""
@@ -66,7 +70,9 @@ def compiled(parts: Parts) -> Functions:
 
     def step(batch: Any, rows: Rows, order: Any, rates: Any, momenta: Any) -> None:
         chosen = order[batch * size : (batch + 1) * size]
-        taken = Rows(*(tf.ensure_shape(tf.gather(part, chosen), (size, *part.shape[1:])) for part in rows))
+        taken = Rows(
+            *(tf.ensure_shape(tf.gather(part, chosen), (size, *part.shape[1:])) for part in rows if part is not None)
+        )
         parts.optimizer.learning_rate.assign(rates[batch])
         if parts.momentum is not None:
             parts.momentum.assign(momenta[batch])
@@ -80,7 +86,7 @@ def compiled(parts: Parts) -> Functions:
         tf.while_loop(lambda batch: batch < last, body, (first,), parallel_iterations=1)
 
     if not parts.compiled:
-        return Functions(train, parts.judge, parts.answer, slopes)
+        return Functions(train, parts.judge, parts.answer, slopes, parts.penalty)
     plain = {"autograph": False}
     loose = {**plain, "reduce_retracing": True}  # a last chunk of rows that is smaller gets a function for any size
     return Functions(
@@ -88,4 +94,5 @@ def compiled(parts: Parts) -> Functions:
         tf.function(parts.judge, **loose),
         tf.function(parts.answer, **loose),
         tf.function(slopes, **loose),
+        tf.function(parts.penalty, **plain),
     )

@@ -29,17 +29,22 @@ class Functions:
         parts, size = self.parts, self.parts.batch_size
         for batch in range(first, last):
             chosen = order[batch * size : (batch + 1) * size]
-            _, slopes = self._slopes(Rows(*(part[chosen] for part in rows)))
+            _, slopes = self._slopes(Rows(*(part[chosen] for part in rows if part is not None)))
             parts.optimizer.learning_rate.assign(rates[batch])
             if parts.momentum is not None:
                 parts.momentum.assign(momenta[batch])
             with torch.no_grad():
                 parts.optimizer.apply(slopes, parts.model.trainable_variables)
 
-    def judge(self, x: Any, y: Any) -> tuple[Any, Any, Any]:
+    def judge(self, x: Any, y: Any) -> NDArray[Any]:
         """The sums over these rows."""
         with torch.inference_mode():
-            return self.parts.judge(x, y)
+            return np.asarray(self.parts.judge(x, y).cpu())
+
+    def penalty(self) -> float:
+        """What the penalties add."""
+        with torch.inference_mode():
+            return float(self.parts.penalty())
 
     def answer(self, x: Any) -> NDArray[Any]:
         """The outputs for these rows."""

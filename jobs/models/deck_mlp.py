@@ -38,7 +38,14 @@ SETTINGS: Mapping[str, Settings] = MappingProxyType(
             threads=1,
         ),
         "digits": Settings(
-            epochs=60, batch_size=50, learning_rate=0.004, reduction="sum", l2=0.01, penalised="all", print_every=10
+            epochs=60,
+            batch_size=50,
+            learning_rate=0.004,
+            reduction="sum",
+            l2=0.01,
+            penalised="all",
+            print_every=10,
+            threads=1,
         ),
     }
 )

@@ -21,7 +21,8 @@ def judge(model: keras.Model, x: Any, y: Any) -> tuple[Any, Any, Any]:
     """The cross-entropies, whether the likeliest class is another than the row's, and ones."""
     logits = model(x, training=False)
     cross_entropy = ops.sparse_categorical_crossentropy(y, logits, from_logits=True)
-    wrong = ops.cast(ops.not_equal(ops.argmax(logits, axis=-1), ops.cast(y, "int64")), "float32")
+    likeliest = ops.argmax(logits, axis=-1)
+    wrong = ops.cast(ops.not_equal(likeliest, ops.cast(y, likeliest.dtype)), "float32")
     return cross_entropy, wrong, ops.ones_like(wrong)
 
 
