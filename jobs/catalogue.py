@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -30,6 +30,9 @@ MODELS: Mapping[str, str] = MappingProxyType(
         "lstm": "jobs.models.lstm",
         "rbm": "jobs.models.rbm",
         "dbn": "jobs.models.dbn",
+        "key-points": "jobs.models.key_points",
+        "key-point-specialists": "jobs.models.key_point_specialists",
+        "expressions": "jobs.models.expressions",
     }
 )
 
@@ -43,6 +46,9 @@ class Settings:
     learning_rate: float
     optimizer: str = "sgd"
     schedule: str = "constant"
+    momentum_schedule: str = "constant"
+    early_stopping: str = "none"
+    hold_out: float = 0.0
     reduction: str = "mean"
     l1: float = 0.0
     l2: float = 0.0
@@ -51,6 +57,8 @@ class Settings:
     augment: str = "none"
     print_every: int = 0
     threads: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The model's own that are not as `OPTIONS` has them."""
 
 
 class Model(Protocol):

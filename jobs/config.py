@@ -103,25 +103,25 @@ def resolve(model: str, options: Mapping[str, Any], config_file: Path | None) ->
     given |= {name: value for name, value in options.items() if value is not None}
     found = catalogue.find(model)
     source = locate(given.pop("data", None), os.environ)
+    usual = asdict(catalogue.settings_for(found, source.kind))
+    if given.get("fold"):
+        usual["hold_out"] = 0.0  # the fold is what is held out
     chosen: dict[str, Any] = {
         "seed": 0,
         "mode": "FAST_RUN",
-        "hold_out": 0.0,
         "fold": "",
         "inputs": "plain",
         "row_weights": "none",
         "sampling": "shuffled",
-        "momentum_schedule": "constant",
-        "early_stopping": "none",
         "monitor_every": 0,
         "checkpoint_every_s": 10.0,
         "weights_formats": ("pickle",),
         "tensorboard": False,
-        **asdict(catalogue.settings_for(found, source.kind)),
+        **usual,
         **from_environment(os.environ),
         **given,
     }
-    chosen["options"] = model_options(model, found, chosen.get("options", {}))
+    chosen["options"] = model_options(model, found, chosen["options"], usual["options"])
     for name, check_choice in CHOICES.items():
         chosen[name] = parse(name, chosen[name])
         check_choice(chosen[name].name, chosen[name].options)
@@ -183,9 +183,9 @@ def read_file(path: Path) -> dict[str, Any]:
     return settings
 
 
-def model_options(model: str, found: catalogue.Model, given: object) -> dict[str, Any]:
-    """The model's own options as they are by default, but for what is given; raises `JobError` for an unknown one."""
-    defaults = catalogue.options_of(found)
+def model_options(model: str, found: catalogue.Model, given: object, usual: Mapping[str, Any]) -> dict[str, Any]:
+    """The model's own options: what is given, else `usual` on such data, else the default; raises `JobError`."""
+    defaults = {**catalogue.options_of(found), **usual}
     if not isinstance(given, Mapping):
         raise JobError(f"options is {given!r}: expected a table of the model's own options")
     for name in given:
