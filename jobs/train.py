@@ -64,7 +64,6 @@ def train(config: Config, stop: StopRequest) -> int:
         _say(slow)
     stages = catalogue.stages_of(catalogue.find(config.model), config)
     training = _start(config, dataset, stop, stages)
-    stop.training = True
     session = _run_stages(training, stages)
     stop.training = False
     training.metrics.close()
@@ -96,12 +95,16 @@ def _start(config: Config, dataset: Dataset, stop: StopRequest, stages: Sequence
 
 
 def _run_stages(training: Training, stages: Sequence[Stage]) -> Session | None:
-    """Train one stage after the other; the last one's network is the result, None when it was asked to stop."""
+    """Train one stage after the other; the last one's network is the result, None when it was asked to stop.
+
+    While a stage is opened, which may take seconds, all there is to save is on the disk: a signal ends the process.
+    """
     from jobs import loop, network  # noqa: PLC0415  # they import Keras
 
     while True:
         stage = stages[training.place.stage]
         session = _open(training, stage)
+        training.stop.training = True
         if not loop.run(session):
             _save(training, session)
             return None
@@ -111,6 +114,10 @@ def _run_stages(training: Training, stages: Sequence[Stage]) -> Session | None:
         training.done[stage.name] = network.weights(session.network.model)
         if training.config.checkpoint_dir:
             checkpoint.save_stage(training.config.checkpoint_dir, training.place.stage, training.done[stage.name])
+            _save(training, session)
+        training.stop.training = False
+        if training.stop.signal_number:
+            return None
         training.place = replace(training.place, stage=training.place.stage + 1, epoch=0, batch=0, stopper=None)
 
 
