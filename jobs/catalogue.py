@@ -33,6 +33,8 @@ MODELS: Mapping[str, str] = MappingProxyType(
         "key-points": "jobs.models.key_points",
         "key-point-specialists": "jobs.models.key_point_specialists",
         "expressions": "jobs.models.expressions",
+        "layered-mlp": "jobs.models.layered",
+        "ensemble": "jobs.models.ensemble",
     }
 )
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from jobs import catalogue, early_stopping, flags, inputs, schedules
+from jobs import model_options as allowed
 from jobs.augment import catalogue as augment
 from jobs.choice import Choice, number_or_text, parse
 from jobs.datasets.source import Source, locate
@@ -192,7 +193,9 @@ def model_options(model: str, found: catalogue.Model, given: object, usual: Mapp
         if name not in defaults:
             hint = catalogue.nearest(name, defaults) if defaults else ": it has none"
             raise JobError(f"{model} has no option {name!r}{hint}")
-    return {name: _like(name, given[name], default) if name in given else default for name, default in defaults.items()}
+    chosen = {n: _like(n, given[n], default) if n in given else default for n, default in defaults.items()}
+    allowed.check(model, chosen)
+    return chosen
 
 
 def _like(name: str, value: object, default: object) -> Any:
@@ -200,6 +203,7 @@ def _like(name: str, value: object, default: object) -> Any:
     if isinstance(default, tuple):
         parts = value.split(",") if isinstance(value, str) else value
         parts = parts if isinstance(parts, list | tuple) else [parts]
+        parts = [] if parts == [""] else parts  # of `hidden_units=`
         return tuple(_like(name, part, default[0]) for part in parts)
     read = number_or_text(value.strip()) if isinstance(value, str) else value
     kinds = (int, float) if type(default) is float else (type(default),)
@@ -220,8 +224,11 @@ def check(chosen: Mapping[str, Any]) -> None:
         _check_real(name, chosen[name], zero=True)
     if not isinstance(chosen["tensorboard"], bool):
         raise JobError(f"tensorboard is {chosen['tensorboard']!r}: expected true or false")
-    if chosen["hold_out"] >= 1:
-        raise JobError(f"hold_out is {chosen['hold_out']}: expected a share of the training rows, below 1")
+    _check_names(chosen)
+    _check_held_out(chosen)
+
+
+def _check_names(chosen: Mapping[str, Any]) -> None:
     for name, known in (
         ("device", DEVICES),
         ("floatx", FLOATX),
@@ -239,6 +246,11 @@ def check(chosen: Mapping[str, Any]) -> None:
     if chosen["momentum_schedule"].name == "linear" and not stop < 1:
         raise JobError(f"momentum_schedule: stop is {stop}: expected a momentum below 1")
     augment.find(str(chosen["augment"]))
+
+
+def _check_held_out(chosen: Mapping[str, Any]) -> None:
+    if chosen["hold_out"] >= 1:
+        raise JobError(f"hold_out is {chosen['hold_out']}: expected a share of the training rows, below 1")
     if chosen["fold"]:
         fold_of(str(chosen["fold"]))
         if chosen["hold_out"]:

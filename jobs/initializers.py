@@ -40,6 +40,11 @@ def check(name: str) -> None:
         raise JobError(f"unknown initializer {name!r}{nearest(name, NAMES)}")
 
 
+def meant_for(activation: str) -> str:
+    """Glorot's uniform weights are for tanh; a sigmoid, a quarter as steep at 0, wants them four times as wide."""
+    return "glorot-sigmoid" if activation == "sigmoid" else "glorot"
+
+
 def make(name: str, seed: int) -> keras.Initializer:
     """The initializer of that name; give each layer a seed of its own (`seeds.seed_for`). Raises `JobError`.
 

@@ -103,6 +103,7 @@ def _import_keras(floatx: str, backend: str) -> None:
 def _start_tensorflow(config: Config) -> None:
     import tensorflow as tf  # noqa: PLC0415  # only now
 
+    tf.get_logger().setLevel("ERROR")  # it warns where many functions are traced; each stage has its own
     if config.threads:
         tf.config.threading.set_intra_op_parallelism_threads(config.threads)
     if config.device == "gpu" and not tf.config.list_physical_devices("GPU"):
