@@ -62,6 +62,7 @@ NOT_SETTINGS = frozenset(
         "config",
         "weights",
         "output",
+        "lookup",
         "to",
         "folder",
         "trials",

@@ -153,6 +153,8 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
     add_weights(command)
     add_data(command)
     command.add_argument("--output", type=Path, metavar="FILE.csv", required=True, help="what to write")
+    text = "IdLookupTable.csv, which says what Kaggle wants of key points (default: the one beside the data)"
+    command.add_argument("--lookup", type=Path, metavar="FILE", help=text)
     add(command, MACHINE_OPTIONS)
     command.set_defaults(command=_predict)
 
@@ -160,7 +162,7 @@ def _add_predict(command: argparse.ArgumentParser) -> None:
 def _predict(arguments: argparse.Namespace) -> int:
     from jobs.predict import predict  # noqa: PLC0415  # likewise
 
-    return predict(arguments.weights, arguments.model, settings(arguments), arguments.output)
+    return predict(arguments.weights, arguments.model, settings(arguments), arguments.output, arguments.lookup)
 
 
 def _add_export(command: argparse.ArgumentParser) -> None:

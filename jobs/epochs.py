@@ -52,8 +52,8 @@ class Epochs:
         return self._put(*made.result())
 
     def close(self) -> None:
-        """No epoch follows."""
-        self.pool.shutdown(wait=True, cancel_futures=True)
+        """No epoch follows; whoever asked to stop does not wait for one that is being made."""
+        self.pool.shutdown(wait=False, cancel_futures=True)
 
     def _put(self, x: NDArray[Any], y: NDArray[Any]) -> Rows:
         return self.network.rows(x, y, self.weights)

@@ -2,7 +2,8 @@
 
 Of a data set with answers the held-out rows are taken: `row`, `class`, `probability` and the true `label`, or a column
 for each number. Of a file without answers all rows are, as Kaggle wants them: `ImageId,Label` for digits; for key
-points `RowId,Location` where IdLookupTable.csv lies beside the file, else `ImageId` and a column for each coordinate.
+points `RowId,Location` where `--lookup` names IdLookupTable.csv or it lies beside the file, else `ImageId` and a column
+for each coordinate.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs import trained
+from jobs import submission, trained
 from jobs.datasets import key_points, unlabelled
 from jobs.datasets.unlabelled import Unlabelled
 from jobs.errors import JobError
@@ -24,24 +25,25 @@ from jobs.files import make_folder, write_atomically
 from jobs.outputs import RESULT, read_result
 from jobs.trained import Trained
 
-LOOKUP = "IdLookupTable.csv"
-ASKED = ("RowId", "ImageId", "FeatureName")
 Table = tuple[Sequence[str], Iterable[Sequence[Any]]]
 """The columns, and the rows."""
 
 
-def predict(path: Path, model: str | None, options: dict[str, Any], output: Path) -> int:
+def predict(path: Path, model: str | None, options: dict[str, Any], output: Path, lookup: Path | None = None) -> int:
     """Write the answers of the weights in `path` to `output`; raises `JobError`."""
     data = options.get("data")
     asked = unlabelled.read(Path(data)) if data else None
     found = trained.load(path, model, options, None if asked is None else _rows(asked, path))
     if found.network.objective.__name__.endswith("contrastive_divergence"):
         raise JobError(f"{found.config.model} tells no classes, it reconstructs: see `python -m jobs plot`")
+    if lookup and (asked is None or found.dataset.classes):
+        raise JobError("--lookup goes with --data test.csv of the key points, whose pictures have an ImageId")
     outputs = found.network.answers(found.dataset.test_x)
     if asked is None:
         columns, rows = _judged(found, outputs)
     else:
-        columns, rows = _asked(found, outputs, asked, Path(str(data)).parent / LOOKUP)
+        beside = Path(str(data)).parent / submission.LOOKUP
+        columns, rows = _asked(found, outputs, asked, lookup or (beside if beside.is_file() else None))
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -80,32 +82,15 @@ def _judged(found: Trained, outputs: NDArray[Any]) -> Table:
     )
 
 
-def _asked(found: Trained, outputs: NDArray[Any], asked: Unlabelled, lookup: Path) -> Table:
+def _asked(found: Trained, outputs: NDArray[Any], asked: Unlabelled, lookup: Path | None) -> Table:
     """The rows that Kaggle asks for."""
     if found.dataset.classes:
         labels = found.network.objective.decide(outputs)
         return ["ImageId", "Label"], zip(asked.numbers.tolist(), labels.tolist(), strict=True)
     places = numbers(found, outputs)
-    if not lookup.is_file():
+    if lookup is None:
         return ["ImageId", *found.config.targets], _numbered(asked.numbers.tolist(), places)
-    return ["RowId", "Location"], _submission(lookup, asked, places, found.config.targets)
-
-
-def _submission(
-    lookup: Path, asked: Unlabelled, places: NDArray[Any], targets: Sequence[str]
-) -> Iterable[Sequence[Any]]:
-    """A row for each that the table asks for, within the picture; raises `JobError` for one that cannot be answered."""
-    row_of = {number: row for row, number in enumerate(asked.numbers.tolist())}
-    column_of = {name: column for column, name in enumerate(targets)}
-    found = []
-    with lookup.open(encoding="utf-8-sig", newline="") as file:
-        for line, row in enumerate(csv.DictReader(file), start=2):
-            number, image, feature = (row.get(name) or "" for name in ASKED)
-            if not image.isdecimal() or int(image) not in row_of or feature not in column_of:
-                raise JobError(f"{lookup}:{line}: there is no {feature!r} of picture {image!r} to answer")
-            place = places[row_of[int(image)], column_of[feature]]
-            found.append((number, f"{min(max(place, 0), key_points.SIDE):.4f}"))
-    return found
+    return submission.COLUMNS, submission.rows(lookup, asked.numbers.tolist(), found.config.targets, places)
 
 
 def numbers(found: Trained, outputs: NDArray[Any]) -> NDArray[Any]:
