@@ -149,13 +149,12 @@ def gradients_are_right(subject: Subject) -> Finding:
     made = subject.nudged(reduction="mean", l1=0.0, l2=L2_ADDED)
     rows, first = subject.rows(made, TINY_ROWS), network.variables(made)
     slopes = made.functions.gradients(rows)
-    cost = _cost_of(made, rows, subject.dataset.scale)
     random = np.random.default_rng([subject.config.seed, CHECK])
     worst, where, looked_at = 0.0, "", 0
     largest = max(float(np.abs(slope).max()) for slope in slopes)
     for variable, slope in zip(made.model.trainable_variables, slopes, strict=True):
         for entry in _entries(slope, random):
-            ends = [_moved(made, first, variable, entry, step, cost) for step in (HALF_STEP, -HALF_STEP)]
+            ends = [_moved(made, first, rows, variable, entry, step) for step in (HALF_STEP, -HALF_STEP)]
             numeric, exact = (ends[0] - ends[1]) / (2 * HALF_STEP), float(slope[entry])
             apart = abs(numeric - exact) / max(abs(numeric), abs(exact), 1e-3 * largest)
             looked_at += 1
@@ -164,21 +163,8 @@ def gradients_are_right(subject: Subject) -> Finding:
     return worst <= TOLERANCE, f"gradients of {looked_at} weights: at most {worst:.1e} apart, at {where}"
 
 
-def _cost_of(made: Network, rows: Any, scale: float) -> Callable[[], float]:
-    """What `gradients` is the gradient of, in float64."""
-    from keras import ops  # noqa: PLC0415  # only now
-
-    x = ops.cast(rows.x, "float64") * scale
-
-    def cost() -> float:
-        costs = made.objective.costs(made.model, x, rows.y, training=True)
-        return float(ops.convert_to_numpy(ops.mean(costs) + made.penalty()))
-
-    return cost
-
-
 def _moved(
-    made: Network, first: Mapping[str, NDArray[Any]], variable: Any, entry: tuple[int, ...], step: float, cost: Any
+    made: Network, first: Mapping[str, NDArray[Any]], rows: Any, variable: Any, entry: tuple[int, ...], step: float
 ) -> float:
     """The cost with one weight moved; the draws of dropout are the same each time."""
     from jobs import network  # noqa: PLC0415  # it imports Keras
@@ -187,7 +173,7 @@ def _moved(
     values = np.array(first[f"model/{variable.path}"])
     values[entry] += step
     variable.assign(values)
-    return float(cost())
+    return made.functions.cost_and_gradients(rows)[0]
 
 
 def _entries(slope: NDArray[Any], random: np.random.Generator) -> Iterator[tuple[int, ...]]:

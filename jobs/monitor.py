@@ -124,12 +124,10 @@ def _weights(session: Session, rows: Rows, sample: Rows) -> dict[str, float]:
     It is the epoch's last batch once more, at its rate: the compiled function that trains is used as it is. Whatever
     either moves (weights, the optimiser's memory, the state of dropout and of batch norm) is put back.
     """
-    network, batches = session.network, session.epochs.batches
-    functions, before = network.functions, networks.variables(network)
-    slopes = functions.gradients(sample)
-    order = functions.put(np.asarray(session.order))
-    functions.advance(rows, order, batches - 1, batches, *_rates(network, batches))
-    functions.wait()
+    network, before = session.network, networks.variables(session.network)
+    slopes = network.functions.gradients(sample)
+    if not network.full_batch:  # whose step looks at every row: it is left out
+        _step(session, rows)
     trained = network.model.trainable_variables
     after = {variable.path: np.asarray(ops.convert_to_numpy(variable)) for variable in trained}
     networks.restore(network, before)
@@ -142,15 +140,19 @@ def _weights(session: Session, rows: Rows, sample: Rows) -> dict[str, float]:
     return found
 
 
+def _step(session: Session, rows: Rows) -> None:
+    network, batches = session.network, session.epochs.batches
+    order = network.functions.put(np.asarray(session.order))
+    network.functions.advance(rows, order, batches - 1, batches, *_rates(network, batches))
+    network.functions.wait()
+
+
 def _figures(weight: NDArray[Any], update: NDArray[Any], slope: NDArray[Any]) -> dict[str, float]:
-    change = float(np.linalg.norm(update))
-    return {
-        "weight_max": float(np.abs(weight).max()),
-        "update_max": float(np.abs(update).max()),
-        "weights_to_updates": float(np.linalg.norm(weight)) / change if change else np.inf,
-        "gradient_mean": float(slope.mean()),
-        "gradient_std": float(slope.std()),
-    }
+    found = {"weight_max": np.abs(weight).max(), "gradient_mean": slope.mean(), "gradient_std": slope.std()}
+    if update.any():
+        ratio = np.linalg.norm(weight) / np.linalg.norm(update)
+        found |= {"update_max": np.abs(update).max(), "weights_to_updates": ratio}
+    return {name: float(value) for name, value in found.items()}
 
 
 def _by_layer(variables: list[Any]) -> dict[str, list[tuple[int, Any]]]:
