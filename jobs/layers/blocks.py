@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 MOMENTUM = 0.9
-"""Of the averages that stand for a batch's at prediction: Keras's 0.99 is still on its way after an epoch of 60 steps."""
+"""Of the averages that stand for a batch's at prediction; Keras's 0.99 is far behind after an epoch of 60 steps."""
 
 
 def normalised(linear: keras.layers.Layer, activation: str, inputs: Any) -> Any:
