@@ -34,6 +34,10 @@ KNOWN: Mapping[str, Option] = MappingProxyType(
         "combine": OneOf(default="average", meaning="how they answer together", words=("average", "vote")),
         "row_share": Number(default=1.0, meaning="rows that each is trained on", above=0.0, at_most=1.0),
         "input_share": Number(default=0.5, meaning="inputs that each sees", above=0.0, at_most=1.0),
+        "k": Number(default=1, meaning="steps of a Boltzmann machine's walk", at_least=1, whole=True),
+        "persistent_chains": Number(default=0, meaning="walks that go on; 0: from the data", at_least=0, whole=True),
+        "pretraining_epochs": Number(default=8, meaning="of each layer alone; 0: none", at_least=0, whole=True),
+        "pretraining_rate": Number(default=0.05, meaning="learning rate of each layer alone", above=0.0),
     }
 )
 

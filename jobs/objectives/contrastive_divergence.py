@@ -50,4 +50,4 @@ def error_of(mean_miss: float) -> float:
 
 def decide(outputs: NDArray[Any]) -> NDArray[Any]:
     """The reconstruction: the probability of each pixel to be white."""
-    return np.asarray(1 / (1 + np.exp(-outputs)))
+    return np.asarray(np.tanh(outputs / 2) / 2 + 0.5)  # the sigmoid; exp would overflow
