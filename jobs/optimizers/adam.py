@@ -39,10 +39,42 @@ class Adam(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras has no ty
         index = self._get_variable_index(variable)
         mean, square = self.means[index], self.squares[index]
         t = ops.cast(self.iterations + 1, variable.dtype)
+        if keras.backend.backend() == "tensorflow":
+            self._step_in_one(variable, mean, square, gradient, rate, t)
+            return
         self.assign_add(mean, (1 - self.beta_1) * (gradient - mean))
         self.assign_add(square, (1 - self.beta_2) * (ops.square(gradient) - square))
         unbiased = ops.sqrt(_filled(self.beta_2, t)) / _filled(self.beta_1, t)
         self.assign_sub(variable, rate * unbiased * mean / (ops.sqrt(square) + self.epsilon))
+
+    def _step_in_one(self, variable: Any, mean: Any, square: Any, gradient: Any, rate: Any, t: Any) -> None:
+        """The same by TensorFlow's one operation for it: each array is read once, in a third of the time.
+
+        It rounds the betas before it takes them from 1, so that the averages are those of the rounded ones: they are
+        what is unbiased here. That is in `rate`; the powers that it would unbias with itself are 0.
+        """
+        import tensorflow as tf  # noqa: PLC0415  # where it is what Keras runs on
+
+        rounded = tf.as_dtype(rate.dtype).as_numpy_dtype
+        unbiased = tf.sqrt(_filled(float(rounded(self.beta_2)), t)) / _filled(float(rounded(self.beta_1)), t)
+        tf.raw_ops.ResourceApplyAdam(
+            var=_handle(variable),
+            m=_handle(mean),
+            v=_handle(square),
+            beta1_power=tf.zeros_like(rate),
+            beta2_power=tf.zeros_like(rate),
+            lr=rate * unbiased,
+            beta1=tf.constant(self.beta_1, rate.dtype),
+            beta2=tf.constant(self.beta_2, rate.dtype),
+            epsilon=tf.constant(self.epsilon, rate.dtype),
+            grad=gradient,
+        )
+
+
+def _handle(variable: Any) -> Any:
+    """Where TensorFlow keeps it; Keras hands out its own variables as well as TensorFlow's."""
+    held = variable.value if isinstance(variable, keras.Variable) else variable
+    return held.handle
 
 
 def _filled(beta: float, t: Any) -> Any:
