@@ -42,7 +42,11 @@ def main() -> None:
         except KeyboardInterrupt:
             sys.exit("stopped; --go-on takes it up again")
     seen = load(asked.results)
-    sections = {"jobs-speed": speed_report.report(seen), "jobs-accuracy": accuracy.report(seen)}
+    sections = {}
+    if asked.report or not asked.accuracy:
+        sections["jobs-speed"] = speed_report.report(seen)
+    if asked.report or asked.accuracy:
+        sections["jobs-accuracy"] = accuracy.report(seen)
     print("\n".join(filter(None, sections.values())) or "nothing is measured yet")
     for name, text in sections.items():
         if asked.write and text:
@@ -69,7 +73,7 @@ def arguments() -> argparse.Namespace:
     table = accuracy.RECIPES if asked.accuracy else ROWS
     asked.rows = asked.rows or list(table)
     if unknown := [row for row in asked.rows if row not in table]:
-        parser.error(f"{', '.join(unknown)}: {'no' if asked.accuracy else 'only'} row of --accuracy")
+        parser.error(f"{', '.join(unknown)}: {'no row' if asked.accuracy else 'a row only'} of --accuracy")
     if (asked.epochs or QUICK_EPOCHS) < QUICK_EPOCHS:
         parser.error("--epochs: at least 2, since the first one is not counted")
     return asked

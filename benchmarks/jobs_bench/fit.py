@@ -89,7 +89,7 @@ class EveryTenBatches(keras.callbacks.Callback):
         super().__init__()
         self.row, self.x_test, self.y_test = row, x_test, y_test
 
-    def on_train_batch_end(self, batch: int, **_: object) -> None:
+    def on_train_batch_end(self, batch: int, *_: object, **__: object) -> None:
         if batch % self.row.evaluate_every == 0:
             self.model.evaluate(self.x_test, self.y_test, batch_size=len(self.x_test), verbose=0)
 
@@ -101,10 +101,10 @@ class Clock(keras.callbacks.Callback):
         super().__init__()
         self.epochs_s: list[float] = []
 
-    def on_train_begin(self, **_: object) -> None:
+    def on_train_begin(self, *_: object, **__: object) -> None:
         self.last = time.perf_counter()
 
-    def on_epoch_end(self, _epoch: int, **_: object) -> None:
+    def on_epoch_end(self, _epoch: int, *_: object, **__: object) -> None:
         now = time.perf_counter()
         self.epochs_s.append(now - self.last)
         self.last = now

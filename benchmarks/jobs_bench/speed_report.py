@@ -10,7 +10,7 @@ from typing import Any
 from jobs_bench.document import seconds, table
 from jobs_bench.rows import BFLOAT16, FIT, FLOAT32, ROWS, Row
 from jobs_bench.speed import FLOOR, KIND, VARIANTS, steady_s
-from jobs_bench.store import Line, latest
+from jobs_bench.store import Line, latest, problems
 
 OURS, TORCH = "ours", "torch"
 
@@ -48,9 +48,10 @@ def report(seen: list[Line]) -> str:
     cells = [(ROWS[name], rows[name], summaries(rows[name])) for name in ROWS if name in rows]
     if not cells:
         return ""
+    abouts = sorted({lines[-1]["about"] for _, lines, _ in cells})
     parts = [
         "## Jobs: speed",
-        *(f"Made by `python benchmarks/jobs.py`. Measured on {about}." for about in _abouts(cells)),
+        f"Made by `python benchmarks/jobs.py`. Measured on {' and on '.join(abouts)}.",
         NOTES,
         table(GOAL_HEADERS, [_goal_row(row, found) for row, _, found in cells]),
         "### Every variant",
@@ -176,10 +177,6 @@ def _floor_rows(row: Row, lines: list[Line]) -> list[list[str]]:
     ]
 
 
-def _abouts(cells: list[tuple[Row, list[Line], dict[str, Summary]]]) -> list[str]:
-    return sorted({lines[-1]["about"] for _, lines, _ in cells})
-
-
 def _complaints(cells: list[tuple[Row, list[Line], dict[str, Summary]]]) -> list[str]:
     """What makes the comparison worth less."""
     told = []
@@ -187,5 +184,5 @@ def _complaints(cells: list[tuple[Row, list[Line], dict[str, Summary]]]) -> list
         counts = {each.parameters for each in found.values() if each.parameters is not None}
         if len(counts) > 1:
             told.append(f"**{row.title}: the networks differ, they have {sorted(counts)} parameters.**")
-        told += [f"**{row.title}, {each['variant']}: {each['problem']}**" for each in lines if each.get("problem")]
+        told += [f"**{row.title}, {each['variant']}: {each['problem']}**" for each in problems(lines)]
     return told

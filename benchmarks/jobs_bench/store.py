@@ -60,6 +60,16 @@ def latest(seen: list[Line], kind: str) -> dict[str, list[Line]]:
     return found
 
 
+def problems(lines: list[Line]) -> list[Line]:
+    """Those that failed and were not made up for later."""
+
+    def place(line: Line) -> tuple[Any, ...]:
+        return tuple(line.get(name) for name in ("row", "variant", "round", "seed", "command"))
+
+    well = {place(each) for each in lines if not each.get("problem")}
+    return [each for each in {place(each): each for each in lines}.values() if place(each) not in well]
+
+
 def about() -> str:
     """What was measured on, and with."""
     versions = [f"{name} {found}" for name in ("tensorflow-cpu", "tensorflow", "keras") if (found := _version(name))]
