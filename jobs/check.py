@@ -29,7 +29,8 @@ TINY_COST = 0.05
 """What may be left of the first cost, after that many steps on the tiny subset."""
 START_ROWS = 500
 START_TOLERANCE = 0.25
-L2_ADDED = 0.1
+L2_ADDED, L2_SMALL = 0.1, 0.001
+"""The one is to be seen in the cost; under the other, millions of weights do not drown the differences in it."""
 ENTRIES, HALF_STEP, TOLERANCE = 3, 1e-5, 1e-5
 """Of each variable; what they are moved by; how far apart both gradients may be, as a share."""
 NUDGE = 0.01
@@ -146,7 +147,7 @@ def gradients_are_right(subject: Subject) -> Finding:
         return None, "gradients: the cost draws rows of its own, which differences would follow"
     from jobs import network  # noqa: PLC0415  # it imports Keras
 
-    made = subject.nudged(reduction="mean", l1=0.0, l2=L2_ADDED)
+    made = subject.nudged(reduction="mean", l1=0.0, l2=L2_SMALL)
     rows, first = subject.rows(made, TINY_ROWS), network.variables(made)
     slopes = made.functions.gradients(rows)
     random = np.random.default_rng([subject.config.seed, CHECK])

@@ -1,4 +1,4 @@
-"""What Kaggle asks for: rows without answers, and the table that says which coordinates it wants."""
+"""Rows without answers, and how sure a network is."""
 
 from __future__ import annotations
 
@@ -43,24 +43,6 @@ def test_a_file_without_rows_is_refused(tmp_path: Path):
     (tmp_path / "test.csv").write_text("pixel0,pixel1\n")
     with pytest.raises(JobError, match="has no rows"):
         unlabelled.read(tmp_path / "test.csv")
-
-
-def test_the_lookup_table_says_which_places_are_wanted(tmp_path: Path):
-    lookup = tmp_path / predict.LOOKUP
-    lookup.write_text(
-        "RowId,ImageId,FeatureName,Location\n1,12,left_eye_center_y,\n2,11,left_eye_center_x,\n3,11,left_eye_center_y,\n"
-    )
-    places = np.array([[1.5, 97.0], [-4.0, 3.25]])
-    found = list(predict.submission(lookup, asked(tmp_path), places, TARGETS))
-    assert found == [("1", "3.2500"), ("2", "1.5000"), ("3", "96.0000")]  # a place lies within the picture
-
-
-@pytest.mark.parametrize("row", ["1,13,left_eye_center_y,", "1,11,nose_tip_x,", "1,eleven,left_eye_center_x,", "1"])
-def test_a_wish_that_cannot_be_granted_is_named(tmp_path: Path, row: str):
-    lookup = tmp_path / predict.LOOKUP
-    lookup.write_text(f"RowId,ImageId,FeatureName,Location\n{row}\n")
-    with pytest.raises(JobError, match=r"IdLookupTable.csv:2: there is no .* to answer"):
-        predict.submission(lookup, asked(tmp_path), np.zeros((2, 2)), TARGETS)
 
 
 def test_probabilities_add_up_to_one_however_large_the_logits():
