@@ -6,7 +6,8 @@ This module imports Keras: only after `runtime.start`.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol, cast
@@ -235,12 +236,23 @@ def _array(variable: Any) -> NDArray[Any]:
 
 
 def _named(network: Network) -> dict[str, Any]:
-    pairs = [(f"model/{variable.path}", variable) for variable in network.model.variables]
+    pairs = [(f"model/{path}", variable) for path, variable in _paths(network.model)]
     pairs += [(f"optimizer/{variable.path}", variable) for variable in network.optimizer.variables]
     named = dict(pairs)
     if len(named) < len(pairs):
         raise RuntimeError("two variables have the same path: give every layer a name of its own")
     return named
+
+
+def _paths(model: keras.Model) -> Iterator[tuple[str, Any]]:
+    """Each variable's path; seed generators by their turn, since Keras numbers all that were ever made in a process.
+
+    So a later stage, whose process made others before, finds its own again when a new process goes on from there.
+    """
+    turns = itertools.count(1)
+    for variable in model.variables:
+        generates = variable.path.endswith("seed_generator_state")
+        yield f"seed_generator_{next(turns)}" if generates else variable.path, variable
 
 
 def _assign(variable: Any, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
