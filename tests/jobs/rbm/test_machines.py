@@ -185,7 +185,7 @@ def test_persistent_chains_go_on_from_where_they_were_whatever_the_data(found):
 
 
 def test_chain_and_draws_are_in_the_checkpoint(found):
-    names = {"model/rbm/kernel", "model/rbm/chain", "model/rbm_draws/seed_generator_state"}
+    names = {"model/rbm/kernel", "model/rbm/chain", "model/seed_generator_1"}
     assert names <= set(found["names"])
     assert names <= set(found["moved"])
     assert not found["not_resumed"].size
