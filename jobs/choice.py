@@ -37,8 +37,14 @@ def parse(setting: str, value: object) -> Choice:
         raise JobError(f"{setting} is {dict(value)}: expected {{name = .., option = ..}}")
     if not isinstance(value, str) or not value.strip():
         raise JobError(f"{setting} is {value!r}: expected a name, or name,option=value,..")
-    name, *pairs = (part.strip() for part in value.split(","))
-    return Choice(name, dict(_pair(setting, pair) for pair in pairs))
+    name, *texts = (part.strip() for part in value.split(","))
+    if not name:
+        raise JobError(f"{setting} is {value!r}: expected a name, or name,option=value,..")
+    pairs = [_pair(setting, text) for text in texts]
+    options = dict(pairs)
+    if len(options) < len(pairs):
+        raise JobError(f"{setting} is {value!r}: an option is said twice")
+    return Choice(name, options)
 
 
 def _pair(setting: str, text: str) -> tuple[str, Value]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from jobs.catalogue import nearest
 from jobs.errors import JobError
 
 MODES: Mapping[str, str] = MappingProxyType(
@@ -20,6 +21,7 @@ MODES: Mapping[str, str] = MappingProxyType(
     }
 )
 ALIASES = MappingProxyType({name.lower().replace("_", ""): name for name in MODES})
+KNOWN = ("device", "floatX", "mode")
 IGNORED = frozenset(
     {
         "allow_gc",
@@ -53,7 +55,7 @@ def parse(text: str) -> tuple[dict[str, Any], list[str]]:
         elif name in IGNORED:
             ignored.append(name)
         else:
-            raise JobError(f"--flags: {name!r} is unknown: expected device, floatX, mode")
+            raise JobError(f"--flags: {name!r} is unknown{nearest(name, KNOWN)}")
     return settings, ignored
 
 

@@ -76,7 +76,12 @@ class FullBatch:
         }
 
     def _check_repeatable(self, rows: Rows) -> None:
-        """A line search would chase the noise that dropout makes."""
+        """A line search would chase the noise that dropout makes; and it would move the averages of batch norm."""
+        if any(variable.name.startswith("moving_") for variable in self.model.non_trainable_variables):
+            raise JobError(
+                "this network has batch normalisation, whose averages each look at the cost moves: "
+                "newton, conjugate-gradient and lbfgs need one without"
+            )
         first, again = (self.functions.cost_and_gradients(rows)[0] for _ in range(2))
         if first != again:
             raise JobError(

@@ -5,6 +5,7 @@ What is learnt for it from the training rows belongs to the weights: it lies bes
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -69,6 +70,6 @@ def load(folder: Path, name: str) -> Transform | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError) as error:
+        return standardising.from_arrays(arrays) if name == "standardised" else whitening.from_arrays(arrays)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise JobError(f"the weights are for {name} inputs, and {path} cannot be read: {error}") from error
-    return standardising.from_arrays(arrays) if name == "standardised" else whitening.from_arrays(arrays)

@@ -128,6 +128,7 @@ def _start_jax(config: Config) -> None:
         jax.config.update("jax_disable_most_optimizations", True)
     elif config.mode in {"NanGuardMode", "DebugMode"}:
         jax.config.update("jax_debug_nans", True)
+        jax.config.update("jax_debug_infs", True)
     if config.mode == "DebugMode":
         jax.config.update("jax_disable_jit", True)
 

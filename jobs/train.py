@@ -17,6 +17,7 @@ from jobs.config import SAME, Config
 from jobs.datasets.dataset import Dataset
 from jobs.errors import JobError
 from jobs.files import make_folder
+from jobs.nan_guard import first_nan_told
 from jobs.outputs import MetricsLog, write_result
 from jobs.prepare import fitted, prepare
 from jobs.sampling import importance
@@ -64,7 +65,8 @@ def train(config: Config, stop: StopRequest) -> int:
         _say(slow)
     stages = catalogue.stages_of(catalogue.find(config.model), config)
     training = _start(config, dataset, stop, stages)
-    session = _run_stages(training, stages)
+    with first_nan_told(config.mode):
+        session = _run_stages(training, stages)
     stop.training = False
     training.metrics.close()
     if session is None or stop.signal_number:

@@ -26,6 +26,9 @@ from jobs.outputs import read_result
 from jobs.signals import StopRequest
 
 OUTPUT = "output.txt"
+ERRORS = ("error", "rmse", "reconstruction")
+"""What a model's error may be called."""
+STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +84,8 @@ def run(trials: Sequence[Trial], parallel: int, measure: str) -> int:
     trials that one import cannot serve.
     """
     _check_alike(trials)
+    for trial in trials:
+        make_folder(trial.config.output_dir)
     first = trials[0].config
     runtime.load(first.backend, first.device, first.floatx)
     stop = StopRequest(training=True)
@@ -93,7 +98,10 @@ def run(trials: Sequence[Trial], parallel: int, measure: str) -> int:
             _wait(trials, running, statuses, measure)
         if stop.signal_number:
             break
+        # A request to stop that comes between fork and note would reach the child not at all, or its brothers twice.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         running[_fork(trial)] = number
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     while running:
         _wait(trials, running, statuses, measure)
     _summarise(trials, statuses, measure)
@@ -114,15 +122,15 @@ def _check_alike(trials: Sequence[Trial]) -> None:
 
 def _fork(trial: Trial) -> int:
     """Start a trial in a process of its own, its lines in a file; returns the process's number."""
-    make_folder(trial.config.output_dir)
     sys.stdout.flush()
     child = os.fork()
     if child:
         return child
     status = 1
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOPS:
             signal.signal(number, signal.SIG_DFL)  # until it has something to save
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
         file = os.open(trial.config.output_dir / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(file, 1)
         os.dup2(file, 2)
@@ -152,8 +160,7 @@ def _wait(trials: Sequence[Trial], running: dict[int, int], statuses: dict[int, 
     number = running.pop(child)
     statuses[number] = os.waitstatus_to_exitcode(raw)
     trial = trials[number]
-    figure = _figure(trial, measure)
-    told = f"{measure} {figure:.4f}" if statuses[number] == 0 else _why(trial, statuses[number])
+    told = "{} {:.4f}".format(*_figure(trial, measure)) if statuses[number] == 0 else _why(trial, statuses[number])
     print(f"{number + 1}/{len(trials)} {trial.name}: {told}", flush=True)
 
 
@@ -162,14 +169,18 @@ def _why(trial: Trial, status: int) -> str:
     return f"{how}, see {trial.config.output_dir / OUTPUT}"
 
 
-def _figure(trial: Trial, measure: str) -> float:
+def _figure(trial: Trial, measure: str) -> tuple[str, float]:
+    """What is told of a trial that is done: `measure`, or what this model has in its place."""
     result: dict[str, Any] = read_result(trial.config.output_dir)
-    return float(
-        next((result[name] for name in (measure, "error", "rmse", "reconstruction") if name in result), math.nan)
+    prefix = "validation_" if measure.startswith("validation_") else ""
+    found = (
+        name for name in (measure, *(prefix + name for name in ERRORS)) if isinstance(result.get(name), int | float)
     )
+    name = next(found, measure)
+    return name, float(result.get(name, math.nan))
 
 
-def _figures(trials: Sequence[Trial], statuses: dict[int, int], measure: str) -> Iterator[float]:
+def _figures(trials: Sequence[Trial], statuses: dict[int, int], measure: str) -> Iterator[tuple[str, float]]:
     for number, status in sorted(statuses.items()):
         if status == 0:
             yield _figure(trials[number], measure)
@@ -177,6 +188,7 @@ def _figures(trials: Sequence[Trial], statuses: dict[int, int], measure: str) ->
 
 def _summarise(trials: Sequence[Trial], statuses: dict[int, int], measure: str) -> None:
     found = list(_figures(trials, statuses, measure))
-    if len(found) > 1:
-        spread = f"mean {statistics.fmean(found):.4f}, deviation {statistics.stdev(found):.4f}"
-        print(f"{len(found)} trials: {measure} {spread}, from {min(found):.4f} to {max(found):.4f}")
+    names, values = {name for name, _ in found}, [value for _, value in found]
+    if len(found) > 1 and len(names) == 1:  # errors and distances have no mean
+        spread = f"mean {statistics.fmean(values):.4f}, deviation {statistics.stdev(values):.4f}"
+        print(f"{len(found)} trials: {names.pop()} {spread}, from {min(values):.4f} to {max(values):.4f}")
