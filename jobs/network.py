@@ -30,7 +30,7 @@ EVALUATE_NUMBERS = 2**20
 
 
 class Rows(NamedTuple):
-    """Rows on the device; `x` is not yet scaled."""
+    """Rows on the device, as the network sees them."""
 
     x: Any  # (rows, *input_shape)
     y: Any  # (rows,) classes, or (rows, targets)
@@ -105,15 +105,17 @@ class Network:
     optimizer: keras.Optimizer
     objective: ModuleType
     functions: Functions
+    scaled: Callable[[Any], Any]
+    """What a data set holds, on the device, to what the network sees."""
     config: Config
     full_batch: FullBatch | None = None
     """The method that takes the place of the optimiser, where one is asked for that looks at every row."""
 
     def rows(self, x: NDArray[Any], y: NDArray[Any], w: NDArray[Any] | None = None) -> Rows:
-        """These rows on the device, in the numbers that they came in: a byte a pixel is gathered four times as fast."""
+        """These rows on the device, scaled once and for all: the steps only gather them."""
         put = self.functions.put
         targets = y.astype(np.int32) if np.issubdtype(y.dtype, np.integer) else y
-        return Rows(put(x), put(targets), None if w is None else put(w.astype(np.float32)))
+        return Rows(self.scaled(put(x)), put(targets), None if w is None else put(w.astype(np.float32)))
 
     def advance(self, rows: Rows, stretch: Stretch, stop: Callable[[], bool]) -> int:
         """Train on the batches of a stretch, and say which is the next: a full-batch step is given up on `stop`."""
@@ -141,7 +143,7 @@ class Network:
         """The outputs for rows as a data set holds them, in chunks."""
         size = max(64, EVALUATE_NUMBERS // int(np.prod(x.shape[1:])))
         chunks = [x[first : first + size] for first in range(0, len(x), size)]
-        return np.concatenate([self.functions.answer(self.functions.put(chunk)) for chunk in chunks])
+        return np.concatenate([self.functions.answer(self.scaled(self.functions.put(chunk))) for chunk in chunks])
 
 
 class Verdict(NamedTuple):
@@ -166,17 +168,18 @@ def build(config: Config, model: keras.Model, objective: str, scale: float) -> N
         return ops.cast(x, floatx) if scale == 1 else ops.cast(x, floatx) * ops.cast(scale, floatx)
 
     def penalty() -> Any:
-        return config.l1 * penalties.l1(penalised, how) + config.l2 * penalties.l2(penalised, how)
+        first = config.l1 * penalties.l1(penalised, how) if config.l1 else 0.0
+        return first + config.l2 * penalties.l2(penalised, how) if config.l2 else first
 
     def cost(rows: Rows) -> Any:
-        costs = kind.costs(model, scaled(rows.x), rows.y, training=True)
+        costs = kind.costs(model, rows.x, rows.y, training=True)
         if rows.w is not None:
             costs = costs * ops.cast(rows.w, costs.dtype)
         total = ops.sum(costs) if config.reduction == "sum" else ops.mean(costs)
         return total + ops.cast(penalty(), total.dtype) if config.l1 or config.l2 else total
 
     def judge(x: Any, y: Any) -> Any:
-        return ops.stack([ops.sum(ops.cast(part, "float32")) for part in kind.judge(model, scaled(x), y)])
+        return ops.stack([ops.sum(ops.cast(part, "float32")) for part in kind.judge(model, x, y)])
 
     parts = Parts(
         model=model,
@@ -186,7 +189,7 @@ def build(config: Config, model: keras.Model, objective: str, scale: float) -> N
         cost=cost,
         judge=judge,
         penalty=penalty,
-        answer=lambda x: model(scaled(x), training=False),
+        answer=lambda x: model(x, training=False),
         compiled=config.mode != "DebugMode",
     )
     backend = importlib.import_module(f"jobs.backends.{keras.backend.backend()}")
@@ -200,6 +203,7 @@ def build(config: Config, model: keras.Model, objective: str, scale: float) -> N
         optimizer=optimizer,
         objective=kind,
         functions=functions,
+        scaled=scaled,
         config=config,
         full_batch=full_batch,
     )
