@@ -38,5 +38,5 @@ def decide(outputs: NDArray[Any]) -> NDArray[Any]:
 def _squares(outputs: Any, y: Any) -> tuple[Any, Any]:
     """Squared distances, 0 where the target is unknown, and a 1 for each that is known."""
     known = ops.logical_not(ops.isnan(y))
-    distance = ops.where(known, ops.cast(outputs, y.dtype) - ops.where(known, y, 0), 0)
+    distance = ops.where(known, outputs - ops.cast(ops.where(known, y, 0), outputs.dtype), 0)
     return ops.square(distance), ops.cast(known, distance.dtype)

@@ -63,7 +63,7 @@ run("plot nothing", "plot", "nowhere")
 for name in ("deck-mlp", "lenet", "rbm", "binary"):
     run(f"check {name}", "check", name)
 check.TINY_STEPS = 1
-check.HALF_STEP = 0.5  # too far for a difference to be a slope
+check.HALF_STEPS = (0.5,)  # too far for a difference to be a slope
 check.L2_ADDED = -0.1
 run("check failing", "check", "deck-mlp")
 Path("told.json").write_text(json.dumps(told))
