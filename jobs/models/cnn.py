@@ -36,7 +36,7 @@ WINDOW = 3
 SETTINGS: Mapping[str, Settings] = MappingProxyType(
     {
         "": Settings(
-            epochs=8,
+            epochs=10,
             batch_size=128,
             learning_rate=0.002,
             optimizer="adam",

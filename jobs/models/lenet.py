@@ -35,7 +35,7 @@ WINDOW = 5
 SETTINGS: Mapping[str, Settings] = MappingProxyType(
     {
         "": Settings(
-            epochs=8,
+            epochs=10,
             batch_size=128,
             learning_rate=0.0015,
             optimizer="adam",

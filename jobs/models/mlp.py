@@ -32,7 +32,7 @@ OPTIONS: Mapping[str, Any] = MappingProxyType(
 SETTINGS: Mapping[str, Settings] = MappingProxyType(
     {
         "": Settings(
-            epochs=20,
+            epochs=30,
             batch_size=128,
             learning_rate=0.002,
             optimizer="adam",

@@ -1,6 +1,14 @@
-"""A recurrent network: 64 tanh units that read a sequence step by step, then a softmax over its classes.
+"""A recurrent network: 32 tanh units that read a sequence step by step, then a softmax over its classes.
 
-Source: deck 4, on recurrent networks.
+    h(t) = tanh(W x(t) + U h(t - 1) + b)
+
+Source: deck 4, which trains it by backpropagation through time and warns that its memory does not go far into the
+past; deck 0, which pads sequences to one length. Here the padded steps are masked: h stays as it is over them.
+On `--data sequences`, where what counts stands at the beginning, its error is 50 to 63 % (three seeds; 75 % by
+chance), that of `lstm` below 1 %. A picture is read row by row, from the top: `--data digits`.
+
+W is Glorot's, as for any tanh layer; U is a rotation, so that what is remembered neither grows nor fades at first
+(Saxe et al., Exact solutions to the nonlinear dynamics of learning, 2014).
 """
 
 from __future__ import annotations
@@ -18,19 +26,13 @@ if TYPE_CHECKING:
 
     from jobs.config import Config
 
-OPTIONS: Mapping[str, Any] = MappingProxyType({"hidden_units": 64})
+OPTIONS: Mapping[str, Any] = MappingProxyType({"hidden_units": 32})
+
+SEQUENCES = Settings(epochs=12, batch_size=64, learning_rate=0.003, optimizer="adam", threads=1)
 
 SETTINGS: Mapping[str, Settings] = MappingProxyType(
     {
         "": Settings(
-            epochs=15,
-            batch_size=50,
-            learning_rate=0.003,
-            optimizer="adam",
-            schedule="cosine,warm_up=0.15",
-            threads=1,
-        ),
-        "idx": Settings(
             epochs=8,
             batch_size=128,
             learning_rate=0.002,
@@ -46,6 +48,8 @@ SETTINGS: Mapping[str, Settings] = MappingProxyType(
             schedule="cosine,warm_up=0.15",
             threads=1,
         ),
+        "sequences": SEQUENCES,
+        "sequence-csv": SEQUENCES,
     }
 )
 
@@ -64,7 +68,7 @@ def build(config: Config) -> keras.Model:
         kernel_initializer=initializers.make("glorot", seed_for(seed, "rnn")),
         recurrent_initializer=keras.initializers.Orthogonal(seed=seed_for(seed, "rnn/recurrent")),
         name="rnn",
-    )(steps)  # (batch, 64), after the last step that is no padding
+    )(steps)  # (batch, 32), after the last step that is no padding
     logits = keras.layers.Dense(
         config.outputs,
         kernel_initializer=initializers.make("glorot", seed_for(seed, "output")),

@@ -17,7 +17,7 @@ from jobs.errors import JobError
 from jobs.models import binary
 
 REPOSITORY = Path(__file__).parents[3]
-SCRIPT = Path(__file__).with_name("trainings.py")
+SCRIPT = Path(__file__).with_name("network_trainings.py")
 PYTHONS = {
     "tensorflow": Path(sys.executable),
     "jax": REPOSITORY / ".venv-jax/bin/python",
@@ -30,8 +30,8 @@ BARS = {
     "keras-mlp": 0.035,
     "lenet": 0.03,
     "cnn": 0.03,
-    "rnn": 0.05,
-    "lstm": 0.08,
+    "rnn": 0.08,
+    "lstm": 0.12,
 }
 """The share of wrong answers on the held-out digits that each stays below with its own settings."""
 
@@ -71,9 +71,9 @@ def parameters(*layers: tuple[int, int]) -> int:
         ("small lenet", 10, parameters((25, 2), (25 * 2, 5), (4 * 4 * 5, 10), (10, 10))),
         ("lenet on digits", 10, parameters((25, 20), (25 * 20, 50), (2 * 2 * 50, 500), (500, 10))),
         ("cnn", 10, parameters((9, 32), (9 * 32, 64), (5 * 5 * 64, 128), (128, 10))),
-        ("rnn", 4, parameters((6 + 64, 64), (64, 4))),
-        ("lstm", 4, parameters((6 + 64, 4 * 64), (64, 4))),
-        ("rnn on pictures", 10, parameters((28 + 64, 64), (64, 10))),
+        ("rnn", 4, parameters((6 + 32, 32), (32, 4))),
+        ("lstm", 4, parameters((6 + 32, 4 * 32), (32, 4))),
+        ("rnn on pictures", 10, parameters((28 + 32, 32), (32, 10))),
     ],
 )
 def test_has_the_weights_that_its_layers_say(found, name: str, outputs: int, expected: int):
@@ -117,7 +117,8 @@ def test_bias_and_activation_may_come_after_the_pooling(found):
 @pytest.mark.parametrize("model", ["rnn", "lstm"])
 def test_padding_says_nothing(found, model: str):
     without_padding, another_sequence = found["padding"][model]
-    assert without_padding < 1e-6 < 1e-3 < another_sequence
+    assert without_padding < 1e-6
+    assert another_sequence > 1e-3
 
 
 def test_the_seed_alone_says_the_first_weights(found):
