@@ -55,6 +55,11 @@ def held_out(config: Config, dataset: Dataset) -> Dataset:
     """
     chosen = _chosen(config, dataset.train_y, classes=bool(dataset.classes))
     if chosen is not None:
+        if not chosen.any() or chosen.all():
+            part = "none" if not chosen.any() else "all"
+            raise JobError(
+                f"hold_out {config.hold_out} of {len(chosen):,} training rows, each class by itself, is {part}"
+            )
         dataset = replace(
             dataset,
             valid_x=dataset.train_x[chosen],

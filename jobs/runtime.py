@@ -93,7 +93,9 @@ def _import_keras(floatx: str, backend: str) -> None:
         try:
             import keras  # noqa: F401, PLC0415  # this is the import
         except ModuleNotFoundError as error:
-            raise JobError(f"{error.name} is not installed: {INSTALLS[backend]}") from error
+            raise JobError(
+                f"{(error.name or 'Keras').partition('.')[0]} is not installed: {INSTALLS[backend]}"
+            ) from error
         finally:
             os.environ.pop("KERAS_HOME") if before is None else os.environ.update(KERAS_HOME=before)
             if hidden:

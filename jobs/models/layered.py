@@ -11,6 +11,9 @@ zeros (deck 4's for its bottom-up networks, under which hidden layers never come
 - dropconnect: weights are left out instead of units, one choice for the whole batch, and at prediction all weights are
   multiplied by the share that stays (deck 4); `dropout` is then of the weights into each hidden layer, and
   `input_dropout`, of inputs, is as with p-keep.
+
+Sources: decks 0, 2, 3 and 4; Srivastava et al., Dropout, JMLR 15, 2014; Wan et al., Regularization of Neural Networks
+using DropConnect, ICML 2013; Ioffe and Szegedy, Batch Normalization, ICML 2015.
 """
 
 from __future__ import annotations

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 
 from jobs.datasets import digits
-from tests.jobs.models.trainings import ENSEMBLES, LAYERED, SEEDS
+from tests.jobs.models.member_trainings import ENSEMBLES, LAYERED, SEEDS
 
+pytestmark = pytest.mark.timeout(600)  # of trainings on three backends, on a machine that may be busy
 REPOSITORY = Path(__file__).parents[3]
-SCRIPT = Path(__file__).with_name("trainings.py")
+SCRIPT = Path(__file__).with_name("member_trainings.py")
 PYTHONS = {
     "tensorflow": Path(sys.executable),
     "jax": REPOSITORY / ".venv-jax/bin/python",
