@@ -63,7 +63,8 @@ def run(session: Session) -> bool:
     place = session.place
     started, saved = time.perf_counter() - place.seconds, time.perf_counter()
     finished = place.judged or _report(session)
-    _turn(session)
+    if _turn(session):
+        _look(session, session.epochs.rows(place.epoch - 1))
     while finished and place.epoch < session.config.epochs and not _ended_early(session):
         if not place.batch:
             session.order = session.epochs.order(place.epoch)
@@ -105,8 +106,8 @@ def _epoch(session: Session) -> Any:
         if not place.judged and not session.stopped:
             _report(session)
         ended = _turn(session)
-        if ended and session.look and place.epoch % session.config.monitor_every == 0:
-            session.look(session, rows)
+        if ended:
+            _look(session, rows)
         yield
         if ended or session.stopped:
             return
@@ -119,6 +120,12 @@ def _turn(session: Session) -> bool:
     if ended:
         place.epoch, place.batch = place.epoch + 1, 0
     return ended
+
+
+def _look(session: Session, rows: Rows) -> None:
+    """Into the layers, if that is due after the epoch that ended."""
+    if session.look and session.place.epoch % session.config.monitor_every == 0:
+        session.look(session, rows)
 
 
 def _next_line(batch: int, batches: int, print_every: int) -> int:

@@ -175,7 +175,9 @@ def build(config: Config, model: keras.Model, objective: str, scale: float) -> N
         costs = kind.costs(model, rows.x, rows.y, training=True)
         if rows.w is not None:
             costs = costs * ops.cast(rows.w, costs.dtype)
-        total = ops.sum(costs) if config.reduction == "sum" else ops.mean(costs)
+        total = ops.sum(costs)
+        if config.reduction == "mean":
+            total = total / rows.x.shape[0]  # Keras's own mean is of float32 on JAX, whatever it is of
         return total + ops.cast(penalty(), total.dtype) if config.l1 or config.l2 else total
 
     def judge(x: Any, y: Any) -> Any:

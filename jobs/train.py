@@ -206,6 +206,8 @@ def _finish(training: Training, session: Session) -> None:
     result = {
         "model": config.model,
         "data": str(session.dataset),
+        "source": str(config.data.path or config.data.kind),
+        "scale": session.dataset.scale,
         "cost": verdict.cost,
         net.objective.ERROR: verdict.error,
         "seconds": seconds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jobs import catalogue, inputs, runtime, weights
 from jobs.config import Config, resolve
 from jobs.datasets.dataset import Dataset
+from jobs.datasets.source import GENERATED
 from jobs.errors import JobError
 from jobs.outputs import RESULT, read_result
 from jobs.prepare import fitted, prepare
@@ -88,4 +90,13 @@ def settings(path: Path, model: str | None, options: Mapping[str, Any]) -> Confi
         raise JobError(f"there is no {RESULT} beside {path} that names the model: say --model")
     was = result.get("settings", {}) if result.get("model") == model else {}
     known = {name: was[name] for name in REMEMBERED if name in was and options.get(name) is None}
+    if options.get("data") is None and not os.environ.get("GPURUN_DATA_DIR"):
+        known |= {"data": _source(result)}
     return resolve(model, {**options, **known, "batch_size": 1}, None)
+
+
+def _source(result: Mapping[str, Any]) -> str | None:
+    """The data that it was trained on, if they are still where they were."""
+    source = result.get("source")
+    there = isinstance(source, str) and (source in GENERATED or Path(source).exists())
+    return source if there else None
