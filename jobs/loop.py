@@ -66,6 +66,9 @@ def run(session: Session) -> bool:
     if _turn(session):
         _look(session, session.epochs.rows(place.epoch - 1))
     while finished and place.epoch < session.config.epochs and not _ended_early(session):
+        if session.stopped:  # while the stage was made ready: its first batches, compiling and all, would take seconds
+            finished = False
+            break
         if not place.batch:
             session.order = session.epochs.order(place.epoch)
         for _ in _epoch(session):

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from jobs.network import Stretch
 
 STRETCH_SECONDS = 0.25
-FIRST_BATCHES = 4
+FIRST_BATCHES = 1
+"""Of the largest nets one batch is half a second."""
 
 
 @dataclass(slots=True)

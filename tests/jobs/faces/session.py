@@ -108,8 +108,11 @@ def resumed() -> dict[str, object]:
 
     assert run("whole", 10**9) == 0
     looks = Impatient.looks
+    at_once = run("cut", 0)
+    with np.load(folder / "cut-checkpoints" / "checkpoint.npz") as saved:
+        place = json.loads(str(saved["meta"]))["place"]
     stopped = [run("cut", looks // 5) for _ in range(4)]
-    return {"stopped": stopped, "finished": run("cut", 10**9)}
+    return {"at once": [at_once, place["step"]], "stopped": stopped, "finished": run("cut", 10**9)}
 
 
 write_points()

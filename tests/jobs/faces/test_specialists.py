@@ -17,6 +17,7 @@ from jobs.datasets import key_points
 from jobs.errors import JobError
 from jobs.models.key_point_specialists import GROUPS, groups
 
+pytestmark = pytest.mark.timeout(600)  # of trainings, on a machine that may be busy
 PROGRAM = Path(__file__).with_name("session.py")
 
 
@@ -81,6 +82,10 @@ def test_the_merged_net_answers_as_its_specialists_and_within_the_picture(sessio
             np.testing.assert_allclose(merged[:, column], expected[name].clip(-1, 1), atol=1e-5, err_msg=name)
             outside += (np.abs(expected[name]) > 1).sum()
     assert outside  # else nothing was clipped
+
+
+def test_asked_to_stop_while_it_is_made_ready_it_trains_no_batch(session: Session):
+    assert session.told["at once"] == [143, 0]
 
 
 def test_stopped_in_any_stage_it_ends_with_the_same_bytes(session: Session):
