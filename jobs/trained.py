@@ -90,6 +90,8 @@ def settings(path: Path, model: str | None, options: Mapping[str, Any]) -> Confi
         raise JobError(f"there is no {RESULT} beside {path} that names the model: say --model")
     was = result.get("settings", {}) if result.get("model") == model else {}
     known = {name: was[name] for name in REMEMBERED if name in was and options.get(name) is None}
+    if options.get("options") and "options" in was:
+        known["options"] = {**was["options"], **options["options"]}
     if options.get("data") is None and not os.environ.get("GPURUN_DATA_DIR"):
         known |= {"data": _source(result)}
     return resolve(model, {**options, **known, "batch_size": 1}, None)

@@ -29,7 +29,7 @@ run("cut-inputs", "evaluate", "whitened/weights.pkl")
 Path("standardised/inputs.npz").unlink()
 run("no-inputs", "evaluate", "standardised/weights.pkl")
 train("smaller", "deck-mlp", "--set", "hidden-units=7", "--set", "activation=tanh")
-run("evaluate-smaller", "evaluate", "smaller/weights.pkl")
+run("evaluate-smaller", "evaluate", "smaller/weights.pkl", "--set", "activation=tanh")  # the units are remembered
 train("no-rows-to-choose-by", "logistic", "--early-stopping", "early-1")
 train("holds-none", "logistic", "--hold-out", "0.0001")
 train("holds-all", "logistic", "--hold-out", "0.9999")

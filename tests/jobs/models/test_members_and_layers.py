@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jobs.catalogue import find, stages_of
+from jobs.config import resolve
 from jobs.datasets import digits
 from tests.jobs.models.member_trainings import ENSEMBLES, LAYERED, SEEDS
 
@@ -71,7 +73,7 @@ def weights(folder: Path) -> dict[str, np.ndarray]:
 
 
 def predicted(folder: Path) -> Answers:
-    rows = list(csv.DictReader((folder / "predicted.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((folder / "predicted.csv").read_text(encoding="utf-8").splitlines()))
     return np.array([int(row["class"]) for row in rows]), np.array([float(row["probability"]) for row in rows])
 
 
@@ -120,6 +122,31 @@ def test_members_differ_as_the_kind_says(trained: Path, kind: str, combine: str)
     else:
         assert not seen
     assert len({arrays[f"member_{number}_hidden/kernel"].tobytes() for number in (1, 2, 3)}) == 3
+
+
+def test_members_are_trained_on_rows_of_their_own_drawn_with_replacement(data):
+    config = resolve("ensemble", {"options": {"members": 3, "row_share": 0.5}}, None)
+    *members, together = stages_of(find("ensemble"), config)
+    assert [stage.name for stage in members] == ["member-1", "member-2", "member-3"]
+    assert (together.config.epochs, together.select(data, {})) == (0, data)
+    drawn = [stage.select(data, {}) for stage in members]
+    assert len({rows.train_x.tobytes() for rows in drawn}) == 3
+    for stage, rows in zip(members, drawn, strict=True):
+        assert len(rows.train_x) == round(len(data.train_x) / 2)
+        numbers = numbered(data, rows)
+        assert np.array_equal(rows.train_y, data.train_y[numbers])
+        assert 0.73 < len(np.unique(numbers)) / len(numbers) < 0.84  # 2 (1 - e^-1/2) of them once or more: 0.787
+        assert np.array_equal(rows.test_x, data.test_x)
+        assert stage.select(data, {}).train_x.tobytes() == rows.train_x.tobytes()
+    whole = stages_of(find("ensemble"), resolve("ensemble", {"options": {"kind": "committee"}}, None))
+    assert all(stage.select(data, {}) is data for stage in whole)
+    assert len({stage.config.seed for stage in whole}) == len(whole)
+
+
+def numbered(data, rows) -> np.ndarray:
+    """Which of the training rows these are."""
+    number_of = {row.tobytes(): number for number, row in enumerate(data.train_x)}
+    return np.array([number_of[row.tobytes()] for row in rows.train_x])
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(600)  # of trainings on three backends, on a machine that may be busy
 REPOSITORY = Path(__file__).parents[3]
 PROGRAM = REPOSITORY / "tests/jobs/exactness/killing.py"
 PYTHONS = {
