@@ -7,10 +7,11 @@ import inspect
 import os
 import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
-from jobs import catalogue
+from jobs import catalogue, model_options
 from jobs.arguments import (
     MACHINE_OPTIONS,
     TRAIN_OPTIONS,
@@ -243,7 +244,11 @@ def _describe(arguments: argparse.Namespace) -> int:
     model = catalogue.find(arguments.model)
     print(f"{arguments.model}: {inspect.cleandoc(model.__doc__ or '')}\n")
     for name, default in catalogue.options_of(model).items():
-        print(f"Option {name}, by default {default}")
+        known = model_options.KNOWN.get(name)
+        print(f"Option {name}, by default {default}{f': {known.meaning}' if known else ''}")
     for kind, chosen in model.SETTINGS.items():
-        print(f"Settings{f' on {kind}' if kind else ''}: {chosen}")
+        print(f"\nSettings{f' on {kind}' if kind else ', unless the data have their own'}:")
+        for name, value in asdict(chosen).items():
+            if value not in ({}, (), None):
+                print(f"  {name} = {value}")
     return 0

@@ -18,6 +18,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from jobs.optimizers import fused
+
 
 class Adam(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras has no types
     """Adam; two arrays of state a weight, of the weight's shape, at first 0."""
@@ -39,7 +41,7 @@ class Adam(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras has no ty
         index = self._get_variable_index(variable)
         mean, square = self.means[index], self.squares[index]
         t = ops.cast(self.iterations + 1, variable.dtype)
-        if keras.backend.backend() == "tensorflow":
+        if fused.available():
             self._step_in_one(variable, mean, square, gradient, rate, t)
             return
         self.assign_add(mean, (1 - self.beta_1) * (gradient - mean))
@@ -58,9 +60,9 @@ class Adam(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras has no ty
         rounded = tf.as_dtype(rate.dtype).as_numpy_dtype
         unbiased = tf.sqrt(_filled(float(rounded(self.beta_2)), t)) / _filled(float(rounded(self.beta_1)), t)
         tf.raw_ops.ResourceApplyAdam(
-            var=_handle(variable),
-            m=_handle(mean),
-            v=_handle(square),
+            var=fused.handle(variable),
+            m=fused.handle(mean),
+            v=fused.handle(square),
             beta1_power=tf.zeros_like(rate),
             beta2_power=tf.zeros_like(rate),
             lr=rate * unbiased,
@@ -69,12 +71,6 @@ class Adam(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras has no ty
             epsilon=tf.constant(self.epsilon, rate.dtype),
             grad=gradient,
         )
-
-
-def _handle(variable: Any) -> Any:
-    """Where TensorFlow keeps it; Keras hands out its own variables as well as TensorFlow's."""
-    held = variable.value if isinstance(variable, keras.Variable) else variable
-    return held.handle
 
 
 def _filled(beta: float, t: Any) -> Any:

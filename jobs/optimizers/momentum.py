@@ -15,6 +15,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from jobs.optimizers import fused
+
 
 class Momentum(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras has no types
     """Momentum as velocity; one array of state a weight, of the weight's shape, at first 0."""
@@ -38,5 +40,8 @@ class Momentum(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras has n
             ops.cast(each, variable.dtype) for each in (learning_rate, gradient, self.momentum_variable)
         )
         step = self.steps[self._get_variable_index(variable)]
+        if fused.available():
+            fused.momentum_step(variable, step, gradient, rate, momentum, nesterov=False)
+            return
         self.assign(step, momentum * step - rate * gradient)
         self.assign_add(variable, step)

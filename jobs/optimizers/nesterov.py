@@ -17,6 +17,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from jobs.optimizers import fused
+
 
 class Nesterov(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras has no types
     """Nesterov momentum; one array of state a weight, of the weight's shape, at first 0."""
@@ -40,6 +42,9 @@ class Nesterov(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras has n
             ops.cast(each, variable.dtype) for each in (learning_rate, gradient, self.momentum_variable)
         )
         velocity = self.velocities[self._get_variable_index(variable)]
+        if fused.available():
+            fused.momentum_step(variable, velocity, gradient, rate, momentum, nesterov=True)
+            return
         new_velocity = momentum * velocity - rate * gradient
         self.assign_add(variable, (1 + momentum) * new_velocity - momentum * velocity)
         self.assign(velocity, new_velocity)
