@@ -39,6 +39,7 @@ TRAIN_OPTIONS: tuple[tuple[str, Kind, str, str], ...] = (
     ("monitor-every", int, "N", "epochs between two looks into the layers; 0: none"),
     ("weights-formats", str, "LIST", "pickle,npz,safetensors: some of them (default: pickle)"),
     ("output-dir", str, "DIR", "default: $GPURUN_OUTPUT_DIR, else ./output"),
+    ("checkpoint-every-s", float, "SECONDS", "from one checkpoint to the next (default: 10)"),
     ("checkpoint-dir", str, "DIR", "default: $GPURUN_CHECKPOINT_DIR, else none"),
 )
 """Name, kind, what stands for the value, and the help; all are settings of `Config`."""

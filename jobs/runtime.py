@@ -108,6 +108,8 @@ def _start_tensorflow(config: Config) -> None:
     tf.get_logger().setLevel("ERROR")  # it warns where many functions are traced; each stage has its own
     if config.threads:
         tf.config.threading.set_intra_op_parallelism_threads(config.threads)
+    if config.threads == 1:
+        tf.config.threading.set_inter_op_parallelism_threads(1)  # small operations are not worth handing over
     if config.device == "gpu" and not tf.config.list_physical_devices("GPU"):
         raise JobError(NO_GPU.format("TensorFlow"))
     tf.config.list_logical_devices()  # its runtime starts, and greets, now

@@ -37,7 +37,6 @@ SETTINGS: Mapping[str, Settings] = MappingProxyType(
             learning_rate=0.002,
             optimizer="adam",
             schedule="cosine,warm_up=0.15",
-            threads=1,
         ),
         "digits": Settings(
             epochs=30,
