@@ -60,9 +60,7 @@ class Parts:
     cost: Callable[[Rows], Any]
     """What a batch costs, penalties and all: what is made small."""
     judge: Callable[[Any, Any], Any]
-    """(x, y) to the sums over the rows of costs, misses and counts, (3,)."""
-    penalty: Callable[[], Any]
-    """What the penalties add to the cost."""
+    """(x, y) to the sums over the rows of costs, misses and counts, and the penalty, (4,)."""
     answer: Callable[[Any], Any]
     """x to the network's outputs."""
     compiled: bool
@@ -79,10 +77,7 @@ class Functions(Protocol):
         """Train on the batches first .. last - 1 of `order`; rates and momenta are the epoch's."""
 
     def judge(self, x: Any, y: Any) -> NDArray[Any]:
-        """The sums over these rows of costs, misses and counts, (3,)."""
-
-    def penalty(self) -> float:
-        """What the penalties add to the cost now."""
+        """The sums over these rows of costs, misses and counts, and what the penalties add to the cost, (4,)."""
 
     def answer(self, x: Any) -> NDArray[Any]:
         """The network's outputs for these rows."""
@@ -128,15 +123,15 @@ class Network:
     def evaluate(self, rows: Rows, stop: Callable[[], bool] = lambda: False) -> Verdict | None:
         """Cost and error over these rows; None when `stop` said so on the way."""
         size = max(64, EVALUATE_NUMBERS // int(np.prod(rows.x.shape[1:])))
-        count, sums = int(rows.x.shape[0]), np.zeros(3)
+        count, sums, penalty = int(rows.x.shape[0]), np.zeros(3), 0.0
         for first in range(0, count, size):
             if stop():
                 return None
             chunk = (rows.x, rows.y) if size >= count else (part[first : first + size] for part in rows[:2])
-            sums += self.functions.judge(*chunk)
+            *found, penalty = self.functions.judge(*chunk).tolist()
+            sums += found
         cost, misses, counts = (float(each) for each in sums)
         cost = cost if self.config.reduction == "sum" else cost / count
-        penalty = self.functions.penalty() if self.config.l1 or self.config.l2 else 0.0
         return Verdict(cost + penalty, float(self.objective.error_of(misses / max(counts, 1))))
 
     def answers(self, x: NDArray[Any]) -> NDArray[Any]:
@@ -181,7 +176,8 @@ def build(config: Config, model: keras.Model, objective: str, scale: float) -> N
         return total + ops.cast(penalty(), total.dtype) if config.l1 or config.l2 else total
 
     def judge(x: Any, y: Any) -> Any:
-        return ops.stack([ops.sum(ops.cast(part, "float32")) for part in kind.judge(model, x, y)])
+        sums = [ops.sum(ops.cast(part, "float32")) for part in kind.judge(model, x, y)]
+        return ops.stack([*sums, ops.cast(penalty(), "float32")])
 
     parts = Parts(
         model=model,
@@ -190,7 +186,6 @@ def build(config: Config, model: keras.Model, objective: str, scale: float) -> N
         batch_size=config.batch_size,
         cost=cost,
         judge=judge,
-        penalty=penalty,
         answer=lambda x: model(x, training=False),
         compiled=config.mode != "DebugMode",
     )

@@ -40,10 +40,6 @@ class Functions:
         """The sums over these rows."""
         return np.asarray(self.sums(_state(self.parts), x, y))
 
-    def penalty(self) -> float:
-        """What the penalties add."""
-        return float(self.parts.penalty())
-
     def answer(self, x: Any) -> NDArray[Any]:
         """The outputs for these rows."""
         return np.asarray(self.outputs(_state(self.parts), x), np.float32)

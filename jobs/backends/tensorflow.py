@@ -24,7 +24,6 @@ class Functions:
     sums: Any
     outputs: Any
     slopes: Any
-    penalties: Any
 
     def put(self, array: NDArray[Any]) -> Any:
         """On the device that the operations run on."""
@@ -37,10 +36,6 @@ class Functions:
     def judge(self, x: Any, y: Any) -> NDArray[Any]:
         """The sums over these rows."""
         return np.asarray(self.sums(x, y))
-
-    def penalty(self) -> float:
-        """What the penalties add."""
-        return float(self.penalties())
 
     def answer(self, x: Any) -> NDArray[Any]:
         """The outputs for these rows."""
@@ -86,7 +81,7 @@ def compiled(parts: Parts) -> Functions:
         tf.while_loop(lambda batch: batch < last, body, (first,), parallel_iterations=1)
 
     if not parts.compiled:
-        return Functions(train, parts.judge, parts.answer, slopes, parts.penalty)
+        return Functions(train, parts.judge, parts.answer, slopes)
     plain = {"autograph": False}
     loose = {**plain, "reduce_retracing": True}  # a last chunk of rows that is smaller gets a function for any size
     return Functions(
@@ -94,5 +89,4 @@ def compiled(parts: Parts) -> Functions:
         tf.function(parts.judge, **loose),
         tf.function(parts.answer, **loose),
         tf.function(slopes, **loose),
-        tf.function(parts.penalty, **plain),
     )

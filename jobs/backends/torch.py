@@ -41,11 +41,6 @@ class Functions:
         with torch.inference_mode():
             return np.asarray(self.parts.judge(x, y).cpu())
 
-    def penalty(self) -> float:
-        """What the penalties add."""
-        with torch.inference_mode():
-            return float(self.parts.penalty())
-
     def answer(self, x: Any) -> NDArray[Any]:
         """The outputs for these rows."""
         with torch.inference_mode():

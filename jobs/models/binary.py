@@ -74,7 +74,7 @@ def build(config: Config) -> keras.Model:
     """The layer for rows of `config.input_shape` (784 pixels of MNIST, 64 of the 8x8 digits)."""
     import keras  # noqa: PLC0415  # only once device and floatx are set
 
-    pixels = keras.Input(config.input_shape)  # (batch, 784)
+    pixels = keras.Input(config.input_shape, dtype=config.floatx)  # (batch, 784)
     logit = keras.layers.Dense(1, kernel_initializer="zeros", dtype=keras.config.floatx(), name="output")(
         pixels
     )  # (batch, 1); above 0: more likely yes than no

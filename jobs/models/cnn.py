@@ -62,7 +62,7 @@ def build(config: Config) -> keras.Model:
     from jobs.layers.pictures import as_pictures, padding_for  # noqa: PLC0415  # likewise
 
     options, seed = config.options, config.seed
-    pixels = keras.Input(config.input_shape)  # (batch, 784)
+    pixels = keras.Input(config.input_shape, dtype=config.floatx)  # (batch, 784)
     maps = as_pictures(config, pixels)  # (batch, 28, 28, 1)
     for number, kernels in enumerate(options["kernels"], start=1):
         layer = f"conv_{number}"

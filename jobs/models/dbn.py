@@ -62,7 +62,7 @@ def build(config: Config) -> keras.Model:
 
     from jobs import initializers  # noqa: PLC0415  # beside it
 
-    hidden = pixels = keras.Input(config.input_shape)  # (batch, 784)
+    hidden = pixels = keras.Input(config.input_shape, dtype=config.floatx)  # (batch, 784)
     for layer, units in enumerate(config.options["hidden_units"]):
         start = initializers.make("glorot-sigmoid", seed_for(_seed(config, layer), "kernel"))
         name = f"hidden_{layer + 1}"

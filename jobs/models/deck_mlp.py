@@ -57,7 +57,7 @@ def build(config: Config) -> keras.Model:
 
     keras.utils.set_random_seed(config.seed)
     spread = keras.initializers.VarianceScaling(scale=1.0, mode="fan_in", distribution="untruncated_normal")
-    pixels = keras.Input(config.input_shape)  # (batch, 784)
+    pixels = keras.Input(config.input_shape, dtype=config.floatx)  # (batch, 784)
     hidden = keras.layers.Dense(
         config.options["hidden_units"],
         activation=config.options["activation"],

@@ -87,7 +87,7 @@ def build(config: Config) -> keras.Model:
     from jobs.layers.members import Average, Vote  # noqa: PLC0415  # it imports Keras
 
     check_classes_of_rows(config)
-    pixels = keras.Input(config.input_shape)  # (batch, 784)
+    pixels = keras.Input(config.input_shape, dtype=config.floatx)  # (batch, 784)
     names = [_name(number) for number in range(1, config.options["members"] + 1)]
     logits = [_member(config, name, _seed(config, name), pixels) for name in names]  # of (batch, 10) each
     combine = Vote if config.options["combine"] == "vote" else Average
@@ -110,7 +110,7 @@ def _alone(config: Config, name: str) -> keras.Model:
     import keras  # noqa: PLC0415  # only once device and floatx are set
 
     check_classes_of_rows(config)
-    pixels = keras.Input(config.input_shape)
+    pixels = keras.Input(config.input_shape, dtype=config.floatx)
     return keras.Model(pixels, _member(config, name, config.seed, pixels), name=name)
 
 

@@ -69,7 +69,7 @@ def build(config: Config) -> keras.Model:
     def dropped(layer: str, rate: float, inputs: Any) -> Any:
         return keras.layers.Dropout(rate, seed=seed_for(config.seed, layer), name=layer)(inputs)
 
-    pixels = keras.Input(config.input_shape)  # (batch, 2304)
+    pixels = keras.Input(config.input_shape, dtype=config.floatx)  # (batch, 2304)
     maps = as_pictures(config, pixels)  # (batch, 48, 48, 1)
     for number, kernels in enumerate(options["kernels"], start=1):
         layer = f"conv_{number}"

@@ -101,7 +101,7 @@ def build(config: Config) -> keras.Model:
 
     from jobs.layers.pictures import as_pictures  # noqa: PLC0415  # it imports Keras
 
-    pixels = keras.Input(config.input_shape)  # (batch, 9216)
+    pixels = keras.Input(config.input_shape, dtype=config.floatx)  # (batch, 9216)
     pictures = as_pictures(config, pixels)  # (batch, 96, 96, 1)
     of_group = groups(config.targets)
     places = [

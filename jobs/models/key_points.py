@@ -71,7 +71,7 @@ def build(config: Config) -> keras.Model:
 
     from jobs.layers.pictures import as_pictures  # noqa: PLC0415  # it imports Keras
 
-    pixels = keras.Input(config.input_shape)  # (batch, 9216)
+    pixels = keras.Input(config.input_shape, dtype=config.floatx)  # (batch, 9216)
     places = places_in(config, as_pictures(config, pixels), outputs=len(config.targets))  # (batch, 30)
     return keras.Model(pixels, places, name="key_points")
 

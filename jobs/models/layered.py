@@ -72,7 +72,7 @@ def build(config: Config) -> keras.Model:
 
     check_classes_of_rows(config)
     options = config.options
-    pixels = keras.Input(config.input_shape)  # (batch, 784)
+    pixels = keras.Input(config.input_shape, dtype=config.floatx)  # (batch, 784)
     units = _dropped(config, "input", options["input_dropout"], pixels)
     for number, count in enumerate(options["hidden_units"], start=1):
         name = f"hidden_{number}"

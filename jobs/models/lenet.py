@@ -60,7 +60,7 @@ def build(config: Config) -> keras.Model:
     from jobs.layers.bias import Bias  # noqa: PLC0415  # it imports Keras
     from jobs.layers.pictures import as_pictures, padding_for  # noqa: PLC0415  # likewise
 
-    pixels = keras.Input(config.input_shape)  # (batch, 784)
+    pixels = keras.Input(config.input_shape, dtype=config.floatx)  # (batch, 784)
     maps = as_pictures(config, pixels)  # (batch, 28, 28, 1)
     for number, kernels in enumerate(config.options["kernels"], start=1):
         layer = f"conv_{number}"

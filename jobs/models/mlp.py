@@ -58,7 +58,7 @@ def build(config: Config) -> keras.Model:
     # Glorot's uniform weights are meant for tanh; a sigmoid, a quarter as steep at 0, wants them four times as wide.
     spread = "glorot-sigmoid" if options["activation"] == "sigmoid" else "glorot"
 
-    pixels = keras.Input(config.input_shape)  # (batch, 784)
+    pixels = keras.Input(config.input_shape, dtype=config.floatx)  # (batch, 784)
     kept = keras.layers.Dropout(options["input_dropout"], seed=seed_for(seed, "input_dropout"), name="input_dropout")(
         pixels
     )  # (batch, 784), a fifth of them 0 in training

@@ -43,7 +43,7 @@ def build(config: Config) -> keras.Model:
 
     from jobs.layers.rbm import RBM  # noqa: PLC0415  # likewise
 
-    pixels = keras.Input(config.input_shape)  # (batch, 784)
+    pixels = keras.Input(config.input_shape, dtype=config.floatx)  # (batch, 784)
     machine = RBM(
         config.options["hidden_units"],
         steps=config.options["k"],

@@ -61,7 +61,7 @@ def build(config: Config) -> keras.Model:
     from jobs.layers.steps import as_steps  # noqa: PLC0415  # likewise
 
     seed = config.seed
-    inputs = keras.Input(config.input_shape)  # (batch, 40, 6)
+    inputs = keras.Input(config.input_shape, dtype=config.floatx)  # (batch, 40, 6)
     steps = as_steps(config, inputs)  # (batch, 40, 6), the padding marked
     last = keras.layers.SimpleRNN(
         config.options["hidden_units"],

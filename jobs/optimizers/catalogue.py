@@ -78,6 +78,7 @@ WITH_MOMENTUM = frozenset(name for name, options in OPTIONS.items() if "momentum
 """Those whose momentum a schedule may move."""
 
 _OURS: Mapping[str, tuple[str, str]] = {
+    "sgd": ("gradient_descent", "GradientDescent"),
     "momentum": ("momentum", "Momentum"),
     "momentum-average": ("momentum_average", "MomentumAverage"),
     "nesterov": ("nesterov", "Nesterov"),
@@ -90,7 +91,6 @@ _OURS: Mapping[str, tuple[str, str]] = {
 """By name: the file and the class."""
 
 _KERAS: Mapping[str, tuple[str, Mapping[str, str]]] = {
-    "sgd": ("SGD", {}),
     "rmsprop-keras": ("RMSprop", {"decay": "rho"}),
     "adadelta": ("Adadelta", {"decay": "rho"}),
 }

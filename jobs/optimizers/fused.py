@@ -21,6 +21,13 @@ def handle(variable: Any) -> Any:
     return held.handle
 
 
+def descent_step(variable: Any, gradient: Any, rate: Any) -> None:
+    """weight -= rate * gradient."""
+    import tensorflow as tf  # noqa: PLC0415  # where it is what Keras runs on
+
+    tf.raw_ops.ResourceApplyGradientDescent(var=handle(variable), alpha=rate, delta=gradient)
+
+
 def momentum_step(variable: Any, step: Any, gradient: Any, rate: Any, momentum: Any, *, nesterov: bool) -> None:
     """step = momentum * step - rate * gradient; weight += step, or for Nesterov momentum * step - rate * gradient."""
     import tensorflow as tf  # noqa: PLC0415  # where it is what Keras runs on
