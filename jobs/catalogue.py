@@ -59,6 +59,8 @@ class Settings:
     augment: str = "none"
     print_every: int = 0
     threads: int = 0
+    half_threads: int | None = None
+    """With bfloat16 or float16, where products are so quick that sharing them out costs more; None: as `threads`."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """The model's own that are not as `OPTIONS` has them."""
 

@@ -23,6 +23,7 @@ from jobs.second_order import catalogue as second_order
 
 DEVICES = ("cpu", "gpu")
 FLOATX = ("float32", "float64", "bfloat16", "float16")
+HALF = ("bfloat16", "float16")
 BACKENDS = ("tensorflow", "jax", "torch")
 REDUCTIONS = ("sum", "mean")
 PENALISED = ("kernels", "all")
@@ -107,6 +108,7 @@ def resolve(model: str, options: Mapping[str, Any], config_file: Path | None) ->
     usual = asdict(catalogue.settings_for(found, source.kind))
     if given.get("fold"):
         usual["hold_out"] = 0.0  # the fold is what is held out
+    half_threads = usual.pop("half_threads")
     chosen: dict[str, Any] = {
         "seed": 0,
         "mode": "FAST_RUN",
@@ -122,6 +124,8 @@ def resolve(model: str, options: Mapping[str, Any], config_file: Path | None) ->
         **from_environment(os.environ),
         **given,
     }
+    if half_threads is not None and "threads" not in given and chosen["floatx"] in HALF:
+        chosen["threads"] = half_threads
     chosen["options"] = model_options(model, found, chosen["options"], usual["options"])
     for name, check_choice in CHOICES.items():
         chosen[name] = parse(name, chosen[name])

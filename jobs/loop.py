@@ -79,9 +79,13 @@ def run(session: Session) -> bool:
         finished = not session.stopped
         place.seconds = time.perf_counter() - started
     session.epochs.close()
-    if finished and session.best:
-        networks.set_weights(session.network.model, session.best)
     return finished
+
+
+def restore_best(session: Session) -> None:
+    """Give the network the weights that early stopping kept; a checkpoint is to be written before, not after."""
+    if session.best:
+        networks.set_weights(session.network.model, session.best)
 
 
 def start_rule(config: Config, state: dict[str, Any] | None) -> Rule | None:

@@ -34,9 +34,7 @@ def prepare(config: Config) -> tuple[Dataset, Config, float]:
 def fitted(config: Config, dataset: Dataset) -> Config:
     """The settings with the data's shape in them; raises `JobError` where a batch is more than there is."""
     rows = len(dataset.train_x)
-    if config.optimizer.name in second_order.METHODS:
-        config = replace(config, batch_size=rows)
-    if config.batch_size > rows:
+    if config.batch_size > rows and config.optimizer.name not in second_order.METHODS:
         raise JobError(f"batch_size {config.batch_size} is more than the {rows:,} training rows")
     augment.check(config.augment, dataset.image_shape, dataset.targets)
     return replace(
@@ -46,6 +44,20 @@ def fitted(config: Config, dataset: Dataset) -> Config:
         classes=dataset.classes,
         targets=dataset.targets,
     )
+
+
+def whole(config: Config, dataset: Dataset) -> Config:
+    """The settings with all rows in one batch, where the optimiser looks at every row.
+
+    Raises `JobError` where the rows are to be others in each epoch: its line search compares costs of the same rows.
+    """
+    if config.optimizer.name not in second_order.METHODS:
+        return config
+    if config.augment != "none" or config.sampling == "balanced":
+        raise JobError(
+            f"{config.optimizer.name} needs the same rows in every epoch: say --augment none --sampling shuffled"
+        )
+    return replace(config, batch_size=len(dataset.train_x))
 
 
 def held_out(config: Config, dataset: Dataset) -> Dataset:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from jobs.config import HALF
 from jobs.errors import JobError
 from jobs.quiet import without_greetings
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from jobs.config import Config
 
 NO_GPU = "asked for a GPU, {} sees none: say --device cpu or pick an image with drivers"
-HALF = ("bfloat16", "float16")
 INSTALLS = MappingProxyType(
     {
         "tensorflow": "pip install 'gpurun-launcher[jobs]'",

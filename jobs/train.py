@@ -19,7 +19,7 @@ from jobs.errors import JobError
 from jobs.files import make_folder
 from jobs.nan_guard import first_nan_told
 from jobs.outputs import MetricsLog, write_result
-from jobs.prepare import fitted, prepare
+from jobs.prepare import fitted, prepare, whole
 from jobs.sampling import importance
 from jobs.signals import StopRequest
 from jobs.stages import Stage
@@ -79,7 +79,7 @@ def _start(config: Config, dataset: Dataset, stop: StopRequest, stages: Sequence
     """The beginning, or where the checkpoint was made."""
     job = {name: _plain(getattr(config, name)) for name in sorted(SAME)} | {"data": dataset.fingerprint}
     job |= {"model": config.model}
-    if {config.schedule.name, config.momentum_schedule.name} & BY_LENGTH:
+    if len(stages) > 1 or {config.schedule.name, config.momentum_schedule.name} & BY_LENGTH:
         job |= {"epochs": config.epochs}
     found = checkpoint.load(config.checkpoint_dir, job) if config.checkpoint_dir else None
     place, done = Place(), {}
@@ -107,16 +107,16 @@ def _run_stages(training: Training, stages: Sequence[Stage]) -> Session | None:
         stage = stages[training.place.stage]
         session = _open(training, stage)
         training.stop.training = True
-        if not loop.run(session):
-            _save(training, session)
+        finished = loop.run(session)
+        _save(training, session)
+        if not finished:
             return None
-        last = training.place.stage == len(stages) - 1
-        if last:
+        loop.restore_best(session)
+        if training.place.stage == len(stages) - 1:
             return session
         training.done[stage.name] = network.weights(session.network.model)
         if training.config.checkpoint_dir:
             checkpoint.save_stage(training.config.checkpoint_dir, training.place.stage, training.done[stage.name])
-            _save(training, session)
         training.stop.training = False
         if training.stop.signal_number:
             return None
@@ -130,7 +130,7 @@ def _open(training: Training, stage: Stage) -> Session:
     from jobs.monitor import monitor  # noqa: PLC0415  # likewise
 
     dataset = stage.select(training.dataset, training.done)
-    config = fitted(stage.config, dataset)
+    config = whole(fitted(stage.config, dataset), dataset)
     model = stage.build(config)
     stage.begin(model, training.done)
     net = network.build(config, model, stage.objective, dataset.scale)
@@ -161,7 +161,7 @@ def _open(training: Training, stage: Stage) -> Session:
 
 def _row_weights(config: Config, dataset: Dataset) -> NDArray[np.float32] | None:
     """What each training row counts, (rows,); None: all the same."""
-    if config.row_weights == "none":
+    if config.row_weights == "none" or not config.epochs:
         return None
     found = importance.weights(dataset.train_x, dataset.test_x)
     _say(f"Rows weighted by importance: they estimate as well as {importance.effective_rows(found):,.0f} like ones")
@@ -202,7 +202,6 @@ def _finish(training: Training, session: Session) -> None:
     for name in config.weights_formats:
         weights_file.save(config.output_dir, arrays, name)
     weights_file.save_model(config.output_dir, net.model)
-    _save(training, session)
     result = {
         "model": config.model,
         "data": str(session.dataset),

@@ -35,7 +35,7 @@ SETTINGS: Mapping[str, Settings] = MappingProxyType(
             l2=0.01,
             penalised="all",
             print_every=10,
-            threads=1,
+            half_threads=1,
         ),
         "digits": Settings(
             epochs=60,
@@ -45,7 +45,7 @@ SETTINGS: Mapping[str, Settings] = MappingProxyType(
             l2=0.01,
             penalised="all",
             print_every=10,
-            threads=1,
+            half_threads=1,
         ),
     }
 )

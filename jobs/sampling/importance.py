@@ -16,6 +16,8 @@ from jobs.errors import JobError
 
 PENALTY = 1e-3
 LARGEST = 20.0
+MOST_COLUMNS = 2500
+"""Newton's method solves for that many coefficients; 784 columns take some seconds, ten times as many an hour."""
 NEWTON_STEPS = 25
 TOLERANCE = 1e-8
 SINGULAR = 1e-12
@@ -91,6 +93,8 @@ def _check(train_x: NDArray[Any], test_x: NDArray[Any], penalty: float, largest:
         raise JobError(f"{shapes}: expected two tables with the same columns")
     if not len(train_x) or not len(test_x):
         raise JobError(f"{shapes}: expected rows in both")
+    if train_x.shape[1] > MOST_COLUMNS:
+        raise JobError(f"{shapes}: importance weights are for up to {MOST_COLUMNS:,} columns")
     if not penalty > 0:
         raise JobError(f"penalty is {penalty}: expected a number above 0")
     if not 1 <= largest < np.inf:

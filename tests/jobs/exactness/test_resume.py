@@ -68,8 +68,9 @@ def check(folder: Path, backend: str, *models: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert [each["model"] for each in found] == [model.partition(":")[0] for model in models]
-    wrong = [each for each in found if not (each["equal"] and each["metrics"] and each["kills"])]
+    wrong = [each for each in found if not (each["equal"] and each["metrics"] and each["resumed"])]
     assert not wrong
+    assert [each["kills"] for each in found] == [int(KILLS)] * len(found)
 
 
 @pytest.mark.slow
