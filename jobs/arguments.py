@@ -49,7 +49,7 @@ MACHINE_OPTIONS: tuple[tuple[str, Kind, str, str], ...] = (
     ("floatx", str, "|".join(FLOATX), "what to compute in (default: $GPURUN_FLOATX, else float32)"),
     ("backend", str, "|".join(BACKENDS), "what Keras computes with (default: $KERAS_BACKEND or tensorflow)"),
     ("mode", str, "|".join(MODES), "how it is compiled, as Theano called it"),
-    ("threads", int, "N", "for one operation; 0: one a processor"),
+    ("threads", int, "N", "for one operation; 0: one a processor (JAX has its own way)"),
     ("flags", str, "THEANO_FLAGS", "device=gpu,floatX=float32,mode=FAST_RUN: the same, as Theano took it"),
 )
 """Likewise."""

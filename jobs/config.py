@@ -102,7 +102,10 @@ def resolve(model: str, options: Mapping[str, Any], config_file: Path | None) ->
     `options` holds None for what was not given. Raises `JobError` for what cannot be.
     """
     given = read_file(config_file) if config_file else {}
-    given |= {name: value for name, value in options.items() if value is not None}
+    told = {name: value for name, value in options.items() if value is not None}
+    if isinstance(given.get("options"), Mapping) and isinstance(told.get("options"), Mapping):
+        told["options"] = {**given["options"], **told["options"]}
+    given |= told
     found = catalogue.find(model)
     source = locate(given.pop("data", None), os.environ)
     usual = asdict(catalogue.settings_for(found, source.kind))

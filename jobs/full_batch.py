@@ -5,6 +5,7 @@ They work on all weights as one vector of float64; the backend gives cost and gr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -83,6 +84,8 @@ class FullBatch:
                 "newton, conjugate-gradient and lbfgs need one without"
             )
         first, again = (self.functions.cost_and_gradients(rows)[0] for _ in range(2))
+        if not math.isfinite(first):
+            raise JobError(f"the cost is {first} at the start: there is nowhere to go from", exit_code=1)
         if first != again:
             raise JobError(
                 "this network's cost is another each time, from dropout or the like: "

@@ -34,7 +34,13 @@ class MetricsLog:
         return cls(path.open("a", encoding="utf-8"), events)
 
     def write(self, *, step: int, epoch: int, **values: float) -> None:
-        """One line for each value; `step` counts batches from the first epoch's first."""
+        """One line for each value; `step` counts batches from the first epoch's first. Raises `JobError`."""
+        try:
+            self._write(step, epoch, values)
+        except OSError as error:
+            raise JobError(f"cannot write the metrics: {error.strerror or error}", exit_code=1) from error
+
+    def _write(self, step: int, epoch: int, values: Mapping[str, float]) -> None:
         now = round(time.time(), 3)
         for name, value in values.items():
             line = {"step": step, "epoch": epoch, "name": name, "value": value, "time": now}

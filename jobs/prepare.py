@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any
 
@@ -23,12 +25,25 @@ from jobs.second_order import catalogue as second_order
 def prepare(config: Config) -> tuple[Dataset, Config, float]:
     """Read the data while Keras is imported; the settings then know the data's shape. With the seconds it took."""
     started = time.perf_counter()
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        reading = reader.submit(source.load, config.data)
-        runtime.start(config)
-        dataset = reading.result()
+    reading = _meanwhile(lambda: source.load(config.data))
+    runtime.start(config)
+    dataset = reading.result()
     dataset = held_out(config, dataset)
     return dataset, fitted(config, dataset), time.perf_counter() - started
+
+
+def _meanwhile(read: Callable[[], Dataset]) -> Future[Dataset]:
+    """Read in a thread that nobody waits for when the process is told to end."""
+    future: Future[Dataset] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(read())
+        except BaseException as error:  # noqa: BLE001  # handed on, to be raised where the result is asked for
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="data", daemon=True).start()
+    return future
 
 
 def fitted(config: Config, dataset: Dataset) -> Config:

@@ -51,10 +51,27 @@ def load(backend: str, device: str, floatx: str) -> None:
     if device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
         os.environ["JAX_PLATFORMS"] = "cpu"
+        os.environ["KERAS_TORCH_DEVICE"] = "cpu"
+    else:
+        _share_the_gpu()
     if floatx == "float64":
         os.environ["JAX_ENABLE_X64"] = "1"
     with without_greetings():
         _import_keras(_kept_in(floatx), backend)
+
+
+def _share_the_gpu() -> None:
+    """Let several trainings have parts of its memory, and ask it for the same bits each time.
+
+    PyTorch is not to start CUDA at import: a process that has cannot fork.
+    """
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_gpu_deterministic_ops" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
 
 
 def configure(config: Config) -> None:
@@ -112,6 +129,8 @@ def _start_tensorflow(config: Config) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1)  # small operations are not worth handing over
     if config.device == "gpu" and not tf.config.list_physical_devices("GPU"):
         raise JobError(NO_GPU.format("TensorFlow"))
+    if config.device == "gpu":
+        tf.config.experimental.enable_op_determinism()
     tf.config.list_logical_devices()  # its runtime starts, and greets, now
     if config.mode == "FAST_COMPILE":
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
@@ -142,6 +161,8 @@ def _start_torch(config: Config) -> None:
 
     if config.device == "gpu" and not torch.cuda.is_available():
         raise JobError(NO_GPU.format("PyTorch"))
+    if config.device == "gpu":
+        torch.use_deterministic_algorithms(True)
     if config.threads:
         torch.set_num_threads(config.threads)
     if config.mode in {"NanGuardMode", "DebugMode"}:

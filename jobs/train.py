@@ -55,29 +55,41 @@ def train(config: Config, stop: StopRequest) -> int:
         make_folder(folder)
     dataset, config, seconds = prepare(config)
     _say(f"{config.model} on {dataset}")
-    transform = inputs.fit(config.inputs, dataset)
+    fingerprint = dataset.fingerprint
+    transform = _transform(config, dataset)
     dataset = inputs.apply(transform, dataset)
-    inputs.save(config.output_dir, transform)
     config = fitted(config, dataset)
     said = f"{config.device}, {config.floatx}, seed {config.seed}"
     _say(f"{said}; ready after {seconds:.1f} s")
     if slow := runtime.slow_half(config):
         _say(slow)
     stages = catalogue.stages_of(catalogue.find(config.model), config)
-    training = _start(config, dataset, stop, stages)
+    training = _start(config, dataset, fingerprint, stop, stages)
     with first_nan_told(config.mode):
         session = _run_stages(training, stages)
     stop.training = False
     training.metrics.close()
     if session is None or stop.signal_number:
         return _stopped(training)
+    inputs.save(config.output_dir, transform)
     _finish(training, session)
     return 0
 
 
-def _start(config: Config, dataset: Dataset, stop: StopRequest, stages: Sequence[Stage]) -> Training:
+def _transform(config: Config, dataset: Dataset) -> inputs.Transform | None:
+    """What is done to the inputs: as the checkpoint has it, where there is one, for the last bits are a machine's own."""
+    folder = config.checkpoint_dir
+    if folder and (folder / checkpoint.NAME).exists() and (folder / inputs.FILE).exists():
+        return inputs.load(folder, config.inputs)
+    transform = inputs.fit(config.inputs, dataset)
+    if folder:
+        inputs.save(folder, transform)
+    return transform
+
+
+def _start(config: Config, dataset: Dataset, fingerprint: str, stop: StopRequest, stages: Sequence[Stage]) -> Training:
     """The beginning, or where the checkpoint was made."""
-    job = {name: _plain(getattr(config, name)) for name in sorted(SAME)} | {"data": dataset.fingerprint}
+    job = {name: _plain(getattr(config, name)) for name in sorted(SAME)} | {"data": fingerprint}
     job |= {"model": config.model}
     if len(stages) > 1 or {config.schedule.name, config.momentum_schedule.name} & BY_LENGTH:
         job |= {"epochs": config.epochs}
@@ -85,8 +97,9 @@ def _start(config: Config, dataset: Dataset, stop: StopRequest, stages: Sequence
     place, done = Place(), {}
     if found and config.checkpoint_dir:
         place = found.place
-        if place.epoch > stages[place.stage].config.epochs:
-            raise JobError(f"the checkpoint has {place.epoch} epochs already, more than the {config.epochs} asked for")
+        asked = stages[place.stage].config.epochs
+        if place.epoch > asked:
+            raise JobError(f"the checkpoint has {place.epoch} epochs already, more than the {asked} asked for")
         done = {stages[n].name: checkpoint.load_stage(config.checkpoint_dir, n) for n in range(place.stage)}
         _say(f"Going on from the checkpoint at iteration i={place.epoch}, j={place.batch}")
     from_step = place.step - (not place.judged)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from jobs import catalogue, inputs, runtime, weights
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
     import keras
 
     from jobs.network import Network
+
+UNTRAINED: Mapping[str, Any] = MappingProxyType(
+    {"batch_size": 1, "augment": "none", "early_stopping": "none", "hold_out": 0.0}
+)
+"""Nothing is trained, so nothing is held out or varied for it."""
 
 REMEMBERED = ("options", "l1", "l2", "penalty", "penalised", "reduction", "floatx", "inputs")
 """What a judgement depends on, and result.json tells."""
@@ -94,7 +100,7 @@ def settings(path: Path, model: str | None, options: Mapping[str, Any]) -> Confi
         known["options"] = {**was["options"], **options["options"]}
     if options.get("data") is None and not os.environ.get("GPURUN_DATA_DIR"):
         known |= {"data": _source(result)}
-    return resolve(model, {**options, **known, "batch_size": 1}, None)
+    return resolve(model, {**options, **known, **UNTRAINED}, None)
 
 
 def _source(result: Mapping[str, Any]) -> str | None:

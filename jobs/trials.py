@@ -6,6 +6,7 @@ come up instead of some seconds, and dies without taking the others along.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shlex
@@ -66,7 +67,10 @@ def folds(config: Config, count: int) -> list[Trial]:
     """The same training on each of `count` folds, the others held out; raises `JobError` for fewer than two."""
     if count < 2:
         raise JobError(f"{count} folds: expected at least 2")
-    trials = [Trial(name=f"fold {n}/{count}", config=replace(config, fold=f"{n}/{count}")) for n in range(1, count + 1)]
+    trials = [
+        Trial(name=f"fold {n}/{count}", config=replace(config, fold=f"{n}/{count}", hold_out=0.0))
+        for n in range(1, count + 1)
+    ]
     return [_apart(number, trial) for number, trial in enumerate(trials, start=1)]
 
 
@@ -110,7 +114,8 @@ def run(trials: Sequence[Trial], parallel: int, measure: str) -> int:
 
 def _tell(running: Iterable[int], number: int) -> None:
     for child in running:
-        os.kill(child, number)
+        with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+            os.kill(child, number)
 
 
 def _check_alike(trials: Sequence[Trial]) -> None:
@@ -135,6 +140,8 @@ def _fork(trial: Trial) -> int:
         os.dup2(file, 1)
         os.dup2(file, 2)
         status = _train(trial)
+    except SystemExit as asked:  # a signal, while there was nothing to save
+        status = int(asked.code or 0)
     except BaseException:  # noqa: BLE001  # the fork ends here, whatever it was: nothing may go on as the server
         traceback.print_exc()
     finally:

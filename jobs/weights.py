@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -40,6 +41,8 @@ def save_model(folder: Path, model: Any) -> Path:
     path, beside = folder / MODEL_NAME, folder / f".part-{MODEL_NAME}"
     try:
         model.save(beside)
+        with beside.open("rb") as file:
+            os.fsync(file.fileno())
         beside.replace(path)
     except OSError as error:
         raise JobError(f"cannot write {path}: {error.strerror or error}", exit_code=1) from error

@@ -24,10 +24,11 @@ class Functions:
     sums: Any
     outputs: Any
     slopes: Any
+    rate: Any
 
     def put(self, array: NDArray[Any]) -> Any:
-        """On the device that the operations run on."""
-        return tf.identity(array)
+        """On the device that the operations run on; whole numbers of 32 bits would stay off a GPU."""
+        return tf.identity(array.astype(np.int64) if array.dtype == np.int32 else array)
 
     def advance(self, rows: Rows, order: Any, first: int, last: int, rates: Any, momenta: Any) -> None:
         """Train on these batches."""
@@ -51,7 +52,8 @@ class Functions:
         return float(cost), [np.asarray(slope) for slope in slopes]
 
     def wait(self) -> None:
-        """Functions return when they are done, on a CPU; on a GPU the next number that is read waits."""
+        """Functions return when they are done, on a CPU; on a GPU a number that is read comes after all before it."""
+        float(self.rate)
 
 
 def compiled(parts: Parts) -> Functions:
@@ -81,7 +83,7 @@ def compiled(parts: Parts) -> Functions:
         tf.while_loop(lambda batch: batch < last, body, (first,), parallel_iterations=1)
 
     if not parts.compiled:
-        return Functions(train, parts.judge, parts.answer, slopes)
+        return Functions(train, parts.judge, parts.answer, slopes, parts.optimizer.learning_rate)
     plain = {"autograph": False}
     loose = {**plain, "reduce_retracing": True}  # a last chunk of rows that is smaller gets a function for any size
     return Functions(
@@ -89,4 +91,5 @@ def compiled(parts: Parts) -> Functions:
         tf.function(parts.judge, **loose),
         tf.function(parts.answer, **loose),
         tf.function(slopes, **loose),
+        parts.optimizer.learning_rate,
     )
