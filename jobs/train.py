@@ -77,7 +77,7 @@ def train(config: Config, stop: StopRequest) -> int:
 
 
 def _transform(config: Config, dataset: Dataset) -> inputs.Transform | None:
-    """What is done to the inputs: as the checkpoint has it, where there is one, for the last bits are a machine's own."""
+    """What is done to the inputs: as the checkpoint has it, where there is one; its last bits are a machine's own."""
     folder = config.checkpoint_dir
     if folder and (folder / checkpoint.NAME).exists() and (folder / inputs.FILE).exists():
         return inputs.load(folder, config.inputs)
