@@ -158,7 +158,7 @@ def report(seen: list[Line]) -> str:
     failed = [each for lines in rows.values() for each in problems(lines)]
     parts = [
         "## Jobs: accuracy",
-        f"Made by `python benchmarks/jobs.py --accuracy`. Measured on {' and on '.join(abouts)}.",
+        f"Made by `python benchmarks/training.py --accuracy`. Measured on {' and on '.join(abouts)}.",
         NOTES,
         table(HEADERS, found),
         *(f"**{each['row']}, seed {each['seed']}: {each['problem']}**" for each in failed),

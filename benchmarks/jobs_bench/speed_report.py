@@ -51,7 +51,7 @@ def report(seen: list[Line]) -> str:
     abouts = sorted({lines[-1]["about"] for _, lines, _ in cells})
     parts = [
         "## Jobs: speed",
-        f"Made by `python benchmarks/jobs.py`. Measured on {' and on '.join(abouts)}.",
+        f"Made by `python benchmarks/training.py`. Measured on {' and on '.join(abouts)}.",
         NOTES,
         table(GOAL_HEADERS, [_goal_row(row, found) for row, _, found in cells]),
         "### Every variant",

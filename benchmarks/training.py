@@ -1,8 +1,8 @@
 """How fast `python -m jobs train` is beside Keras's `fit` and PyTorch, and how well each model learns.
 
-    .venv/bin/python benchmarks/jobs.py [--rows lenet,cnn] [--repeats 3] [--quick]       speed, side by side
-    .venv/bin/python benchmarks/jobs.py --accuracy [--rows mlp] [--seeds 3] [--quick]    test errors over seeds
-    .venv/bin/python benchmarks/jobs.py --report [--write]                               the tables of what is measured
+    .venv/bin/python benchmarks/training.py [--rows lenet,cnn] [--repeats 3] [--quick]       speed, side by side
+    .venv/bin/python benchmarks/training.py --accuracy [--rows mlp] [--seeds 3] [--quick]    test errors over seeds
+    .venv/bin/python benchmarks/training.py --report [--write]                               the tables of what is measured
 
 Every measurement is a JSON line in the file of --results, and the tables are made of them: for each row those of the
 last run that had it. --go-on takes the last run up again, with what it lacks; --accuracy, which takes an hour, always
@@ -50,7 +50,7 @@ def main() -> None:
     print("\n".join(filter(None, sections.values())) or "nothing is measured yet")
     for name, text in sections.items():
         if asked.write and text:
-            write_section(HERE / "RESULTS.md", name, "benchmarks/jobs.py", text)
+            write_section(HERE / "RESULTS.md", name, "benchmarks/training.py", text)
 
 
 def arguments() -> argparse.Namespace:
