@@ -32,6 +32,8 @@ INITIALIZERS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 ZEROS, SMALL = "zeros", "small"
 SMALL_DEVIATION = 0.01
 NAMES = (*INITIALIZERS, ZEROS, SMALL)
+BY_ACTIVATION = "by-activation"
+"""What is `meant_for` the activation that follows: a choice, no initializer of its own."""
 
 
 def check(name: str) -> None:
@@ -43,6 +45,11 @@ def check(name: str) -> None:
 def meant_for(activation: str) -> str:
     """Glorot's uniform weights are for tanh; a sigmoid, a quarter as steep at 0, wants them four times as wide."""
     return "glorot-sigmoid" if activation == "sigmoid" else "glorot"
+
+
+def chosen(name: str, activation: str) -> str:
+    """`name`, or where it is `BY_ACTIVATION` the initializer for weights that lead into `activation`."""
+    return meant_for(activation) if name == BY_ACTIVATION else name
 
 
 def make(name: str, seed: int) -> keras.Initializer:

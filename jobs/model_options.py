@@ -8,7 +8,7 @@ from typing import Any
 
 from jobs import activations, initializers
 from jobs.errors import JobError
-from jobs.option import Number, OneOf, Option
+from jobs.option import Number, OneOf, Option, Truth
 
 UNITS = Number(default=500, meaning="units of each hidden layer", at_least=1, whole=True)
 DROPPED = Number(default=0.5, meaning="share of the units that is left out at each step", at_least=0.0, below=1.0)
@@ -18,13 +18,19 @@ KNOWN: Mapping[str, Option] = MappingProxyType(
         "hidden_units": UNITS,
         "kernels": Number(default=20, meaning="kernels of each convolution", at_least=1, whole=True),
         "activation": OneOf(default="relu", meaning="between layers", words=activations.NAMES),
-        "initializer": OneOf(default="glorot", meaning="of the first weights", words=initializers.NAMES),
+        "initializer": OneOf(
+            default=initializers.BY_ACTIVATION,
+            meaning="of the first weights",
+            words=(*initializers.NAMES, initializers.BY_ACTIVATION),
+        ),
         "dropout": DROPPED,
         "input_dropout": DROPPED,
         "conv_dropout": DROPPED,
         "dropout_kind": OneOf(
             default="none", meaning="how it is left out", words=("none", "inverted", "p-keep", "dropconnect")
         ),
+        "batch_norm": Truth(default=False, meaning="whether each hidden layer is normalised over the batch"),
+        "positive": Number(default=1, meaning="the class that is a yes", at_least=0, whole=True),
         "members": Number(default=5, meaning="networks of an ensemble", at_least=1, whole=True),
         "kind": OneOf(
             default="data-subset",
@@ -38,8 +44,12 @@ KNOWN: Mapping[str, Option] = MappingProxyType(
         "persistent_chains": Number(default=0, meaning="walks that go on; 0: from the data", at_least=0, whole=True),
         "pretraining_epochs": Number(default=8, meaning="of each layer alone; 0: none", at_least=0, whole=True),
         "pretraining_rate": Number(default=0.05, meaning="learning rate of each layer alone", above=0.0),
+        "specialist_epochs": Number(default=1000, meaning="of each specialist", at_least=1, whole=True),
     }
 )
+
+MAY_BE_NONE = frozenset({("layered-mlp", "hidden_units")})
+"""Several numbers, or none of them: without hidden layers there is still an output."""
 
 
 def check(model: str, options: Mapping[str, Any]) -> None:
@@ -48,6 +58,8 @@ def check(model: str, options: Mapping[str, Any]) -> None:
         kind = KNOWN.get(name)
         if kind is None:
             continue
+        if value == () and (model, name) not in MAY_BE_NONE:
+            raise JobError(f"{model}: {name} is empty: expected {kind}, or several of them with commas between")
         for each in value if isinstance(value, tuple) else (value,):
             if not kind.allows(each):
                 raise JobError(f"{model}: {name} is {each!r}: expected {kind}")

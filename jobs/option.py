@@ -53,7 +53,23 @@ class OneOf:
         return value in self.words
 
 
-Option = Number | OneOf
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Truth:
+    """True or false."""
+
+    default: bool
+    meaning: str
+
+    def __str__(self) -> str:
+        """As in `expected true or false`."""
+        return "true or false"
+
+    def allows(self, value: object) -> bool:
+        """Whether `value` is one of both; a number is neither."""
+        return isinstance(value, bool)
+
+
+Option = Number | OneOf | Truth
 
 
 def defaults(options: Mapping[str, Option]) -> dict[str, float | str]:

@@ -41,13 +41,11 @@ def _halves(tensors: Iterable[Any]) -> Any:
 def penalised(variables: Iterable[Any], *, biases: bool) -> list[Any]:
     """Those Keras variables that a penalty is for: every kernel (deck 1), and biases too (decks 0 and 4) if so asked.
 
-    By their names: `kernel`, `recurrent_kernel` and the like, and `bias`; batch norm's gamma and beta never are.
+    By their names: `kernel`, `recurrent_kernel` and the like; `bias`, `visible_bias` and the like. Batch norm's gamma
+    and beta never are.
     """
-    return [variable for variable in variables if _is_kernel(variable.name) or (biases and variable.name == "bias")]
-
-
-def _is_kernel(name: str) -> bool:
-    return name == "kernel" or name.endswith("_kernel")
+    kinds = {"kernel", "bias"} if biases else {"kernel"}
+    return [variable for variable in variables if variable.name.rpartition("_")[2] in kinds]
 
 
 def _total(tensors: Iterable[Any], reduction: Reduction) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from jobs.errors import JobError
@@ -27,6 +28,22 @@ def padding_for(config: Config) -> str:
     """How a convolution treats the border: `valid` loses it, and `same`, for small pictures, adds black around."""
     height, width, _ = shape_of(config)
     return "same" if min(height, width) < SMALL_SIDE else "valid"
+
+
+def check_not_eaten_up(config: Config, windows: Sequence[int], padding: str) -> None:
+    """Raise `JobError` where nothing is left of the pictures after convolutions with such windows, each pooled to half.
+
+    `windows` are pixels along a side; `padding` is Keras's word, as in `padding_for`.
+    """
+    height, width, _ = shape_of(config)
+    side = min(height, width)
+    for done, window in enumerate(windows):
+        side = (side if padding == "same" else side - window + 1) // 2
+        if side < 1:
+            raise JobError(
+                f"{config.model}: nothing is left of pictures of {height}x{width} after {done + 1} convolutions: "
+                f"expected kernels for at most {done}"
+            )
 
 
 def shape_of(config: Config) -> tuple[int, int, int]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from jobs.catalogue import Settings
 from jobs.errors import JobError
+from jobs.layers.rows import check_classes_of_rows
 from jobs.stages import Done, Stage
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def stages(config: Config) -> Sequence[Stage]:
 
 def one_against_the_rest(dataset: Dataset, positive: int) -> Dataset:
     """The same rows, labelled 1 where they are of that class and 0 elsewhere; raises `JobError` where none can be."""
+    if not dataset.classes:
+        raise JobError("binary tells one class from the others: the targets of these data are numbers")
     if not 0 <= positive < dataset.classes:
         raise JobError(f"positive is {positive}: expected a class of these data, 0 to {dataset.classes - 1}")
     valid_y = dataset.valid_y
@@ -71,9 +74,13 @@ def one_against_the_rest(dataset: Dataset, positive: int) -> Dataset:
 
 
 def build(config: Config) -> keras.Model:
-    """The layer for rows of `config.input_shape` (784 pixels of MNIST, 64 of the 8x8 digits)."""
+    """The layer for rows of `config.input_shape` (784 pixels of MNIST, 64 of the 8x8 digits).
+
+    Raises `JobError` for rows of another kind.
+    """
     import keras  # noqa: PLC0415  # only once device and floatx are set
 
+    check_classes_of_rows(config)
     pixels = keras.Input(config.input_shape, dtype=config.floatx)  # (batch, 784)
     logit = keras.layers.Dense(1, kernel_initializer="zeros", dtype=keras.config.floatx(), name="output")(
         pixels

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from jobs.catalogue import Settings
 from jobs.choice import Choice
+from jobs.layers.rows import check_classes_of_rows
 from jobs.models import rbm
 from jobs.seeds import seed_for
 from jobs.stages import Done, Stage
@@ -57,11 +58,12 @@ def stages(config: Config) -> Sequence[Stage]:
 
 
 def build(config: Config) -> keras.Model:
-    """The network for rows of `config.input_shape`; it answers logits."""
+    """The network for rows of `config.input_shape`; it answers logits. Raises `JobError` for rows of another kind."""
     import keras  # noqa: PLC0415  # only once device and floatx are set
 
     from jobs import initializers  # noqa: PLC0415  # beside it
 
+    check_classes_of_rows(config)
     hidden = pixels = keras.Input(config.input_shape, dtype=config.floatx)  # (batch, 784)
     for layer, units in enumerate(config.options["hidden_units"]):
         start = initializers.make("glorot-sigmoid", seed_for(_seed(config, layer), "kernel"))
@@ -98,7 +100,13 @@ def _machine(config: Config, layer: int) -> Stage:
         print_every=0,
     )
     select = partial(_above, layers=layer)
-    return Stage(name=_name(layer), config=settings, build=rbm.build, objective=rbm.OBJECTIVE, select=select)
+    return Stage(name=_name(layer), config=settings, build=_alone, objective=rbm.OBJECTIVE, select=select)
+
+
+def _alone(config: Config) -> keras.Model:
+    """One machine; raises `JobError` for rows that the whole network cannot take, before any pre-training."""
+    check_classes_of_rows(config)
+    return rbm.build(config)
 
 
 def _name(layer: int) -> str:

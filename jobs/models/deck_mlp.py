@@ -16,7 +16,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from jobs import initializers
 from jobs.catalogue import Settings
+from jobs.layers.rows import check_classes_of_rows
+from jobs.seeds import seed_for
 
 if TYPE_CHECKING:
     import keras
@@ -52,19 +55,24 @@ SETTINGS: Mapping[str, Settings] = MappingProxyType(
 
 
 def build(config: Config) -> keras.Model:
-    """The network for rows of `config.input_shape` (784 pixels of MNIST, 64 of the 8x8 digits)."""
+    """The network for rows of `config.input_shape` (784 pixels of MNIST, 64 of the 8x8 digits).
+
+    Raises `JobError` for rows of another kind.
+    """
     import keras  # noqa: PLC0415  # only once device and floatx are set
 
-    keras.utils.set_random_seed(config.seed)
-    spread = keras.initializers.VarianceScaling(scale=1.0, mode="fan_in", distribution="untruncated_normal")
+    check_classes_of_rows(config)
     pixels = keras.Input(config.input_shape, dtype=config.floatx)  # (batch, 784)
     hidden = keras.layers.Dense(
         config.options["hidden_units"],
         activation=config.options["activation"],
-        kernel_initializer=spread.clone(),
+        kernel_initializer=initializers.make("sqrt-n-normal", seed_for(config.seed, "hidden")),
         name="hidden",
     )(pixels)  # (batch, 300)
     logits = keras.layers.Dense(
-        config.outputs, kernel_initializer=spread.clone(), dtype=keras.config.floatx(), name="output"
+        config.outputs,
+        kernel_initializer=initializers.make("sqrt-n-normal", seed_for(config.seed, "output")),
+        dtype=keras.config.floatx(),
+        name="output",
     )(hidden)  # (batch, 10)
     return keras.Model(pixels, logits, name="deck_mlp")

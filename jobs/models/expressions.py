@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs import initializers
 from jobs.catalogue import Settings
+from jobs.layers.rows import check_classes
 from jobs.seeds import seed_for
 
 if TYPE_CHECKING:
@@ -55,12 +56,16 @@ SETTINGS: Mapping[str, Settings] = MappingProxyType(
 
 
 def build(config: Config) -> keras.Model:
-    """The network for rows of `config.input_shape` that are pictures; raises `JobError` where they are none."""
+    """The network for rows of `config.input_shape` that are pictures, and have classes.
+
+    Raises `JobError` where they are none, or too small for so many convolutions.
+    """
     import keras  # noqa: PLC0415  # only once device and floatx are set
 
     from jobs.layers.blocks import normalised  # noqa: PLC0415  # it imports Keras
-    from jobs.layers.pictures import as_pictures  # noqa: PLC0415  # likewise
+    from jobs.layers.pictures import as_pictures, check_not_eaten_up  # noqa: PLC0415  # likewise
 
+    check_classes(config)
     options = config.options
 
     def glorot(layer: str) -> Any:
@@ -71,6 +76,7 @@ def build(config: Config) -> keras.Model:
 
     pixels = keras.Input(config.input_shape, dtype=config.floatx)  # (batch, 2304)
     maps = as_pictures(config, pixels)  # (batch, 48, 48, 1)
+    check_not_eaten_up(config, [WINDOW for _ in options["kernels"]], "same")
     for number, kernels in enumerate(options["kernels"], start=1):
         layer = f"conv_{number}"
         conv = keras.layers.Conv2D(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs import initializers
 from jobs.catalogue import Settings
+from jobs.layers.rows import check_classes_of_rows
 from jobs.seeds import seed_for
 
 if TYPE_CHECKING:
@@ -44,9 +45,13 @@ SETTINGS: Mapping[str, Settings] = MappingProxyType(
 
 
 def build(config: Config) -> keras.Model:
-    """The network for rows of `config.input_shape` (784 pixels of MNIST, 64 of the 8x8 digits)."""
+    """The network for rows of `config.input_shape` (784 pixels of MNIST, 64 of the 8x8 digits).
+
+    Raises `JobError` for rows of another kind.
+    """
     import keras  # noqa: PLC0415  # only once device and floatx are set
 
+    check_classes_of_rows(config)
     pixels = keras.Input(config.input_shape, dtype=config.floatx)  # (batch, 784)
     units = pixels
     for layer in ("hidden_1", "hidden_2"):

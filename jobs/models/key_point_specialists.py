@@ -30,6 +30,7 @@ from jobs.catalogue import Settings
 from jobs.choice import Choice
 from jobs.errors import JobError
 from jobs.models import key_points
+from jobs.second_order import catalogue as second_order
 from jobs.seeds import seed_for
 from jobs.stages import Done, Stage
 
@@ -70,10 +71,9 @@ SETTINGS: Mapping[str, Settings] = MappingProxyType(
 
 def stages(config: Config) -> Sequence[Stage]:
     """The general net, a specialist for each group of columns, and all of them merged; raises `JobError`."""
-    if config.options["specialist_epochs"] < 1:
-        raise JobError(f"specialist_epochs is {config.options['specialist_epochs']}: expected at least 1")
-    general = Stage(name=GENERAL, config=config, build=key_points.build, objective=OBJECTIVE)
     specialists = [_specialist(config, *group) for group in groups(config.targets).items()]
+    select = partial(_enough_for_all, specialists=specialists)
+    general = Stage(name=GENERAL, config=config, build=key_points.build, objective=OBJECTIVE, select=select)
     untrained = replace(
         config,
         epochs=0,
@@ -119,27 +119,40 @@ def _specialist(config: Config, group: str, columns: Sequence[str]) -> Stage:
     """One that goes on from the general net."""
     settings = replace(config, epochs=config.options["specialist_epochs"], seed=seed_for(config.seed, group))
     chosen = [config.targets.index(name) for name in columns]
+    least = 1 if config.optimizer.name in second_order.METHODS else config.batch_size  # those take whatever there is
     return Stage(
         name=group,
         config=settings,
         build=key_points.build,
         objective=OBJECTIVE,
-        select=partial(_complete, group=group, columns=columns),
+        select=partial(_complete, group=group, columns=columns, least=least),
         begin=partial(_from_general, chosen=chosen),
     )
 
 
-def _complete(dataset: Dataset, _done: Done, group: str, columns: Sequence[str]) -> Dataset:
-    """The rows that have all of these columns, and no other targets; raises `JobError` where there are none."""
+def _enough_for_all(dataset: Dataset, done: Done, specialists: Sequence[Stage]) -> Dataset:
+    """The same rows; raises `JobError` where a specialist will lack some, before the general net is trained."""
+    for each in specialists:
+        each.select(dataset, done)
+    return dataset
+
+
+def _complete(dataset: Dataset, _done: Done, group: str, columns: Sequence[str], least: int) -> Dataset:
+    """The rows that have all of these columns, and no other targets.
+
+    Raises `JobError` where there are none, or fewer than `least` to train on.
+    """
     chosen = [dataset.targets.index(name) for name in columns]
 
-    def part(name: str, x: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def part(name: str, x: NDArray[Any], y: NDArray[Any], least: int = 1) -> tuple[NDArray[Any], NDArray[Any]]:
         kept = ~np.isnan(y[:, chosen]).any(axis=1)
         if not kept.any():
             raise JobError(f"none of the {len(y):,} {name} rows has all points of {group}: {', '.join(columns)}")
+        if kept.sum() < least:
+            raise JobError(f"batch_size {least} is more than the {kept.sum():,} {name} rows with all points of {group}")
         return x[kept], np.ascontiguousarray(y[kept][:, chosen])
 
-    train_x, train_y = part("training", dataset.train_x, dataset.train_y)
+    train_x, train_y = part("training", dataset.train_x, dataset.train_y, least)
     test_x, test_y = part("test", dataset.test_x, dataset.test_y)
     found = replace(dataset, train_x=train_x, train_y=train_y, test_x=test_x, test_y=test_y, targets=tuple(columns))
     if dataset.valid_x is None or dataset.valid_y is None:

@@ -84,7 +84,7 @@ def places_in(config: Config, pictures: Any, *, outputs: int, prefix: str = "") 
     import keras  # noqa: PLC0415  # only once device and floatx are set
 
     from jobs.layers.bias import Bias  # noqa: PLC0415  # it imports Keras
-    from jobs.layers.pictures import padding_for  # noqa: PLC0415  # likewise
+    from jobs.layers.pictures import check_not_eaten_up, padding_for  # noqa: PLC0415  # likewise
 
     if not config.targets:
         raise JobError(f"{config.model} answers numbers, such as the places of key points: these data have classes")
@@ -96,11 +96,13 @@ def places_in(config: Config, pictures: Any, *, outputs: int, prefix: str = "") 
         return keras.layers.Dropout(rate, seed=seed_for(config.seed, layer), name=layer)(inputs)
 
     options, maps = config.options, pictures
+    windows = [WINDOW if number else FIRST_WINDOW for number in range(len(options["kernels"]))]
+    check_not_eaten_up(config, windows, padding_for(config))
     for number, (kernels, rate) in enumerate(zip(options["kernels"], _rates(options), strict=True), start=1):
         layer = f"{prefix}conv_{number}"
         maps = keras.layers.Conv2D(
             kernels,
-            FIRST_WINDOW if number == 1 else WINDOW,
+            windows[number - 1],
             padding=padding_for(config),
             use_bias=False,
             kernel_initializer=glorot(layer),

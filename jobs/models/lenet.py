@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from jobs import initializers
 from jobs.catalogue import Settings
+from jobs.layers.rows import check_classes
 from jobs.seeds import seed_for
 
 if TYPE_CHECKING:
@@ -54,14 +55,19 @@ SETTINGS: Mapping[str, Settings] = MappingProxyType(
 
 
 def build(config: Config) -> keras.Model:
-    """The network for rows of `config.input_shape` that are pictures; raises `JobError` where they are none."""
+    """The network for rows of `config.input_shape` that are pictures, and have classes.
+
+    Raises `JobError` where they are none, or too small for so many convolutions.
+    """
     import keras  # noqa: PLC0415  # only once device and floatx are set
 
     from jobs.layers.bias import Bias  # noqa: PLC0415  # it imports Keras
-    from jobs.layers.pictures import as_pictures, padding_for  # noqa: PLC0415  # likewise
+    from jobs.layers.pictures import as_pictures, check_not_eaten_up, padding_for  # noqa: PLC0415  # likewise
 
+    check_classes(config)
     pixels = keras.Input(config.input_shape, dtype=config.floatx)  # (batch, 784)
     maps = as_pictures(config, pixels)  # (batch, 28, 28, 1)
+    check_not_eaten_up(config, [WINDOW for _ in config.options["kernels"]], padding_for(config))
     for number, kernels in enumerate(config.options["kernels"], start=1):
         layer = f"conv_{number}"
         maps = keras.layers.Conv2D(

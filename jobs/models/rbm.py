@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from jobs.catalogue import Settings
+from jobs.layers.rows import check_rows
 
 if TYPE_CHECKING:
     import keras
@@ -37,12 +38,13 @@ SETTINGS: Mapping[str, Settings] = MappingProxyType(
 def build(config: Config) -> keras.Model:
     """The machine for rows of `config.input_shape` (784 pixels of MNIST, 64 of the 8x8 digits), each 0 to 1.
 
-    The network answers the logits of the reconstruction.
+    The network answers the logits of the reconstruction. Raises `JobError` for rows of another shape.
     """
     import keras  # noqa: PLC0415  # only once device and floatx are set
 
     from jobs.layers.rbm import RBM  # noqa: PLC0415  # likewise
 
+    check_rows(config)
     pixels = keras.Input(config.input_shape, dtype=config.floatx)  # (batch, 784)
     machine = RBM(
         config.options["hidden_units"],

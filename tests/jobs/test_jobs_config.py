@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import flags
+from jobs import catalogue, flags, model_options
 from jobs.choice import Choice, number_or_text, parse
 from jobs.config import fold_of, resolve
 from jobs.errors import JobError
@@ -147,6 +147,12 @@ def test_an_unknown_model_gets_the_nearest_name():
         ("layered-mlp", {"dropout_kind": "drop"}, "expected none or inverted or p-keep or dropconnect"),
         ("layered-mlp", {"batch_norm": "yes"}, "batch_norm is 'yes': expected something like False"),
         ("layered-mlp", {"initializer": "he"}, "initializer is 'he': expected glorot or "),
+        ("dbn", {"hidden_units": ""}, "dbn: hidden_units is empty: expected a whole number of at least 1, or several"),
+        ("lenet", {"kernels": ""}, "lenet: kernels is empty: expected a whole number of at least 1, or several"),
+        ("key-points", {"hidden_units": []}, "key-points: hidden_units is empty"),
+        ("key-points", {"conv_dropout": ""}, "key-points: conv_dropout is empty: expected a number of at least 0"),
+        ("key-point-specialists", {"specialist_epochs": "0"}, "specialist_epochs is 0: expected a whole number of at"),
+        ("binary", {"positive": "-1"}, "positive is -1: expected a whole number of at least 0"),
         ("ensemble", {"members": "0"}, "members is 0: expected a whole number of at least 1"),
         ("ensemble", {"row_share": "0"}, "row_share is 0.0: expected a number above 0, of at most 1"),
     ],
@@ -165,6 +171,16 @@ def test_a_models_own_options_are_read_as_the_kind_of_thing_that_they_are():
     assert (found["batch_norm"], found["dropout_kind"], found["activation"]) == (True, "p-keep", "relu")
     assert resolve("layered-mlp", {"options": {"hidden_units": ""}}, None).options["hidden_units"] == ()
     assert resolve("layered-mlp", {"options": {"hidden_units": 7}}, None).options["hidden_units"] == (7,)
+
+
+@pytest.mark.parametrize("model", catalogue.MODELS)
+def test_every_option_has_a_meaning_and_a_default_that_may_be(model: str):
+    for name, default in catalogue.options_of(catalogue.find(model)).items():
+        assert model_options.KNOWN[name].meaning
+        for each in default if isinstance(default, tuple) else (default,):
+            assert model_options.KNOWN[name].allows(each), name
+    assert str(model_options.KNOWN["batch_norm"]) == "true or false"
+    assert not model_options.KNOWN["batch_norm"].allows(1)
 
 
 def test_a_config_file_holds_choices_and_the_models_own_options(tmp_path: Path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,9 @@ import pytest
 from jobs.augment.key_points import in_mirror
 from jobs.config import resolve
 from jobs.datasets import key_points
+from jobs.datasets.dataset import Dataset
 from jobs.errors import JobError
+from jobs.models import key_point_specialists
 from jobs.models.key_point_specialists import GROUPS, groups
 
 pytestmark = pytest.mark.timeout(600)  # of trainings, on a machine that may be busy
@@ -55,6 +57,38 @@ def test_columns_that_are_not_there_have_no_specialist():
     assert groups(("nose_tip_x", "nose_tip_y")) == {"nose": ("nose_tip_x", "nose_tip_y")}
     with pytest.raises(JobError, match=r"no specialist knows the target.*left_ear_x"):
         groups(("nose_tip_x", "nose_tip_y", "left_ear_x"))
+
+
+def few(group: str, rows: int) -> Dataset:
+    """Ten rows that are marked in full, but for a group that so many have."""
+    y = np.zeros((10, len(key_points.COLUMNS)), np.float32)
+    first = key_points.COLUMNS.index(groups(key_points.COLUMNS)[group][0])
+    y[rows:, first] = np.nan
+    x = np.zeros((10, 4), np.uint8)
+    found = Dataset(name="few", train_x=x, train_y=y, test_x=x, test_y=y, scale=1, classes=0)
+    return replace(found, targets=key_points.COLUMNS, image_shape=(2, 2, 1))
+
+
+@pytest.mark.parametrize(
+    ("rows", "optimizer", "expected"),
+    [
+        (0, "adam", "none of the 10 training rows has all points of eyebrows: left_eyebrow_inner_end_x, "),
+        (3, "adam", "batch_size 4 is more than the 3 training rows with all points of eyebrows"),
+        (4, "adam", ""),
+        (1, "lbfgs", ""),
+    ],
+)
+def test_rows_that_a_specialist_lacks_are_missed_before_the_general_net_is_trained(
+    rows: int, optimizer: str, expected: str
+):
+    config = resolve("key-point-specialists", {"batch_size": 4, "optimizer": optimizer}, None)
+    general = key_point_specialists.stages(replace(config, targets=key_points.COLUMNS))[0]
+    data = few("eyebrows", rows)
+    if not expected:
+        assert general.select(data, {}) is data
+        return
+    with pytest.raises(JobError, match=expected):
+        general.select(data, {})
 
 
 @pytest.mark.parametrize("order", ["kaggle", "reversed"])

@@ -176,7 +176,8 @@ def test_a_layered_perceptron_learns_and_predicts_by_its_dropouts_definition(
         else:
             units = np.tanh(linear + arrays[f"{layer}/bias"])
         units = units * (kept if kind == "p-keep" else 1)
-    expected = softmax(units @ arrays["output/kernel"] + arrays["output/bias"])
+    last = arrays["output/kernel"] * (kept if kind == "dropconnect" else 1)
+    expected = softmax(units @ last + arrays["output/bias"])
     classes, chances = predicted(folder)
     assert chances == pytest.approx(expected[np.arange(len(classes)), classes], abs=2e-4)
     assert (classes != data.test_y).mean() < 0.2
