@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/training.py [--rows lenet,cnn] [--repeats 3] [--quick]       speed, side by side
     .venv/bin/python benchmarks/training.py --accuracy [--rows mlp] [--seeds 3] [--quick]    test errors over seeds
-    .venv/bin/python benchmarks/training.py --report [--write]                               the tables of what is measured
+    .venv/bin/python benchmarks/training.py --report [--write]                               the tables of the above
 
 Every measurement is a JSON line in the file of --results, and the tables are made of them: for each row those of the
 last run that had it. --go-on takes the last run up again, with what it lacks; --accuracy, which takes an hour, always
