@@ -28,7 +28,10 @@ def export(path: Path, model: str | None, options: dict[str, Any], to: str, outp
 
 
 def _saved_model(folder: Path, path: Path, model: str | None, options: dict[str, Any]) -> Path:
-    """Write the folder that TensorFlow Serving and TensorFlow Lite read; it takes inputs scaled as in the training."""
+    """Write the folder that TensorFlow Serving and TensorFlow Lite read; it takes inputs scaled as in the training.
+
+    They are of the type of the weights, as its answers are: who asks knows nothing of half types within.
+    """
     if trained.settings(path, model, {**options, "data": trained.ANY}).backend != "tensorflow":
         raise JobError("a SavedModel is TensorFlow's: say --backend tensorflow")
     network, final, beside = (
@@ -36,9 +39,12 @@ def _saved_model(folder: Path, path: Path, model: str | None, options: dict[str,
         folder / SAVED_MODEL,
         folder / f".{SAVED_MODEL}.part",
     )
+    import keras  # noqa: PLC0415  # by now it is set up
+
+    asked = [keras.InputSpec(shape=network.input_shape, dtype=network.variable_dtype, name="inputs")]
     try:
         shutil.rmtree(beside, ignore_errors=True)
-        network.export(beside, format="tf_saved_model", verbose=False)
+        network.export(beside, format="tf_saved_model", verbose=False, input_signature=asked)
         shutil.rmtree(final, ignore_errors=True)
         beside.replace(final)
     except OSError as error:

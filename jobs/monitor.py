@@ -36,8 +36,8 @@ from jobs.network import Network, Rows
 from jobs.optimizers import catalogue as optimizers
 
 ROWS = 128
-SAMPLE = 2
-"""Tells the draw of the sample from those of the order and of augmentation."""
+SAMPLE = (0, 2)
+"""Tells the draw of the sample from those of the order, (seed, epoch), and of augmentation, (seed, epoch, 1)."""
 FLAT = 0.05
 """Of the steepest slope."""
 
@@ -73,7 +73,7 @@ class Monitor:
 
 def monitor(network: Network, dataset: Dataset) -> Monitor:
     """A monitor with a sample of `dataset`'s training rows."""
-    random = np.random.default_rng([network.config.seed, SAMPLE])
+    random = np.random.default_rng([network.config.seed, *SAMPLE])
     chosen = np.sort(random.permutation(len(dataset.train_x))[:ROWS])
     x, y = dataset.train_x[chosen], dataset.train_y[chosen]
     inputs = ops.cast(ops.convert_to_tensor(x), network.model.compute_dtype) * dataset.scale

@@ -23,6 +23,7 @@ run("train", "train", "deck-mlp", *SHORT, "--monitor-every", "1", "--output-dir"
 run("train lenet", "train", "lenet", *SHORT, "--hold-out", "0.2", "--output-dir", "lenet")
 run("train rbm", "train", "rbm", *SHORT, "--output-dir", "rbm")
 run("train binary", "train", "binary", *SHORT, "--output-dir", "binary")
+run("train half", "train", "deck-mlp", *SHORT, "--output-dir", "half", "--floatx", "bfloat16")
 run("evaluate binary", "evaluate", "binary/weights.pkl")
 
 data = digits.read()
@@ -39,6 +40,8 @@ run("submit alone", "predict", "alone.pkl", "--model", "deck-mlp", "--data", "te
 for kind in ("pickle", "npz", "safetensors", "keras", "savedmodel"):
     run(f"export {kind}", "export", "mlp/weights.pkl", "--to", kind, "--output", "exported")
 run("export again", "export", "mlp/weights.pkl", "--to", "savedmodel", "--output", "exported")
+for kind in ("keras", "savedmodel"):
+    run(f"export half {kind}", "export", "half/weights.pkl", "--to", kind, "--output", "half-exported")
 run("export alone", "export", "alone.pkl", "--model", "deck-mlp", "--to", "keras", "--output", "exported")
 run("export jax", "export", "mlp/weights.pkl", "--to", "savedmodel", "--backend", "jax", "--output", "exported")
 
@@ -47,14 +50,22 @@ import tensorflow as tf  # noqa: E402  # likewise
 
 inputs = (data.test_x / 16).astype(np.float32)
 served = tf.saved_model.load("exported/saved_model")  # its functions do not keep it alive
-Path("answers.json").write_text(
-    json.dumps(
-        {
-            "keras": keras.saving.load_model("exported/model.keras")(inputs).numpy().tolist(),
-            "savedmodel": served.serve(inputs).numpy().tolist(),
-        }
-    )
-)
+halfway = tf.saved_model.load("half-exported/saved_model")
+answers = {
+    "mlp": {
+        "keras": keras.saving.load_model("exported/model.keras")(inputs),
+        "savedmodel": served.serve(inputs),
+    },
+    "half": {
+        "keras": keras.saving.load_model("half-exported/model.keras")(inputs),
+        "keras after training": keras.saving.load_model("half/model.keras").predict(inputs, verbose=0),
+        "savedmodel": halfway.serve(inputs),
+        "signature": next(iter(halfway.signatures["serving_default"](inputs=tf.constant(inputs)).values())),
+    },
+}
+as_lists = {model: {name: np.array(x).tolist() for name, x in each.items()} for model, each in answers.items()}
+Path("answers.json").write_text(json.dumps(as_lists))
+told["types"] = sorted({np.array(x).dtype.name for each in answers.values() for x in each.values()})
 
 for name in ("mlp", "lenet", "rbm"):
     run(f"plot {name}", "plot", name)

@@ -12,6 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jobs import check
+from jobs.sampling import order
+
 PROGRAM = Path(__file__).with_name("session.py")
 
 
@@ -36,8 +39,8 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def logits(folder: Path, x: np.ndarray) -> np.ndarray:
-    weights = pickle.loads((folder / "mlp" / "weights.pkl").read_bytes())
+def logits(folder: Path, x: np.ndarray, model: str = "mlp") -> np.ndarray:
+    weights = pickle.loads((folder / model / "weights.pkl").read_bytes())
     hidden = np.maximum(x @ weights["hidden/kernel"] + weights["hidden/bias"], 0)
     return hidden @ weights["output/kernel"] + weights["output/bias"]
 
@@ -102,9 +105,11 @@ def test_exports_hold_the_same_weights(session: Session):
 
 def test_exported_networks_answer_alike(session: Session):
     x, _ = digits()
-    expected = logits(session.folder, x / 16)
-    for name, answers in json.loads((session.folder / "answers.json").read_text()).items():
-        assert np.allclose(answers, expected, atol=1e-4), name
+    for model, tolerance in (("mlp", 1e-4), ("half", 0.1)):
+        expected = logits(session.folder, x / 16, model)
+        for name, answers in json.loads((session.folder / "answers.json").read_text())[model].items():
+            assert np.allclose(answers, expected, atol=tolerance), (model, name)
+    assert session.told["types"] == ["float32"]  # asked in it, too
 
 
 def test_plots_of_each_kind(session: Session):
@@ -136,6 +141,11 @@ def test_models_pass_their_checks_and_broken_ones_do_not(session: Session):
     assert len(re.findall(r"^left out ", good, re.MULTILINE)) == 2
     assert session.told["check failing"] == 1
     assert len(re.findall(r"^failed ", bad, re.MULTILINE)) == 3
+
+
+def test_a_check_draws_what_no_epoch_draws():
+    drawn = np.random.default_rng([7, *check.CHECK]).permutation(50)
+    assert not any(np.array_equal(drawn, order.permutation(7, epoch, 50)) for epoch in range(20))
 
 
 def test_plot_says_when_matplotlib_is_missing(jobs):
