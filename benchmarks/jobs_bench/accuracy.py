@@ -13,7 +13,6 @@ from pathlib import Path
 from jobs_bench import children
 from jobs_bench.children import CHECKOUT, Failed
 from jobs_bench.document import seconds, table
-from jobs_bench.rows import BFLOAT16, FLOAT32
 from jobs_bench.store import Line, Store, latest, problems
 
 from jobs.datasets import faces, sequences
@@ -98,19 +97,18 @@ def possible(names: Sequence[str]) -> list[str]:
     return [name for name in names if RECIPES[name].model in known]
 
 
-def words_of(recipe: Recipe, floatx: str, extra: Sequence[str]) -> list[str]:
+def words_of(recipe: Recipe, extra: Sequence[str]) -> list[str]:
     """What its runs are told, but for the seed and the folders."""
-    return [recipe.model, *recipe.options, "--floatx", floatx, *extra]
+    return [recipe.model, *recipe.options, *extra]
 
 
 def measure(
     recipes: Sequence[Recipe], seeds: int, mnist: Path, scratch: Path, extra: Sequence[str], store: Store
 ) -> None:
     """Every seed of every row that is not written down yet, seed by seed, so that a part of it tells something."""
-    floatx = BFLOAT16 if children.bfloat16_here() else FLOAT32
     for seed in range(seeds):
         for recipe in recipes:
-            told = words_of(recipe, floatx, extra)
+            told = words_of(recipe, extra)
             place = {"row": recipe.name, "seed": seed, "command": " ".join(told)}
             if store.has(KIND, **place):
                 print(f"{recipe.name}, seed {seed}: done before", file=sys.stderr)
