@@ -48,6 +48,7 @@ SOME = (
     "cnn:epochs=6",
     "layered-mlp:epochs=12:set.dropout_kind=p-keep:set.input_dropout=0.2",
     "layered-mlp:epochs=12:set.dropout_kind=dropconnect:set.input_dropout=0.2:set.batch_norm=true",
+    "ensemble:epochs=6:set.members=2:set.kind=both",
 )
 """On the other backends: dropout of each kind, and layers that keep averages."""
 
