@@ -200,6 +200,7 @@ def test_mnist_pickles_that_cannot_be_are_named(tmp_path: Path, pairs: list, exp
     assert expected in refusal(write_pickle(tmp_path / "mnist.pkl.gz", pairs))
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # CPython's own, of a bytearray it drops
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=60), st.integers(0, 400), st.integers(0, 255))
 def test_broken_pickles_raise_value_errors_alone(data: bytes, place: int, byte: int):

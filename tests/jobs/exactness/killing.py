@@ -44,7 +44,7 @@ def compare(folder: Path, model: str, options: dict[str, str], kills: int) -> di
     draw, seconds, done = random.Random(model), [], 0
     for kill in range(kills):
         child, lines = start(folder / "killed", model, settings)
-        wanted = draw.randrange(2, max(3, len(told) // (2 * kills) + 2))
+        wanted = draw.randrange(3, max(4, len(told) // (2 * kills) + 3))
         for _ in zip(range(wanted), lines, strict=False):
             pass
         time.sleep(draw.uniform(0, 0.05))  # a moment of its own, as a spot interruption has

