@@ -137,7 +137,7 @@ NOTES = """\
 Each model with its own settings on MNIST (else as it says), the error of the last epoch on the test rows, which nothing
 was chosen by; seconds of the training and of the whole process, with starting Python and writing the weights. Every
 seed must reach the goal, and the slowest must be in time. The faces are drawn: no reader of them has less than
-1.5 pixels, or 10 % of wrong expressions, and a fifth above that is wanted. Of the early markers 75 % are wrong by
+2 pixels, or 10 % of wrong expressions, and a fifth above that is wanted. Of the early markers 75 % are wrong by
 chance; the LSTM is to be better than the RNN by its margin, by the medians."""
 
 HEADERS = (

@@ -1,5 +1,6 @@
 """Connections to a real OpenSSH server on loopback."""
 
+import contextlib
 import hashlib
 import logging
 import os
