@@ -37,7 +37,7 @@ WINDOW = 3
 SETTINGS: Mapping[str, Settings] = MappingProxyType(
     {
         "": Settings(
-            epochs=12,
+            epochs=11,
             batch_size=128,
             learning_rate=0.002,
             optimizer="adam",
