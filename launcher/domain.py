@@ -13,6 +13,7 @@ RunId = NewType("RunId", str)
 TAG_RUN = "gpurun:run"
 TAG_NAME = "gpurun:name"
 TAG_DEADLINE = "gpurun:deadline"
+TAG_SEGMENT = "gpurun:segment"
 
 
 class RunStatus(StrEnum):
@@ -378,6 +379,27 @@ class PhaseTime:
 
     name: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A run's time on one machine; a run that is interrupted goes on in the next segment."""
+
+    number: int
+    """From 1."""
+    instance_id: str
+    instance_type: str
+    region: str
+    zone: str
+    market: str
+    price_usd_per_hour: float
+    """Of the instance alone, in force when it was made."""
+    began_at: datetime
+    """When the machine was there; it is billed from then on."""
+    ended_at: datetime | None = None
+    """When it was seen terminated; `None`: it may still be there."""
+    ended_by: str = ""
+    """What ended it, in EC2's words or ours; empty: the end of the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ import sqlite3
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from launcher.domain import TRANSITIONS, RunId, RunStatus
+from launcher.domain import TRANSITIONS, RunId, RunStatus, Segment
 from launcher.errors import LedgerError
 from launcher.ledger.cache import OfferCache
 from launcher.ledger.database import Database
@@ -15,6 +15,7 @@ from launcher.ledger.naming import choose, unknown_run
 from launcher.ledger.records import (
     RUN_CHANGES,
     RUN_COLUMNS,
+    SEGMENT_COLUMNS,
     CostRow,
     EventRecord,
     ResourceRecord,
@@ -24,6 +25,7 @@ from launcher.ledger.records import (
     event_from_row,
     resource_from_row,
     run_from_row,
+    segment_from_row,
     time_text,
     to_column,
 )
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _INSERT_RUN = f"INSERT INTO runs ({', '.join(RUN_COLUMNS)}) VALUES ({', '.join('?' * len(RUN_COLUMNS))})"  # noqa: S608 - our own columns
+_INSERT_SEGMENT = (
+    f"INSERT INTO segments (run_id, {', '.join(SEGMENT_COLUMNS)}) VALUES (?, {', '.join('?' * len(SEGMENT_COLUMNS))})"  # noqa: S608 - our own columns
+    " ON CONFLICT (run_id, number) DO NOTHING"
+)
 _FINAL = tuple(status.value for status in RunStatus if status.final)
 
 
@@ -192,6 +198,25 @@ class Ledger:
             run_id,
         )
         return tuple(resource_from_row(row) for row in rows)
+
+    def begin_segment(self, run_id: str, segment: Segment) -> None:
+        """Note a machine of the run; one that is noted already stays as it is."""
+        row = [to_column(getattr(segment, column)) for column in SEGMENT_COLUMNS]
+        with self._database.write() as connection:
+            _require(_status(connection, run_id), run_id)
+            connection.execute(_INSERT_SEGMENT, (run_id, *row))
+
+    def end_segment(self, run_id: str, number: int, ended_by: str = "") -> None:
+        """Note that a machine was seen to be gone, and why; the first word on it counts."""
+        now = time_text(datetime.now(UTC))
+        with self._database.write() as connection:
+            sql = "UPDATE segments SET ended_at = ?, ended_by = ? WHERE run_id = ? AND number = ? AND ended_at IS NULL"
+            connection.execute(sql, (now, ended_by, run_id, number))
+
+    def segments(self, run_id: str) -> tuple[Segment, ...]:
+        """A run's machines, in order."""
+        rows = self._database.read("SELECT * FROM segments WHERE run_id = ? ORDER BY number", run_id)
+        return tuple(segment_from_row(row) for row in rows)
 
     def _names(self) -> tuple[tuple[RunId, str], ...]:
         rows = self._database.read("SELECT run_id, name FROM runs ORDER BY created_at DESC, rowid DESC")

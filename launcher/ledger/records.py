@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict
 
-from launcher.domain import Account, JobUsage, PhaseTime, Receipt, RunId, RunStatus
+from launcher.domain import Account, JobUsage, PhaseTime, Receipt, RunId, RunStatus, Segment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,8 @@ class RunRecord:
     host_key_line: str | None = None
     receipt: str | None = None
     """`receipt_to_text` of the receipt."""
+    segment: int = 1
+    """Which of the run's machines is the present one; the columns about a machine are that one's."""
 
 
 class RunChanges(TypedDict, total=False):
@@ -73,6 +75,7 @@ class RunChanges(TypedDict, total=False):
     detached: bool
     host_key_line: str | None
     receipt: str | None
+    segment: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +123,7 @@ class CostRow:
 
 RUN_COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(RunRecord))
 RUN_CHANGES: frozenset[str] = RunChanges.__optional_keys__
+SEGMENT_COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Segment))
 
 
 def to_column(value: object) -> object:
@@ -152,6 +156,12 @@ def resource_from_row(row: dict[str, Any]) -> ResourceRecord:
     """A row of the table `resources`."""
     times = {key: _time(row[key]) for key in ("intended_at", "confirmed_at", "released_at")}
     return ResourceRecord(**{**row, **times})
+
+
+def segment_from_row(row: dict[str, Any]) -> Segment:
+    """A row of the table `segments`."""
+    values = {name: row[name] for name in SEGMENT_COLUMNS}
+    return Segment(**{**values, "began_at": _time(row["began_at"]), "ended_at": _time(row["ended_at"])})
 
 
 def cost_of(run: RunRecord) -> CostRow:

@@ -66,5 +66,27 @@ CREATE TABLE offer_cache (
 ) STRICT;
 """
 
-MIGRATIONS: tuple[str, ...] = (_RUNS_EVENTS_RESOURCES, _OFFER_CACHE)
+_SEGMENTS = """
+ALTER TABLE runs ADD COLUMN segment INTEGER NOT NULL DEFAULT 1;
+CREATE TABLE segments (
+    run_id TEXT NOT NULL REFERENCES runs (run_id) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    instance_id TEXT NOT NULL,
+    instance_type TEXT NOT NULL,
+    region TEXT NOT NULL,
+    zone TEXT NOT NULL,
+    market TEXT NOT NULL,
+    price_usd_per_hour REAL NOT NULL,
+    began_at TEXT NOT NULL,
+    ended_at TEXT,
+    ended_by TEXT NOT NULL,
+    PRIMARY KEY (run_id, number)
+) STRICT;
+INSERT INTO segments
+    SELECT run_id, 1, instance_id, coalesce(instance_type, ''), region, coalesce(zone, ''), coalesce(market, ''),
+        coalesce(price_usd_per_hour, 0.0), created_at, ended_at, ''
+    FROM runs WHERE instance_id IS NOT NULL;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_RUNS_EVENTS_RESOURCES, _OFFER_CACHE, _SEGMENTS)
 """Step n, counted from 1, leads from version n - 1 to version n."""
