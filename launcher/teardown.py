@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 
-from launcher import cost
 from launcher.aws import fleet, keypair, network
 from launcher.aws.client import Aws
-from launcher.domain import JobUsage, Receipt, RunStatus
+from launcher.domain import Receipt, RunStatus
 from launcher.errors import LedgerError
 from launcher.ledger import receipt_to_text
-from launcher.live import LiveRun, now
+from launcher.live import LiveRun
 from launcher.paths import RECEIPT_NAME
+from launcher.receipt import receipt
 from launcher.sync.ssh import known_hosts
 
 TERMINATE_TIMEOUT_S = 300.0
@@ -132,35 +131,3 @@ def _forget(live: LiveRun) -> None:
     for secret in (live.paths.key, live.paths.host_key):
         secret.unlink(missing_ok=True)
     known_hosts.remove(live.state, live.run_id)
-
-
-def receipt(live: LiveRun) -> Receipt:
-    """What the run cost and brought home, from the ledger alone."""
-    record = live.record
-    begun = _moment(live, "instance")
-    billed_s = cost.billed_seconds(((record.ended_at or now()) - begun).total_seconds()) if begun else 0.0
-    estimate = cost.estimate(record.price_usd_per_hour or 0.0, live.spec.resources.disk_gib, record.region)
-    fetched = live.told("fetched")
-    usage = next((data["usage"] for data in reversed(live.told("job.done")) if data.get("usage")), None)
-    return Receipt(
-        run_id=live.run_id,
-        status=record.status,
-        exit_status=record.exit_status,
-        instance_type=record.instance_type or "",
-        zone=record.zone or "",
-        market=record.market or "",
-        price_usd_per_hour=record.price_usd_per_hour or 0.0,
-        billed_s=billed_s,
-        cost_usd=cost.actual(estimate, billed_s),
-        phases=live.phases.times(),
-        results_dir=record.results_dir,
-        fetched=bool(fetched),
-        files=fetched[-1]["files"] if fetched else 0,
-        size_bytes=fetched[-1]["size_bytes"] if fetched else 0,
-        usage=JobUsage(**usage) if usage else None,
-    )
-
-
-def _moment(live: LiveRun, kind: str) -> datetime | None:
-    found = [event.at for event in live.ledger.events(live.run_id) if event.kind == kind]
-    return found[0] if found else None

@@ -43,7 +43,7 @@ def _sure(record: RunRecord, book: Ledger) -> bool:
 
 
 def _end(record: RunRecord, book: Ledger) -> int:
-    from launcher import process, render, teardown, unattended
+    from launcher import process, receipt, render, teardown, unattended
     from launcher.commands import attending
     from launcher.domain import RunStatus
 
@@ -56,7 +56,7 @@ def _end(record: RunRecord, book: Ledger) -> int:
         over = live.has_event("ending") or live.has_event("fetched")
         status = teardown.deserved(live) if over else RunStatus.CANCELLED
         teardown.end(live, status, reason=record.reason or "ended by the user")
-    attending.show(live, teardown.receipt(live), as_json=False)
+    attending.show(live, receipt.receipt(live), as_json=False)
     return 0
 
 
