@@ -11,16 +11,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
+
+from report.machine import machine
+from report.table import table
 
 from launcher.paths import StatePaths
 from launcher.sandbox import control
@@ -34,7 +36,7 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--at-once", type=int, default=20)
     asked = parser.parse_args()
-    print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(machine())
     print(", ".join(f"{name} {version(name)}" for name in ("boto3", "paramiko", "typer", "moto", "awscli")) + "\n")
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "work"
@@ -68,7 +70,7 @@ def start_up(repeat: int) -> None:
     for name, values in found.items():
         median = statistics.median(values[1:])
         rows.append((f"`{name}`", f"{median:.0f}", f"{median / floor:.1f}"))
-    table("Start-up", ("command", "CPU ms, median", "times `python -c pass`"), rows)
+    tell("Start-up", ("command", "CPU ms, median", "times `python -c pass`"), rows)
 
 
 def cpu_ms(command: list[str]) -> float:
@@ -101,9 +103,9 @@ def hello(home: Path, sandbox: control.Sandbox, repeat: int) -> None:
     for name, values in found.items():
         first, whole = (statistics.median(each[index] for each in values[1:]) for index in (0, 1))
         rows.append((name, f"{first:.2f}", f"{whole:.2f}", f"{whole / whole_ours:.1f}"))
-    table("`echo hello` on a running sandbox", ("", "first log line, s", "whole run, s", "times gpurun"), rows)
+    tell("`echo hello` on a running sandbox", ("", "first log line, s", "whole run, s", "times gpurun"), rows)
     phases = newest_receipt(home)["phases"]
-    table("Phases of the last of them", ("phase", "s"), [(each["name"], f"{each['seconds']:.2f}") for each in phases])
+    tell("Phases of the last of them", ("phase", "s"), [(each["name"], f"{each['seconds']:.2f}") for each in phases])
 
 
 def timed(command: list[str], cwd: Path, env: dict[str, str]) -> tuple[float, float]:
@@ -146,14 +148,11 @@ def at_once(home: Path, count: int) -> None:
     whole = time.perf_counter() - began
     rows = [(str(count), str(failed), f"{whole:.1f}", f"{statistics.median(peaks):.0f}", f"{max(peaks):.0f}")]
     headers = ("launches at once", "failed", "all done after, s", "launcher's peak MB, median", "largest")
-    table("Many at once", headers, rows)
+    tell("Many at once", headers, rows)
 
 
-def table(title: str, headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    print(f"### {title}\n")
-    for row in (headers, tuple("---" for _ in headers), *rows):
-        print("| " + " | ".join(row) + " |")
-    print(flush=True)
+def tell(title: str, headers: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    print(f"### {title}\n\n{table(headers, rows)}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -14,24 +14,25 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from report.names import names
+from report.section import write_section
+from report.stopping import stoppable
 from sync_bench import links
 from sync_bench.data import QUICK, Data, Sizes
 from sync_bench.hosts import SEARCH, host
-from sync_bench.results import Store, load, report, write_into
+from sync_bench.results import Store, load, report
 from sync_bench.rounds import Bench
 from sync_bench.rows import ROWS
 
-HERE = Path(__file__).parent
 MEMORY = Path("/dev/shm")
 """Where Linux has a folder in memory."""
-RESULTS = HERE.parent / "build" / "sync.jsonl"
+RESULTS = Path(__file__).parent.parent / "build" / "sync.jsonl"
 TOOLS = ("rsync", "ssh", "scp", "sftp", "tar", "zstd", "sshd", "ssh-keygen", "diff", "setpriv")
 TOOLS_OF_LINKS = ("cc", "ip", "nsenter", "unshare", "sysctl")
 
@@ -40,16 +41,12 @@ def main() -> None:
     asked = arguments()
     if not asked.report:
         check_tools(TOOLS)
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, stop)
-        try:
+        with stoppable("--go-on takes it up again"):
             run(asked)
-        except KeyboardInterrupt:
-            sys.exit("stopped; --go-on takes it up again")
     text = report(load(asked.results))
     print(text)
     if asked.write:
-        write_into(HERE / "RESULTS.md", text)
+        write_section("sync", "benchmarks/sync.py", text)
 
 
 def arguments() -> argparse.Namespace:
@@ -68,25 +65,10 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def names(known: dict[str, object]) -> object:
-    def parse(text: str) -> list[str]:
-        chosen = text.split(",")
-        for name in chosen:
-            if name not in known:
-                raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(known)}")
-        return chosen
-
-    return parse
-
-
 def check_tools(needed: tuple[str, ...]) -> None:
     missing = [tool for tool in needed if shutil.which(tool, path=SEARCH) is None]
     if missing:
         sys.exit(f"not on this machine: {', '.join(missing)}")
-
-
-def stop(number: int, _frame: object) -> None:
-    raise SystemExit(128 + number)
 
 
 def run(asked: argparse.Namespace) -> None:

@@ -12,16 +12,16 @@ does so, unless --afresh. MNIST must lie in --mnist as four IDX files. PyTorch i
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from jobs_bench import accuracy, children, data, speed, speed_report
-from jobs_bench.document import write_section
 from jobs_bench.rows import ROWS
 from jobs_bench.store import Store, load
+from report.names import names
+from report.section import write_section
+from report.stopping import stoppable
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "build" / "jobs.jsonl"
@@ -35,12 +35,8 @@ def main() -> None:
         if not data.is_mnist(asked.mnist):
             print(f"{asked.mnist} does not hold MNIST's four files: nothing is measured", file=sys.stderr)
             return
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, stop)
-        try:
+        with stoppable("--go-on takes it up again"):
             run(asked)
-        except KeyboardInterrupt:
-            sys.exit("stopped; --go-on takes it up again")
     seen = load(asked.results)
     sections = {}
     if asked.report or not asked.accuracy:
@@ -50,7 +46,7 @@ def main() -> None:
     print("\n".join(filter(None, sections.values())) or "nothing is measured yet")
     for name, text in sections.items():
         if asked.write and text:
-            write_section(HERE / "RESULTS.md", name, "benchmarks/training.py", text)
+            write_section(name, "benchmarks/training.py", text)
 
 
 def arguments() -> argparse.Namespace:
@@ -77,21 +73,6 @@ def arguments() -> argparse.Namespace:
     if (asked.epochs or QUICK_EPOCHS) < QUICK_EPOCHS:
         parser.error("--epochs: at least 2, since the first one is not counted")
     return asked
-
-
-def names(known: Iterable[str]) -> Callable[[str], list[str]]:
-    def parse(text: str) -> list[str]:
-        chosen = text.split(",")
-        for name in chosen:
-            if name not in known:
-                raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(known)}")
-        return chosen
-
-    return parse
-
-
-def stop(number: int, _frame: object) -> None:
-    raise SystemExit(128 + number)
 
 
 def run(asked: argparse.Namespace) -> None:

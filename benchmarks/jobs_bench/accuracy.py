@@ -12,8 +12,8 @@ from pathlib import Path
 
 from jobs_bench import children
 from jobs_bench.children import CHECKOUT, Failed
-from jobs_bench.document import seconds, table
 from jobs_bench.store import Line, Store, latest, problems
+from report.table import seconds, table
 
 from jobs.datasets import faces, sequences
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from jobs_bench.document import seconds, table
 from jobs_bench.rows import BFLOAT16, FIT, FLOAT32, ROWS, Row
 from jobs_bench.speed import FLOOR, KIND, VARIANTS, steady_s
 from jobs_bench.store import Line, latest, problems
+from report.table import seconds, table
 
 OURS, TORCH = "ours", "torch"
 

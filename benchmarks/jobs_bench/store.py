@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import subprocess
 import time
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs_bench.children import CHECKOUT, bfloat16_here
+from report.machine import commit, first_line, machine
 
 Line = Mapping[str, Any]
 
@@ -73,14 +72,13 @@ def problems(lines: list[Line]) -> list[Line]:
 def about() -> str:
     """What was measured on, and with."""
     versions = [f"{name} {found}" for name in ("tensorflow-cpu", "tensorflow", "keras") if (found := _version(name))]
-    torch = _first_line(str(torch_python()), "-c", "import importlib.metadata as m; print(m.version('torch'))")
+    torch = first_line(str(torch_python()), "-c", "import importlib.metadata as m; print(m.version('torch'))")
     if torch:
         versions.append(f"torch {torch}")
-    commit = _first_line("git", "-C", str(CHECKOUT), "rev-parse", "--short", "HEAD")
-    changed = _first_line("git", "-C", str(CHECKOUT), "status", "--porcelain", "jobs", "benchmarks")
+    changed = first_line("git", "-C", str(CHECKOUT), "status", "--porcelain", "jobs", "benchmarks")
     half = "with" if bfloat16_here() else "without"
-    machine = f"{platform.platform()}, {os.cpu_count()} cores {half} bfloat16, Python {platform.python_version()}"
-    return f"{machine}; {', '.join(versions)}; commit {commit}{' and changes' if changed else ''}"
+    on = machine(f" {half} bfloat16")
+    return f"{on}; {', '.join(versions)}; commit {commit()}{' and changes' if changed else ''}"
 
 
 def torch_python() -> Path:
@@ -93,11 +91,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return ""
-
-
-def _first_line(*command: str) -> str:
-    try:
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return ran.stdout.partition("\n")[0].strip()

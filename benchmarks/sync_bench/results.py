@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from report.machine import commit, first_line, machine
+from report.table import seconds, table
 from sync_bench.contenders import INSIDE, WHOLE
 from sync_bench.links import LINKS
 from sync_bench.rows import ROWS, Row
-
-BEGIN, END = "<!-- sync: made by benchmarks/sync.py -->", "<!-- end of sync -->"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +78,6 @@ def load(path: Path) -> list[Measured]:
 
 def about() -> str:
     """What was measured on, and with."""
-
-    def first_line(*command: str) -> str:
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)
-        return (ran.stdout + ran.stderr).partition("\n")[0].strip()
-
-    commit = first_line("git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD")
     tools = (
         first_line("ssh", "-V").partition(",")[0],
         " ".join(first_line("rsync", "--version").split()[:3:2]),
@@ -94,8 +85,7 @@ def about() -> str:
         f"paramiko {version('paramiko')}",
         f"cryptography {version('cryptography')}",
     )
-    machine = f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    return f"{machine}; {', '.join(tools)}; commit {commit}"
+    return f"{machine()}; {', '.join(tools)}; commit {commit()}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,8 +180,8 @@ def report(seen: list[Measured]) -> str:
     """The tables, in Markdown."""
     if not seen:
         return "nothing is measured yet\n"
-    table = cells(seen)
-    used = sorted({each.about for cell in table for each in seen if each.row == cell.row.name})
+    measured = cells(seen)
+    used = sorted({each.about for cell in measured for each in seen if each.row == cell.row.name})
     return "\n".join(
         [
             "## Sync",
@@ -202,11 +192,11 @@ def report(seen: list[Measured]) -> str:
             "",
             "### gpurun beside the best that one can type",
             "",
-            _table(GOAL_HEADERS, [_goal_row(cell, table) for cell in table]),
+            table(GOAL_HEADERS, [_goal_row(cell, measured) for cell in measured]),
             "",
             "### Every contender",
             "",
-            _table(ALL_HEADERS, [words for cell in table for words in _all_rows(cell)]),
+            table(ALL_HEADERS, [words for cell in measured for words in _all_rows(cell)]),
             "",
         ]
     )
@@ -249,36 +239,36 @@ ALL_HEADERS = (
 )
 
 
-def _goal_row(cell: Cell, table: list[Cell]) -> list[str]:
+def _goal_row(cell: Cell, others: list[Cell]) -> list[str]:
     peer, gcm = cell.rival(), cell.best_with_gcm()
     goal = cell.row.goal_on(cell.link)
-    ratios = [_ratio(cell, name, table) for name in (INSIDE, WHOLE)]
+    ratios = [_ratio(cell, name, others) for name in (INSIDE, WHOLE)]
     said = ["-" if ratio is None or goal is None else "yes" if ratio <= goal else "no" for ratio in ratios]
     against = "of a full transfer" if cell.row.of_own else ""
     return [
         cell.row.title,
         LINKS[cell.link].title,
         f"{cell.size_bytes / 1e6:.0f}",
-        _seconds(cell.line_s),
+        seconds(cell.line_s),
         peer.contender if peer else "-",
-        _seconds(peer.wall_s if peer else None),
-        _seconds(gcm.wall_s if gcm else None),
+        seconds(peer.wall_s if peer else None),
+        seconds(gcm.wall_s if gcm else None),
         *(
             word
             for name, ratio in zip((INSIDE, WHOLE), ratios, strict=True)
-            for word in (_seconds(_wall(cell, name)), "-" if ratio is None else f"{ratio:.2f}")
+            for word in (seconds(_wall(cell, name)), "-" if ratio is None else f"{ratio:.2f}")
         ),
         "-" if goal is None else f"{goal:g} {against}".strip(),
         " / ".join(said),
     ]
 
 
-def _ratio(cell: Cell, name: str, table: list[Cell]) -> float | None:
+def _ratio(cell: Cell, name: str, others: list[Cell]) -> float | None:
     """Our time over the best peer's, or over our own on the row that the goal names."""
     wall_s, peer = _wall(cell, name), cell.rival()
     base_s = peer.wall_s if peer else None
     if cell.row.of_own:
-        full = [other for other in table if (other.row.name, other.link) == (cell.row.of_own, cell.link)]
+        full = [other for other in others if (other.row.name, other.link) == (cell.row.of_own, cell.link)]
         base_s = _wall(full[0], name) if full else None
     return None if wall_s is None or not base_s else wall_s / base_s
 
@@ -297,30 +287,6 @@ def _all_rows(cell: Cell) -> list[list[str]]:
             continue
         times = [each.wall_s, min(each.walls_s), max(each.walls_s), each.near_cpu_s, each.far_cpu_s]
         failed = f" (failed {each.failed} times)" if each.failed else ""
-        first, *more = map(_seconds, times)
+        first, *more = map(seconds, times)
         rows.append([*start, first + failed, *more, f"{each.line_bytes / 1e6:.1f}"])
     return rows
-
-
-def _seconds(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if value < 1 else f"{value:.2f}"
-
-
-def _table(headers: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    lines = [list(headers), ["---" for _ in headers], *map(list, rows)]
-    return "\n".join("| " + " | ".join(words) + " |" for words in lines)
-
-
-def write_into(path: Path, text: str) -> None:
-    """Put the tables between their marks in a document, or at its end where it has none yet."""
-    old = path.read_text() if path.exists() else "# Results\n"
-    section = f"{BEGIN}\n{text}{END}\n"
-    if BEGIN in old and END in old:
-        before, _, rest = old.partition(BEGIN)
-        after = rest.partition(END)[2].removeprefix("\n")
-        path.write_text(before + section + after)
-    else:
-        path.write_text(old.rstrip("\n") + "\n\n" + section)
-    print(f"written into {path}", file=sys.stderr)
