@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launcher.acquire import token_of
 from launcher.ledger import new_run_id
-from launcher.provision import token_of
 
 
 @given(st.from_regex(r"[a-z0-9][a-z0-9-]{0,40}", fullmatch=True), st.sampled_from(["us-east-1", "ap-southeast-2"]))
