@@ -9,6 +9,7 @@ GpurunError                1   anything of ours that fits nowhere below
     PriceTooHigh                 nothing under the price cap
     NotPermitted                 IAM says no
     BrokenRequest                AWS does not understand what we asked for
+    NotArmed                     no kill switch in the cloud; a run goes on without it
   RemoteError              5   the machine or the way to it
     HostUnreachable
     HostKeyMismatch
@@ -78,6 +79,10 @@ class NotPermitted(ProvisionError):
 
 class BrokenRequest(ProvisionError):
     """AWS refuses the request as it stands: an unknown image, type, zone or region."""
+
+
+class NotArmed(ProvisionError):
+    """The kill switch in the cloud could not be set or removed; told as a warning, since a run is safe without it."""
 
 
 class RemoteError(GpurunError):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types_boto3_ec2 import EC2Client
     from types_boto3_pricing import PricingClient
     from types_boto3_s3 import S3Client
+    from types_boto3_scheduler import EventBridgeSchedulerClient
     from types_boto3_service_quotas import ServiceQuotasClient
     from types_boto3_ssm import SSMClient
     from types_boto3_sts import STSClient
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 PRICING_REGION = "us-east-1"
 """The Price List API answers from few regions; this one has them all."""
 
-Service = Literal["ec2", "sts", "ssm", "pricing", "service-quotas", "s3"]
+Service = Literal["ec2", "sts", "ssm", "pricing", "service-quotas", "s3", "scheduler", "iam"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +110,17 @@ class Aws:
     def s3(self) -> S3Client:
         """S3, signing with version 4 so that presigned links work in every region."""
         return cast("S3Client", self._client("s3", _config(attempts=4, signature_version="s3v4")))
+
+    @cached_property
+    def scheduler(self) -> EventBridgeSchedulerClient:
+        """EventBridge Scheduler; no run waits long for it."""
+        config = _config(attempts=3, connect_timeout_s=3, read_timeout_s=10)
+        return cast("EventBridgeSchedulerClient", self._client("scheduler", config))
+
+    @cached_property
+    def iam(self) -> Any:
+        """IAM, for one look at a role by `doctor`."""
+        return self._client("iam", _config(attempts=2, connect_timeout_s=3, read_timeout_s=10))
 
     @property
     def endpoint(self) -> str:

@@ -120,6 +120,14 @@ TABLE: dict[str, Fault] = {
         BrokenRequest, Scope.ACCOUNT, "EC2 takes RSA and ed25519 keys: ssh-keygen -t ed25519"
     ),
     "IdempotentParameterMismatch": Fault(BrokenRequest, Scope.ACCOUNT, "gpurun down the run, then launch it anew"),
+    # EventBridge Scheduler's.
+    "ServiceQuotaExceededException": Fault(
+        QuotaExceeded, Scope.REGION, "remove schedules that nothing uses: gpurun gc"
+    ),
+    "ValidationException": Fault(BrokenRequest, Scope.REGION, _BUG),
+    "ResourceNotFoundException": Fault(BrokenRequest, Scope.REGION, _BUG),
+    "ConflictException": Fault(ProvisionError, Scope.REGION, _LATER),
+    "InternalServerException": Fault(ProvisionError, Scope.REGION, _LATER),
     "RequestLimitExceeded": Fault(ProvisionError, Scope.REGION, _LATER),
     "Throttling": Fault(ProvisionError, Scope.REGION, _LATER),
     "ThrottlingException": Fault(ProvisionError, Scope.REGION, _LATER),
@@ -132,7 +140,7 @@ TABLE: dict[str, Fault] = {
 PASSING = frozenset(
     {
         *("RequestLimitExceeded", "Throttling", "ThrottlingException", "InternalError", "InternalFailure"),
-        *("ServiceUnavailable", "Unavailable", "RequestTimeout", "500", "502", "503", "504"),
+        *("InternalServerException", "ServiceUnavailable", "Unavailable", "RequestTimeout", "500", "502", "503", "504"),
     }
 )
 """Codes that say nothing of the request: the same one, with the same token, may succeed a moment later."""
