@@ -112,8 +112,6 @@ def overfits(subject: Subject) -> Finding:
     )
     functions.wait()
     after = made.evaluate(rows)
-    assert before is not None  # noqa: S101  # nobody can stop it
-    assert after is not None  # noqa: S101  # likewise
     wanted = before.cost * (1 - TINY_COST if subject.stage.objective == DRAWS else TINY_COST)
     said = f"{TINY_ROWS} rows by heart: cost {before.cost:.4g}, after {TINY_STEPS} steps {after.cost:.4g}"
     return after.cost <= wanted, f"{said}; expected at most {wanted:.3g}"
@@ -125,7 +123,6 @@ def penalty_counts(subject: Subject) -> Finding:
     for l2 in (0.0, L2_ADDED):
         made = subject.nudged(l1=0.0, l2=l2)
         verdict = made.evaluate(subject.rows(made, START_ROWS))
-        assert verdict is not None  # noqa: S101  # nobody can stop it
         costs.append(verdict.cost)
     return costs[1] > costs[0], f"penalty: cost {costs[0]:.6g} without, {costs[1]:.6g} with l2={L2_ADDED}"
 
@@ -137,7 +134,6 @@ def starts_at_chance(subject: Subject) -> Finding:
         return None, "cost at the start: there are no classes to guess"
     made = subject.network(reduction="mean", l1=0.0, l2=0.0)
     verdict = made.evaluate(subject.rows(made, START_ROWS))
-    assert verdict is not None  # noqa: S101  # nobody can stop it
     chance = math.log(classes)
     said = f"cost at the start: {verdict.cost:.4f}, by chance log({classes}) = {chance:.4f}"
     return abs(verdict.cost - chance) <= START_TOLERANCE * chance, f"{said}, {verdict.cost / chance - 1:+.0%}"

@@ -13,7 +13,6 @@ def evaluate(path: Path, model: str | None, options: dict[str, Any]) -> int:
     found = trained.load(path, model, options)
     network, dataset = found.network, found.dataset
     verdict = network.evaluate(network.rows(dataset.test_x, dataset.test_y))
-    assert verdict is not None  # noqa: S101  # nobody can stop it
     print(f"Cost / err: {verdict.cost:.3f} / {verdict.error:.3f}")
     name = network.objective.ERROR
     print(f"Test {name}: {verdict.error:.2%}" if name == "error" else f"Test {name}: {verdict.error:.4f}")

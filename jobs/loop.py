@@ -151,8 +151,8 @@ def _is_due(session: Session) -> bool:
 def _report(session: Session) -> bool:
     """Judge the network and tell; False when a request to stop came meanwhile: then nothing was told."""
     place, network = session.place, session.network
-    verdict = network.evaluate(session.test, lambda: session.stopped)
-    choosing = network.evaluate(session.valid, lambda: session.stopped) if session.valid else None
+    verdict = network.evaluate_unless(session.test, lambda: session.stopped)
+    choosing = network.evaluate_unless(session.valid, lambda: session.stopped) if session.valid else None
     if verdict is None or (session.valid and choosing is None):
         return False
     error = network.objective.ERROR

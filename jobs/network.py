@@ -120,18 +120,28 @@ class Network:
         self.functions.wait()
         return stretch.last
 
-    def evaluate(self, rows: Rows, stop: Callable[[], bool] = lambda: False) -> Verdict | None:
-        """Cost and error over these rows; None when `stop` said so on the way."""
-        size = max(64, EVALUATE_NUMBERS // int(np.prod(rows.x.shape[1:])))
-        count, sums, penalty = int(rows.x.shape[0]), np.zeros(3), 0.0
-        for first in range(0, count, size):
+    def evaluate(self, rows: Rows) -> Verdict:
+        """Cost and error over these rows."""
+        return self._verdict(rows, [self._judge(chunk) for chunk in _chunks(rows)])
+
+    def evaluate_unless(self, rows: Rows, stop: Callable[[], bool]) -> Verdict | None:
+        """The same; None when `stop` said so on the way."""
+        judged = []
+        for chunk in _chunks(rows):
             if stop():
                 return None
-            chunk = (rows.x, rows.y) if size >= count else (part[first : first + size] for part in rows[:2])
-            *found, penalty = self.functions.judge(*chunk).tolist()
-            sums += found
-        cost, misses, counts = (float(each) for each in sums)
-        cost = cost if self.config.reduction == "sum" else cost / count
+            judged.append(self._judge(chunk))
+        return self._verdict(rows, judged)
+
+    def _judge(self, chunk: Rows) -> list[float]:
+        """The sums over a chunk of costs, misses and counts, and the penalty."""
+        return cast("list[float]", self.functions.judge(chunk.x, chunk.y).tolist())
+
+    def _verdict(self, rows: Rows, judged: list[list[float]]) -> Verdict:
+        """On `rows`, by what was found of their chunks."""
+        cost, misses, counts, _ = (sum(each) for each in zip(*judged, strict=True))
+        cost = cost if self.config.reduction == "sum" else cost / int(rows.x.shape[0])
+        penalty = judged[-1][-1]
         return Verdict(cost + penalty, float(self.objective.error_of(misses / max(counts, 1))))
 
     def answers(self, x: NDArray[Any]) -> NDArray[Any]:
@@ -139,6 +149,16 @@ class Network:
         size = max(64, EVALUATE_NUMBERS // int(np.prod(x.shape[1:])))
         chunks = [x[first : first + size] for first in range(0, len(x), size)]
         return np.concatenate([self.functions.answer(self.scaled(self.functions.put(chunk))) for chunk in chunks])
+
+
+def _chunks(rows: Rows) -> Iterator[Rows]:
+    """As many at a time as are judged at once; all of them as they are, where they are few enough."""
+    size, count = max(64, EVALUATE_NUMBERS // int(np.prod(rows.x.shape[1:]))), int(rows.x.shape[0])
+    if count <= size:
+        yield rows
+        return
+    for first in range(0, count, size):
+        yield Rows(rows.x[first : first + size], rows.y[first : first + size])
 
 
 class Verdict(NamedTuple):

@@ -209,7 +209,6 @@ def _finish(training: Training, session: Session) -> None:
 
     config, net, seconds = training.config, session.network, training.place.seconds
     verdict = net.evaluate(session.test)
-    assert verdict is not None  # noqa: S101  # nobody can stop it
     device = runtime.device_of(net.model.variables[0])
     arrays = network.weights(net.model)
     for name in config.weights_formats:
