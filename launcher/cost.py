@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
+from datetime import datetime
 
-from launcher.domain import CostEstimate
+from launcher.domain import CostEstimate, Segment, SegmentCost
 
 GP3_USD_PER_GIB_MONTH = 0.08
 """us-east-1 in 2026-11 (aws.amazon.com/ebs/pricing)."""
@@ -46,3 +48,22 @@ def billed_seconds(elapsed_s: float) -> int:
 def actual(cost: CostEstimate, elapsed_s: float) -> float:
     """What a machine that lived so long cost, in US dollars."""
     return cost.total_usd_per_hour * billed_seconds(elapsed_s) / 3600
+
+
+def bill(segment: Segment, disk_gib: int, now: datetime) -> SegmentCost:
+    """What one machine of a run has cost, at the price that was in force; one that is still there up to now.
+
+    A machine that was made costs the minute billed at least, whatever the clocks say.
+    """
+    rate = estimate(segment.price_usd_per_hour, disk_gib, segment.region)
+    lived_s = ((segment.ended_at or now) - segment.began_at).total_seconds()
+    billed_s = max(MINIMUM_BILLED_S, billed_seconds(lived_s))
+    hours = billed_s / 3600
+    return SegmentCost(
+        **{field.name: getattr(segment, field.name) for field in fields(Segment)},
+        billed_s=billed_s,
+        instance_usd=rate.instance_usd_per_hour * hours,
+        disk_usd=rate.disk_usd_per_hour * hours,
+        address_usd=rate.address_usd_per_hour * hours,
+        cost_usd=rate.total_usd_per_hour * hours,
+    )

@@ -39,7 +39,7 @@ class RunStatus(StrEnum):
 
 TRANSITIONS: dict[RunStatus, frozenset[RunStatus]] = {
     RunStatus.PLANNED: frozenset({RunStatus.PROVISIONING, RunStatus.FAILED, RunStatus.CANCELLED}),
-    RunStatus.PROVISIONING: frozenset({RunStatus.BOOTING, RunStatus.TERMINATING}),
+    RunStatus.PROVISIONING: frozenset({RunStatus.BOOTING, RunStatus.INTERRUPTED, RunStatus.TERMINATING}),
     RunStatus.BOOTING: frozenset({RunStatus.SYNCING, RunStatus.INTERRUPTED, RunStatus.TERMINATING}),
     RunStatus.SYNCING: frozenset({RunStatus.RUNNING, RunStatus.INTERRUPTED, RunStatus.TERMINATING}),
     RunStatus.RUNNING: frozenset({RunStatus.FETCHING, RunStatus.INTERRUPTED, RunStatus.TERMINATING}),
@@ -107,8 +107,11 @@ class Requirements:
     gpu_memory_bytes: int = 0
     vcpus: int = 0
     memory_bytes: int = 0
+    architecture: str = ""
+    """x86_64 or arm64; empty: that of `instance_types` where they are named, else x86_64."""
     instance_types: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
+    """`all` stands for every enabled one; empty: the configured one."""
     zones: tuple[str, ...] = ()
     spot: SpotPolicy = SpotPolicy.PREFER_SPOT
     disk_gib: int = 50
@@ -123,6 +126,8 @@ class Limits:
     max_hours: float = 4.0
     max_cost_usd: float | None = None
     max_price_usd_per_hour: float | None = None
+    max_restarts: int = 10
+    """How often the run may go on on another machine after it lost one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +179,96 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CostEstimate:
+    """What an hour costs, part by part, in US dollars."""
+
+    instance_usd_per_hour: float
+    disk_usd_per_hour: float
+    address_usd_per_hour: float
+
+    @property
+    def total_usd_per_hour(self) -> float:
+        """All parts together."""
+        return self.instance_usd_per_hour + self.disk_usd_per_hour + self.address_usd_per_hour
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedCost:
+    """What a whole run costs in one pool on the average, part by part, in US dollars."""
+
+    hourly: CostEstimate
+    work_usd: float
+    """For the hours of work alone."""
+    setup_usd: float
+    """For booting and sending code and data, once."""
+    interruptions: float
+    """How many are expected over the run."""
+    interruptions_usd: float
+    """For booting, sending and doing half a checkpoint interval again, as often as that."""
+    total_usd: float
+    daily_volatility: float | None
+    """Of the spot price, a share per square root of a day; `None`: not known."""
+    placement_score: int | None
+    """EC2's, of the region, from 1 to 10; `None`: not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A figure that a plan rests on, and how it is known."""
+
+    value: float
+    source: str
+    """`assumed`, or what it was measured on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assumptions:
+    """What the expected cost of a run rests on."""
+
+    work_hours: float
+    boot_s: Measured
+    """From asking for the machine until SSH answers."""
+    upload_bytes: int | None
+    """Code and data that go up from here; `None`: not known."""
+    upload_bytes_per_s: Measured
+    checkpoint_interval_s: Measured
+
+    @property
+    def upload_s(self) -> float:
+        """How long code and data take to go up."""
+        return (self.upload_bytes or 0) / self.upload_bytes_per_s.value
+
+    @property
+    def setup_s(self) -> float:
+        """Until the job starts."""
+        return self.boot_s.value + self.upload_s
+
+    @property
+    def restart_s(self) -> float:
+        """What an interruption costs: another machine, and half a checkpoint interval of work done again."""
+        return self.setup_s + self.checkpoint_interval_s.value / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeCheck:
+    """Whether a checkpoint comes home between a spot instance's notice and its end."""
+
+    checkpoint_bytes: Measured
+    bytes_per_s: Measured
+    limit_s: float
+
+    @property
+    def seconds(self) -> float:
+        """What the checkpoint takes."""
+        return self.checkpoint_bytes.value / self.bytes_per_s.value
+
+    @property
+    def fits(self) -> bool:
+        """Whether it is home in time."""
+        return self.seconds <= self.limit_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
     """One pool with its price: an instance type in a zone, spot or on-demand."""
 
@@ -190,20 +285,8 @@ class Offer:
     priced_at: datetime
     source: str
     """`live`, `cache` or `snapshot`: where the price comes from."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CostEstimate:
-    """What an hour costs, part by part, in US dollars."""
-
-    instance_usd_per_hour: float
-    disk_usd_per_hour: float
-    address_usd_per_hour: float
-
-    @property
-    def total_usd_per_hour(self) -> float:
-        """All parts together."""
-        return self.instance_usd_per_hour + self.disk_usd_per_hour + self.address_usd_per_hour
+    expected: ExpectedCost | None = None
+    """Of the run that is planned; `None` where none is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,6 +315,12 @@ class Plan:
     hours: float
     """How long the run may last: the earlier of max_hours and what max_cost buys of the dearest offer."""
     warnings: tuple[str, ...] = ()
+    assumptions: Assumptions | None = None
+    """`None` in plans of older versions."""
+    notice: NoticeCheck | None = None
+    """`None` where no checkpoint's size is known, or none is at stake."""
+    snapshot_date: str = ""
+    """Of the figures that this package brings, where EC2 could not be asked: such a plan is not for launching."""
 
     @property
     def max_cost_usd(self) -> float:
@@ -361,6 +450,22 @@ class JobUsage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Interruption:
+    """What the cloud has told the machine of its end."""
+
+    kind: str
+    """`spot`: a notice, with its moment; `rebalance`: one may come."""
+    action: str = ""
+    """Of a notice: terminate, stop or hibernate."""
+    noticed_at: float = 0.0
+    """Seconds since the epoch, by the machine's clock."""
+    ends_at: float | None = None
+    """Of a notice: seconds since the epoch, as the cloud said it."""
+    ends_in_s: float | None = None
+    """Of a notice: seconds from when it was told to this laptop, whatever any clock says; never negative."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobReport:
     """What the agent says of the job."""
 
@@ -371,6 +476,9 @@ class JobReport:
     killed_by_memory: bool = False
     usage: JobUsage | None = None
     log_bytes: int = 0
+    ended_by: str = ""
+    """Who asked it to end: signal, interruption, deadline or shutdown (of the machine); empty: nobody."""
+    interruption: Interruption | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -403,6 +511,18 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentCost(Segment):
+    """A segment with what it cost, in US dollars."""
+
+    billed_s: int
+    instance_usd: float
+    disk_usd: float
+    address_usd: float
+    cost_usd: float
+    """All three."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """What a finished run cost and brought home."""
 
@@ -413,8 +533,11 @@ class Receipt:
     zone: str
     market: str
     price_usd_per_hour: float
+    """Of the last machine, as the three before it."""
     billed_s: float
+    """Of all machines together."""
     cost_usd: float
+    """All in all."""
     phases: tuple[PhaseTime, ...]
     results_dir: str
     fetched: bool = False
@@ -422,3 +545,15 @@ class Receipt:
     files: int
     size_bytes: int
     usage: JobUsage | None = None
+    instance_usd: float = 0.0
+    """Of `cost_usd`, what the instances alone cost; the next two are the rest of it."""
+    disk_usd: float = 0.0
+    address_usd: float = 0.0
+    estimate_usd: float | None = None
+    """What the plan's best offer would have cost over the billed seconds; `None` in receipts of older versions."""
+    most_usd: float | None = None
+    """What the plan said that the run costs at most."""
+    segments: tuple[SegmentCost, ...] = ()
+    """Every machine of the run; none in receipts of older versions."""
+    wasted: tuple[PhaseTime, ...] = ()
+    """Machine time that no training came of: what replacing machines took, by phase, and `training` that was lost."""
