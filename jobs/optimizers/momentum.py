@@ -3,43 +3,24 @@
     step = momentum * step - learning_rate * gradient
     weight = weight + step
 
-Source: decks 0 and 3. Keras's SGD(momentum=..) computes the same; ours holds the momentum in a variable, so that a
-schedule can move it from step to step within a compiled loop.
+Source: decks 0 and 3. Keras's SGD(momentum=..) computes the same, with a momentum that cannot be moved.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import keras
-from keras import ops
-
 from jobs.optimizers import fused
+from jobs.optimizers.with_momentum import WithMomentum
 
 
-class Momentum(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras has no types
-    """Momentum as velocity; one array of state a weight, of the weight's shape, at first 0."""
+class Momentum(WithMomentum):
+    """Momentum as velocity."""
 
-    def __init__(self, learning_rate: float, momentum: float, name: str = "momentum") -> None:
-        super().__init__(learning_rate=learning_rate, name=name)
-        self.momentum = momentum
+    STATE = "step"
 
-    def build(self, variables: Sequence[Any]) -> None:
-        """Make the state."""
-        if self.built:
-            return
-        super().build(variables)
-        start = keras.initializers.Constant(self.momentum)
-        self.momentum_variable = self.add_variable(shape=(), initializer=start, name="momentum")
-        self.steps = self.add_optimizer_variables(variables, "step")
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Move one weight."""
-        rate, gradient, momentum = (
-            ops.cast(each, variable.dtype) for each in (learning_rate, gradient, self.momentum_variable)
-        )
-        step = self.steps[self._get_variable_index(variable)]
+    def move(self, variable: Any, step: Any, gradient: Any, rate: Any, momentum: Any) -> None:
+        """Step by what is left of the last step, less the gradient's."""
         if fused.available():
             fused.momentum_step(variable, step, gradient, rate, momentum, nesterov=False)
             return

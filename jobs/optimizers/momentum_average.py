@@ -9,34 +9,17 @@ step moves nothing. Keras has no such optimiser: its momentum is not scaled by 1
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import keras
-from keras import ops
+from jobs.optimizers.with_momentum import WithMomentum
 
 
-class MomentumAverage(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras has no types
-    """Momentum as a moving average; one array of state a weight, of the weight's shape, at first 0."""
+class MomentumAverage(WithMomentum):
+    """Momentum as a moving average."""
 
-    def __init__(self, learning_rate: float, momentum: float, name: str = "momentum_average") -> None:
-        super().__init__(learning_rate=learning_rate, name=name)
-        self.momentum = momentum
+    STATE = "average"
 
-    def build(self, variables: Sequence[Any]) -> None:
-        """Make the state."""
-        if self.built:
-            return
-        super().build(variables)
-        start = keras.initializers.Constant(self.momentum)
-        self.momentum_variable = self.add_variable(shape=(), initializer=start, name="momentum")
-        self.averages = self.add_optimizer_variables(variables, "average")
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Move one weight."""
-        rate, gradient, momentum = (
-            ops.cast(each, variable.dtype) for each in (learning_rate, gradient, self.momentum_variable)
-        )
-        average = self.averages[self._get_variable_index(variable)]
-        self.assign_sub(variable, rate * average)  # before the average knows this gradient
+    def move(self, variable: Any, average: Any, gradient: Any, rate: Any, momentum: Any) -> None:
+        """Step by the average, and only then let it know this gradient."""
+        self.assign_sub(variable, rate * average)
         self.assign(average, momentum * average + (1 - momentum) * gradient)
