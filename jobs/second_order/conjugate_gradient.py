@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jobs.second_order.line_search import Line, strong_wolfe
-from jobs.second_order.method import State, ValueAndGradient, Vector
+from jobs.second_order.method import State, ValueAndGradient, Vector, first_state
 
 CURVATURE = 0.1
 
@@ -27,14 +27,10 @@ class ConjugateGradient:
 
     def start(self, theta: Vector, value_and_gradient: ValueAndGradient) -> State:
         """The state at the first weights, (n,)."""
-        value, gradient = value_and_gradient(theta)
+        state = first_state(theta, value_and_gradient, self.tolerance)
         return {
-            "value": np.float64(value),
-            "gradient": gradient,
-            "done": np.bool_(np.abs(gradient).max() <= self.tolerance),
-            "iterations": np.int64(0),
-            "evaluations": np.int64(1),
-            "direction": -gradient,
+            **state,
+            "direction": -state["gradient"],
             "fall": np.float64(0),  # of the cost, by the step before
         }
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jobs.second_order.line_search import Line, strong_wolfe
-from jobs.second_order.method import State, ValueAndGradient, Vector
+from jobs.second_order.method import State, ValueAndGradient, Vector, first_state
 
 CURVATURE = 0.9
 FLAT = 1e-10  # a step whose gradient changed less than this share along it tells nothing of the curvature
@@ -27,13 +27,8 @@ class LBFGS:
 
     def start(self, theta: Vector, value_and_gradient: ValueAndGradient) -> State:
         """The state at the first weights, (n,)."""
-        value, gradient = value_and_gradient(theta)
         return {
-            "value": np.float64(value),
-            "gradient": gradient,
-            "done": np.bool_(np.abs(gradient).max() <= self.tolerance),
-            "iterations": np.int64(0),
-            "evaluations": np.int64(1),
+            **first_state(theta, value_and_gradient, self.tolerance),
             "steps": np.zeros((self.history, len(theta))),  # the newest last
             "changes": np.zeros((self.history, len(theta))),  # of the gradient, by those steps
             "remembered": np.int64(0),

@@ -19,6 +19,18 @@ At least `value` (), `gradient` (n,), `done` (), `iterations` (), and `evaluatio
 """
 
 
+def first_state(theta: Vector, value_and_gradient: ValueAndGradient, tolerance: float) -> State:
+    """What every method knows at the first weights, (n,); it is done where no part of the gradient is larger."""
+    value, gradient = value_and_gradient(theta)
+    return {
+        "value": np.float64(value),
+        "gradient": gradient,
+        "done": np.bool_(np.abs(gradient).max() <= tolerance),
+        "iterations": np.int64(0),
+        "evaluations": np.int64(1),
+    }
+
+
 class Method(Protocol):
     """A rule without memory; neither state nor weights are changed in place."""
 

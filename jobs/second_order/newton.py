@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from jobs.errors import JobError
 from jobs.second_order.line_search import Line, armijo
-from jobs.second_order.method import State, ValueAndGradient, Vector
+from jobs.second_order.method import State, ValueAndGradient, Vector, first_state
 
 LIMIT = 3000
 """Parameters: their Hessian has 72 MB, and by differences costs 6000 gradients a step."""
@@ -43,14 +43,7 @@ class Newton:
                 f"newton is for up to {LIMIT:,} parameters, the model has {len(theta):,}: "
                 f"lbfgs or conjugate-gradient need no Hessian"
             )
-        value, gradient = value_and_gradient(theta)
-        return {
-            "value": np.float64(value),
-            "gradient": gradient,
-            "done": np.bool_(np.abs(gradient).max() <= self.tolerance),
-            "iterations": np.int64(0),
-            "evaluations": np.int64(1),
-        }
+        return first_state(theta, value_and_gradient, self.tolerance)
 
     def step(self, state: State, theta: Vector, value_and_gradient: ValueAndGradient) -> tuple[State, Vector]:
         """The state and the weights one iteration on; the same where it is done."""
