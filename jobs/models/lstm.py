@@ -20,8 +20,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from jobs import initializers
-from jobs.catalogue import Settings
 from jobs.layers.rows import check_classes
+from jobs.models import rnn
 from jobs.seeds import seed_for
 
 if TYPE_CHECKING:
@@ -31,30 +31,8 @@ if TYPE_CHECKING:
 
 OPTIONS: Mapping[str, Any] = MappingProxyType({"hidden_units": 32})
 
-SEQUENCES = Settings(epochs=12, batch_size=64, learning_rate=0.003, optimizer="adam", threads=1)
-
-SETTINGS: Mapping[str, Settings] = MappingProxyType(
-    {
-        "": Settings(
-            epochs=8,
-            batch_size=128,
-            learning_rate=0.002,
-            optimizer="adam",
-            schedule="cosine,warm_up=0.15",
-            threads=1,
-        ),
-        "digits": Settings(
-            epochs=20,
-            batch_size=32,
-            learning_rate=0.003,
-            optimizer="adam",
-            schedule="cosine,warm_up=0.15",
-            threads=1,
-        ),
-        "sequences": SEQUENCES,
-        "sequence-csv": SEQUENCES,
-    }
-)
+SETTINGS = rnn.SETTINGS
+"""The same, so that one is told from the other by its network alone."""
 
 
 def build(config: Config) -> keras.Model:
