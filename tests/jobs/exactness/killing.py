@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 from jobs import runtime
+from jobs.choice import number_or_text
 from jobs.config import resolve
 from jobs.errors import JobError
 from jobs.signals import StopRequest
@@ -36,7 +37,7 @@ def main() -> None:
 
 def compare(folder: Path, model: str, options: dict[str, str], kills: int) -> dict:
     """One model, whole and killed."""
-    settings: dict = {name: number(value) for name, value in options.items() if not name.startswith("set.")}
+    settings: dict = {name: number_or_text(value) for name, value in options.items() if not name.startswith("set.")}
     settings["options"] = {name[4:]: value for name, value in options.items() if name.startswith("set.")} or None
     child, lines = start(folder / "whole", model, settings)
     told = list(lines)
@@ -109,15 +110,6 @@ def weights(folder: Path) -> dict:
 def metrics(folder: Path) -> list:
     rows = map(json.loads, (folder / "output" / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
     return [(row["step"], row["epoch"], row["name"], row["value"]) for row in rows]
-
-
-def number(text: str) -> object:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 main()
