@@ -6,8 +6,9 @@ import socket
 from pathlib import Path
 
 from launcher.sandbox import hosts
-from launcher.sandbox.cloud import install
+from launcher.sandbox.cloud import install, targets
 from launcher.sandbox.cloud.lifecycle import Machines
+from launcher.sandbox.cloud.schedules import Schedules
 from launcher.sandbox.cloud.server import Server, application
 from launcher.sandbox.cloud.world import World
 from launcher.sandbox.machine import Driver
@@ -33,6 +34,7 @@ class Cloud:
 
     def close(self) -> None:
         """Answer no more, and release every host."""
+        self._world.schedules.close()
         self._server.stop()
         self._world.machines.close()
 
@@ -46,5 +48,6 @@ def _world(state: Path, port: int, driver: Driver | None) -> World:
     world.machines = Machines(
         driver=driver, state=state, cloud_port=port, settings=lambda: world.settings, lock=world.lock
     )
+    world.schedules = Schedules(targets.caller(world, f"http://127.0.0.1:{port}"))
     install.install(world.machines.launched)
     return world

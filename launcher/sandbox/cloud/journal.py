@@ -25,6 +25,7 @@ class Journal:
         entry = {
             "time": time.time() - took_s,
             "service": call.service,
+            "access_key": call.access_key,
             "region": call.region,
             "action": call.action,
             "status": answer.status if answer is not None else None,

@@ -15,7 +15,7 @@ from typing import Any
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import ThreadedWSGIServer
 
-from launcher.sandbox.cloud import catalogue, offers, pricing
+from launcher.sandbox.cloud import catalogue, offers, pricing, targets
 from launcher.sandbox.cloud.middleware import Middleware
 from launcher.sandbox.cloud.world import World
 
@@ -84,6 +84,7 @@ class Server:
         def load() -> None:
             pricing.region_names()
             offers.prepare("us-east-1")
+            targets.prepare()
 
         threading.Thread(target=load, name="sandbox-warm-up", daemon=True).start()
 

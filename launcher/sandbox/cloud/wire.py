@@ -12,11 +12,14 @@ from html import escape
 from typing import Any
 from urllib.parse import parse_qsl
 
+from launcher.sandbox.cloud import rest
+
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 
 _SCOPE = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/]*)/([^/]+)/aws4_request")
 _XML = "text/xml;charset=UTF-8"
+_READ_BODIES = ("application/x-www-form", "application/x-amz-json", "application/json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +60,15 @@ def read_call(environ: Environ) -> Call:
     else:
         params = _json_object(body) if "json" in content_type else {}
         action = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+    if service == "scheduler":
+        method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "/")
+        action, params = rest.scheduler_call(method, path, environ.get("QUERY_STRING", ""), params)
     action = action or f"{environ['REQUEST_METHOD']} {environ.get('PATH_INFO', '/')}"
     return Call(service=service, region=region, action=action, access_key=access_key, params=params)
 
 
 def _body(environ: Environ) -> bytes:
-    if not environ.get("CONTENT_TYPE", "").startswith(("application/x-www-form", "application/x-amz-json")):
+    if not environ.get("CONTENT_TYPE", "").startswith(_READ_BODIES):
         return b""
     body: bytes = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     environ["wsgi.input"] = io.BytesIO(body)

@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from launcher.sandbox.cloud.account import Account
 from launcher.sandbox.cloud.faults import FaultBook
 from launcher.sandbox.cloud.idempotency import Tokens
 from launcher.sandbox.cloud.journal import Journal
@@ -13,6 +14,7 @@ from launcher.sandbox.cloud.settings import Settings
 
 if TYPE_CHECKING:
     from launcher.sandbox.cloud.lifecycle import Machines
+    from launcher.sandbox.cloud.schedules import Schedules
 
 ENVIRON_KEY = "gpurun.world"
 """Where a WSGI request carries it."""
@@ -30,4 +32,6 @@ class World:
     journal: Journal = field(default_factory=Journal)
     opened: set[str] = field(default_factory=set)
     """Regions whose default VPC has its gateway."""
+    account: Account = field(default_factory=Account)
     machines: Machines = field(init=False)
+    schedules: Schedules = field(init=False)

@@ -1,0 +1,146 @@
+"""Every schedule of the sandbox, and the threads that see to it that each acts when it is due."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from launcher.sandbox.cloud.clock import Clock
+from launcher.sandbox.cloud.expressions import Expression
+
+log = logging.getLogger(__name__)
+
+Place = tuple[str, str, str]
+"""Region, group and name."""
+Invoke = Callable[[str, Mapping[str, Any]], None]
+_WORKERS = 4
+_LOOK_S = 30.0
+"""How long to wait at most before the clock is looked at again: a laptop that slept has lost none of its schedules."""
+_FIRST_RETRY_S = 0.5
+_LONGEST_RETRY_S = 60.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Group:
+    """A schedule group; only groups have tags."""
+
+    created_at: float
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """One schedule as it was asked for; another takes its place when it is updated."""
+
+    place: Place
+    asked: Mapping[str, Any]
+    expression: Expression
+    created_at: float
+    changed_at: float
+    token: str = ""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it acts at all."""
+        return bool(self.asked.get("State", "ENABLED") == "ENABLED")
+
+    def due_after(self, moment: float | None) -> float | None:
+        """When it is due next, within its dates, in seconds since 1970."""
+        due = self.expression.after(moment)
+        ends = self.asked.get("EndDate")
+        return None if due is None or (ends is not None and due > float(ends)) else due
+
+
+class Schedules:
+    """All groups and schedules; safe to use from many threads."""
+
+    def __init__(self, invoke: Invoke) -> None:
+        self.lock = threading.RLock()
+        self.groups: dict[tuple[str, str], Group] = {}
+        self._found: dict[Place, Schedule] = {}
+        self._invoke = invoke
+        self._clock = Clock()
+        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="sandbox-schedule")
+
+    def get(self, place: Place) -> Schedule | None:
+        """One of them."""
+        with self.lock:
+            return self._found.get(place)
+
+    def listed(self, region: str) -> list[Schedule]:
+        """A region's, by group and name."""
+        with self.lock:
+            return [self._found[place] for place in sorted(self._found) if place[0] == region]
+
+    def put(self, schedule: Schedule) -> None:
+        """Keep it, in place of one with its name, and act on it from now on."""
+        with self.lock:
+            self._found[schedule.place] = schedule
+        if schedule.enabled:
+            self._await(schedule, schedule.due_after(None))
+
+    def remove(self, place: Place) -> bool:
+        """Drop one; whether it was there."""
+        with self.lock:
+            return self._found.pop(place, None) is not None
+
+    def close(self) -> None:
+        """Act on nothing any more."""
+        self._clock.close()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _await(self, schedule: Schedule, due: float | None) -> None:
+        if due is None:
+            self._complete(schedule)
+            return
+        self._clock.after(min(max(0.0, due - time.time()), _LOOK_S), partial(self._look, schedule, due))
+
+    def _look(self, schedule: Schedule, due: float) -> None:
+        if not self._stands(schedule):
+            return
+        if time.time() < due:
+            self._await(schedule, due)
+        else:
+            self._submit(schedule, due, 0)
+
+    def _stands(self, schedule: Schedule) -> bool:
+        """Whether it was neither removed nor replaced."""
+        return self.get(schedule.place) is schedule
+
+    def _submit(self, schedule: Schedule, due: float, retries: int) -> None:
+        self._pool.submit(self._fire, schedule, due, retries)
+
+    def _fire(self, schedule: Schedule, due: float, retries: int) -> None:
+        if not self._stands(schedule):
+            return
+        region, _, name = schedule.place
+        try:
+            self._invoke(region, schedule.asked["Target"])
+        except Exception as error:  # noqa: BLE001 - whatever the target answered, the retry policy says what now
+            log.info("schedule %s in %s, attempt %d: %s", name, region, retries + 1, error)
+            if self._retry(schedule, due, retries):
+                return
+            log.warning("schedule %s in %s is given up: %s", name, region, error)
+        self._await(schedule, schedule.due_after(due))
+
+    def _retry(self, schedule: Schedule, due: float, retries: int) -> bool:
+        policy = schedule.asked["Target"].get("RetryPolicy", {})
+        wait_s = min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2.0**retries)
+        too_many = retries >= int(policy.get("MaximumRetryAttempts", 185))
+        too_old = time.time() + wait_s - due > float(policy.get("MaximumEventAgeInSeconds", 86_400))
+        if too_many or too_old:
+            return False
+        self._clock.after(wait_s, partial(self._submit, schedule, due, retries + 1))
+        return True
+
+    def _complete(self, schedule: Schedule) -> None:
+        """Nothing of it is to come."""
+        with self.lock:
+            if self._stands(schedule) and schedule.asked.get("ActionAfterCompletion") == "DELETE":
+                self.remove(schedule.place)
