@@ -64,6 +64,19 @@ def deterministic(given, found):
     found["seed_moved_by_judging"] = numbers(machine.seed_generator.state) - before
 
 
+def interrupted(given, found):
+    """Judged chunk by chunk, to the end and not."""
+    from jobs import network
+
+    network.EVALUATE_NUMBERS = 1  # so that as few rows as can be are judged at once: 64
+    built, _ = network_of(given)
+    rows = np.tile(given["rows"], (200 // len(given["rows"]) + 1, 1))
+    many = built.rows(rows, np.zeros(len(rows), np.int64))
+    found["in_chunks"] = np.array([built.evaluate(many), built.evaluate_unless(many, lambda: False)])
+    looks = iter([False, False, True])
+    found["stopped"] = built.evaluate_unless(many, lambda: next(looks)) is None and not [*looks]
+
+
 def walks(given, found):
     """What one and two steps make of many copies of each row."""
     for k in (1, 2):
@@ -144,6 +157,7 @@ def main() -> None:
     given, found = dict(np.load(sys.argv[1])), {}
     runtime.start(settings())
     deterministic(given, found)
+    interrupted(given, found)
     walks(given, found)
     gradients(given, found, 1, int(given["repeats"]))
     gradients(given, found, 2, 10)

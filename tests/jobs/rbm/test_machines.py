@@ -133,6 +133,11 @@ def test_rows_are_judged_by_their_mean_field_reconstruction_and_without_a_draw(f
     assert not found["seed_moved_by_judging"].any()
 
 
+def test_many_rows_are_judged_in_chunks_and_between_two_it_can_be_stopped(found):
+    np.testing.assert_allclose(found["in_chunks"], found["verdicts"], rtol=1e-5)
+    assert found["stopped"]
+
+
 @pytest.mark.parametrize(("k", "tolerance"), [(1, 2e-4), (2, 2e-6)])
 def test_the_gradient_is_that_of_the_data_less_that_of_the_draws(found, given, machine, k: int, tolerance: float):
     """Over 9,000 rows a mean in float32 is right to four digits only; over 30, to all of them."""
