@@ -11,11 +11,14 @@ from launcher.sync.remote_agent import AgentJob
 
 MAX_FETCH_MARGIN_S = 300.0
 FETCH_MARGIN_SHARE = 0.05
+SOON_S = 1.0
+"""What is left of a deadline that has passed: zero would be none at all."""
 
 
 def agent_job(live: LiveRun) -> AgentJob:
     """The run's job as the agent takes it; raises `SpecError` for a secret that the environment lacks."""
     spec = live.spec
+    left_s = lifeline.seconds_left(live.deadline)
     return AgentJob(
         argv=spec.argv,
         script=spec.script,
@@ -24,7 +27,8 @@ def agent_job(live: LiveRun) -> AgentJob:
         device=spec.device,
         floatx=spec.floatx,
         grace_s=lifeline.STOP_GRACE_S,
-        deadline_epoch_s=live.deadline.timestamp() - fetch_margin_s(live),
+        deadline_in_s=max(SOON_S, left_s - fetch_margin_s(live)),
+        machine_deadline_in_s=max(SOON_S, left_s),
         results_grace_s=lifeline.RESULTS_GRACE_S,
         lease_s=lifeline.LEASE_S,
         keep_on_failure_s=spec.keep_on_failure_s,

@@ -8,9 +8,10 @@ import json
 import os
 import signal
 import sys
-import time
 from typing import IO, TYPE_CHECKING
 
+from . import checkpoint
+from .clock import now_s
 from .files import at_home, read_json, write_atomically
 from .settle import settled
 from .wire import Json, Refusal, Wire, write_all
@@ -19,8 +20,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SUPERVISE = "import sys; sys.path.insert(0, sys.argv[1]); from agent.supervise import supervise; supervise(sys.argv[2])"
-SIGNALS = {"TERM": signal.SIGUSR2, "KILL": signal.SIGUSR1}
-"""What the supervisor is sent for each request, to tell it apart from the machine's own shutdown, which is SIGTERM."""
+SIGNALS = {
+    ("TERM", "signal"): signal.SIGUSR2,
+    ("KILL", "signal"): signal.SIGUSR1,
+    ("TERM", "interruption"): signal.SIGALRM,
+    ("KILL", "interruption"): signal.SIGVTALRM,
+}
+"""What the supervisor is sent for each request and reason, without a file, which a full disk would not take.
+
+They tell a request apart from the machine's own shutdown, which is SIGTERM.
+"""
+ENDINGS = {int(number): asked for asked, number in SIGNALS.items()}
+REPLANNED = signal.SIGPROF
+"""Tells the supervisor to read anew when the job is to end."""
 
 
 def run_paths(run: str) -> dict[str, str]:
@@ -35,6 +47,8 @@ def run_paths(run: str) -> dict[str, str]:
         "state",
         "lease",
         "released",
+        "stop",
+        "spare",
         "job.sh",
         "supervisor.log",
     )
@@ -94,7 +108,16 @@ def report_of(run: str) -> Json:
             state["state"] = "running" if job_lives(state) else "lost"
     with contextlib.suppress(FileNotFoundError):
         state["log_bytes"] = os.stat(paths["log"]).st_size
+    if state.get("interruption"):
+        state["interruption"] = interruption_of(state["interruption"])
     return state
+
+
+def interruption_of(noted: Json) -> Json:
+    """What was noted of the machine's end as it is told: the time left and not a moment, since clocks differ."""
+    told = {name: noted[name] for name in ("kind", "action", "noticed_at", "ends_at")}
+    left = noted["ends_at_s"]
+    return dict(told, ends_in_s=None if left is None else max(0.0, left - now_s()))
 
 
 def job_runs_in(folder: str) -> bool:
@@ -105,14 +128,15 @@ def job_runs_in(folder: str) -> bool:
 
 def start(_wire: Wire, request: Json) -> Json:
     """Start the job under a supervisor and wait for its process number; a job that was started is left alone."""
+    asked_at = now_s()
     run = at_home(request["run"])
     paths = run_paths(run)
     # Until it has confirmed: an update would not see yet that a job runs there.
     with settled(paths["code"]), settled(paths["data"]):
-        return start_settled(run, paths, request)
+        return start_settled(run, paths, request, asked_at)
 
 
-def start_settled(run: str, paths: dict[str, str], request: Json) -> Json:
+def start_settled(run: str, paths: dict[str, str], request: Json, asked_at: float) -> Json:
     """Start the job in folders that nobody changes meanwhile."""
     for folder in ("code", "data", "output", "checkpoint"):
         os.makedirs(paths[folder], exist_ok=True)
@@ -121,11 +145,21 @@ def start_settled(run: str, paths: dict[str, str], request: Json) -> Json:
         state = report_of(run)
         if state["state"] != "absent" and (state["state"] != "lost" or state.get("job")):
             return {"already": True, "report": state}
+        go_on_with_log(run)
         write_lease(run, request["job"]["lease_s"])
-        problem = start_supervisor(run, json.dumps(request["job"]).encode("ascii"))
+        order = dict(request["job"], asked_at=asked_at)
+        problem = start_supervisor(run, json.dumps(order).encode("ascii"))
         if problem:
             raise Refusal(f"the job's supervisor did not start: {problem}")
         return {"already": False, "report": report_of(run)}
+
+
+def go_on_with_log(run: str) -> None:
+    """Put in place the log that the run's machines before this one wrote: the job appends to it."""
+    log, restored = run_paths(run)["log"], f"{run}/restore/log"
+    if os.path.isfile(restored) and not os.path.lexists(log):
+        os.chmod(restored, 0o600)
+        os.rename(restored, log)
 
 
 def start_supervisor(run: str, order: bytes) -> str:
@@ -183,18 +217,38 @@ def release(_wire: Wire, request: Json) -> Json:
 
 
 def write_lease(run: str, lease_s: float) -> None:
-    """Note until when somebody holds the machine, in seconds since the epoch."""
-    write_atomically(run_paths(run)["lease"], json.dumps(time.time() + lease_s))
+    """Note until when somebody holds the machine, in seconds of `clock.now_s`."""
+    write_atomically(run_paths(run)["lease"], json.dumps(now_s() + lease_s))
 
 
 def send_signal(_wire: Wire, request: Json) -> Json:
     """Ask the supervisor to end the job; where it is dead, signal the job's process group itself."""
     run = at_home(request["run"])
+    number = SIGNALS[request["signal"], request["why"]]
     state = report_of(run)
     if state["state"] in {"starting", "running"}:
         with contextlib.suppress(ProcessLookupError):
             if supervised(run):
-                os.kill(state["supervisor"], SIGNALS[request["signal"]])
+                os.kill(state["supervisor"], number)
             else:
                 os.killpg(state["job"], getattr(signal, f"SIG{request['signal']}"))
     return {"report": state}
+
+
+def stop_in(_wire: Wire, request: Json) -> Json:
+    """Give the supervisor another moment for the job's end; without a supervisor there is nobody to keep it."""
+    run = at_home(request["run"])
+    at_s = now_s() + max(0.0, request["in_s"])
+    state = report_of(run)
+    if state["state"] in {"starting", "running"} and supervised(run):
+        write_atomically(run_paths(run)["stop"], json.dumps({"at_s": at_s, "why": request["why"]}))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(state["supervisor"], REPLANNED)
+    return {"report": state}
+
+
+def ask_checkpoint(_wire: Wire, request: Json) -> Json:
+    """Ask the running job to save a checkpoint and go on; says how many processes were asked."""
+    state = report_of(at_home(request["run"]))
+    running = state["state"] == "running" and state.get("job")
+    return {"asked": checkpoint.ask(state["job"]) if running else 0}

@@ -8,6 +8,7 @@ import os
 import time
 import zlib
 
+from .events import Events
 from .files import at_home, read_json, write_atomically
 from .job import report_of, run_paths, write_lease
 from .wire import BLOCK_BYTES, Json, Wire
@@ -22,10 +23,12 @@ OVER = ("done", "lost")
 def follow(wire: Wire, request: Json) -> Json:
     """Send the log from `offset` on as it grows, until the job has ended and all of it is sent.
 
-    What the other side sends meanwhile renews the lease; silence is broken by a heartbeat.
+    What the other side sends meanwhile renews the lease; silence is broken by a heartbeat. With `events`, the machine's
+    end and new checkpoints are told between the log's blocks.
     """
     run = at_home(request["run"])
     tail = Tail(wire, run, request["offset"])
+    events = Events(wire, run) if request.get("events") else None
     grew = spoke = time.monotonic()
     try:
         if request["once"]:
@@ -35,6 +38,8 @@ def follow(wire: Wire, request: Json) -> Json:
             sent = tail.send_new()
             # Looked at while there is more to send, too: a job that writes without pause still ends.
             over = tail.ended() or request["once"]
+            if events:
+                events.tell(tail.report)
             if sent:
                 grew = spoke = now
             elif over:
@@ -48,7 +53,8 @@ def follow(wire: Wire, request: Json) -> Json:
                 frame = wire.buffered()
                 if frame is None:
                     break
-                write_lease(run, json.loads(frame[1])["lease_s"])
+                with contextlib.suppress(OSError):  # a full disk; the results' grace holds the machine all the same
+                    write_lease(run, json.loads(frame[1])["lease_s"])
     finally:
         tail.close()
 

@@ -13,7 +13,7 @@ from .copies import copies
 from .fetch import fetch
 from .files import told
 from .intake import take
-from .job import release, renew, report, send_signal, start
+from .job import ask_checkpoint, release, renew, report, send_signal, start, stop_in
 from .log import follow
 from .settle import drop
 from .state import entries, free_disk, staged, state
@@ -66,6 +66,8 @@ OPERATIONS: dict[str, Callable[[Wire, Json], Json]] = {
     "renew": renew,
     "release": release,
     "signal": send_signal,
+    "stop_in": stop_in,
+    "checkpoint": ask_checkpoint,
     "follow": follow,
 }
 

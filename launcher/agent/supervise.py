@@ -1,32 +1,46 @@
 """The job's parent, which outlives every disconnect.
 
-It starts the job in its own session, passes signals on, keeps the deadline, records how the job ended and what it
-used, and powers a machine off that nobody holds a lease on any more.
+It starts the job in its own session, passes signals on, keeps the deadlines, hears of the machine's end, records how
+the job ended and what it used, and powers a machine off that nobody holds a lease on any more.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
-import errno
 import fcntl
 import json
 import os
 import select
 import signal
-import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from . import checkpoint
+from .clock import now_s
+from .contract import start_job
 from .files import read_json, write_atomically
-from .job import run_paths, started_ticks
+from .groups import end_group, signal_group
+from .job import ENDINGS, REPLANNED, run_paths, started_ticks
+from .power import power_off
+from .usage import oom_kills, usage_of
 from .wire import BLOCK_BYTES, Json
 
 if TYPE_CHECKING:
     from types import FrameType
 
-LEFTOVER_GRACE_S = 2.0
-PYTHON_HOMES = ("/opt/gpurun/bin", "/opt/tensorflow/bin", "/opt/pytorch/bin")
-CAUGHT = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+CAUGHT = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, REPLANNED, *ENDINGS)
+LOOK_S = 30.0
+"""The longest pause: a machine that slept has not counted it as waiting."""
+RETRY_S = 60.0
+"""Between two attempts to power the machine off."""
+RELEASE_POLL_S = 5.0
+SPARE_BYTES = 4096
+"""Kept on the disk: how the job ended must be written even where the job has filled it."""
+NOTICE_SHARE = 0.5
+"""Of a notice too short for the whole reserve, what the job may still use."""
+LAST_CALL_S = 5.0
+"""Before the machine's end, whatever the launcher has asked for."""
 
 
 def supervise(run: str) -> None:
@@ -45,6 +59,7 @@ def supervise(run: str) -> None:
         order["secrets"].clear()
         os.write(1, b"running\n")
         os.dup2(nothing, 1)
+        supervisor.watch()
         supervisor.wait()
         if order["owned"] and not supervisor.leaving:
             supervisor.hold_machine()
@@ -61,30 +76,68 @@ def read_all(descriptor: int) -> bytes:
 
 
 class Supervisor:
-    """The job's parent. Times in seconds, the deadline since the epoch."""
+    """The job's parent. Moments in seconds of `clock.now_s`."""
 
     def __init__(self, run: str, order: Json) -> None:
         self.run = run
         self.paths = run_paths(run)
         self.order = order
         self.state: Json = {"state": "starting", "supervisor": os.getpid()}
+        self.written = True
+        asked_at = order.get("asked_at") or now_s()
+        self.stops: dict[str, float] = {}
+        """When the job is to be asked to end, by the reason."""
+        if order["deadline_in_s"]:
+            self.stops["deadline"] = asked_at + order["deadline_in_s"] - order["grace_s"]
+        self.off_at: float | None = None
+        """When the machine is powered off, job or no job."""
+        if order["owned"] and order["machine_deadline_in_s"]:
+            self.off_at = asked_at + order["machine_deadline_in_s"]
         self.kill_at: float | None = None
+        self.ends_at: float | None = None
+        """When the cloud takes the machine."""
+        self.notices: collections.deque[Json] = collections.deque()
         self.job = 0
         self.leaving = False
-        self.wakeup = catch_signals()
+        self.wakeup, self.waker = catch_signals()
 
     def start(self) -> None:
         """Start the job in a session and process group of its own."""
-        self.note()
+        write_atomically(self.paths["state"], json.dumps(self.state))
+        with contextlib.suppress(OSError):
+            write_atomically(self.paths["spare"], " " * SPARE_BYTES)
         self.ooms = oom_kills()
-        self.began = time.monotonic()
-        self.job = start_job(self.run, self.order)
+        self.began = now_s()
+        self.job = start_job(self.run, self.order, CAUGHT)
         self.note(state="running", job=self.job, job_started=started_ticks(self.job), started_at=time.time())
 
     def note(self, **changes: Json) -> None:
-        """Write the state down, in one step."""
+        """Write the state down, in one step; what a full disk does not take is written later."""
         self.state.update(changes)
-        write_atomically(self.paths["state"], json.dumps(self.state))
+        self.written = self.write_down()
+        if not self.written:
+            with contextlib.suppress(OSError):
+                os.unlink(self.paths["spare"])
+            self.written = self.write_down()
+
+    def write_down(self) -> bool:
+        """Replace the state's file; whether the disk took it."""
+        try:
+            write_atomically(self.paths["state"], json.dumps(self.state))
+        except OSError:
+            return False
+        return True
+
+    def watch(self) -> None:
+        """Hear of the machine's end; only now, since what is imported for it would count as the job's memory."""
+        from .notice import watch  # noqa: PLC0415
+
+        def tell(notice: Json) -> None:
+            self.notices.append(notice)
+            with contextlib.suppress(BlockingIOError):
+                os.write(self.waker, b"\0")
+
+        watch(tell)
 
     def wait(self) -> None:
         """See the job to its end, and write down how it ended."""
@@ -95,10 +148,11 @@ class Supervisor:
             ready = select.select([self.wakeup], [], [], self.pause_s())[0]
             caught = os.read(self.wakeup, 256) if ready else b""
             self.obey(set(caught))
-        elapsed_s = time.monotonic() - self.began
+        elapsed_s = now_s() - self.began
         end_group(self.job)
         signalled = os.WIFSIGNALED(status)
         exit_status = 128 + os.WTERMSIG(status) if signalled else os.WEXITSTATUS(status)
+        self.ended = now_s()
         self.note(
             state="done",
             ended_at=time.time(),
@@ -108,56 +162,116 @@ class Supervisor:
         )
 
     def pause_s(self) -> float:
-        """How long nothing can be due; at most half a minute, since clocks are set."""
-        due_s = 30.0
+        """How long nothing can be due."""
+        due = [now_s() + (LOOK_S if self.written else 1.0)]
         if self.kill_at is not None:
-            due_s = min(due_s, self.kill_at - time.monotonic())
-        elif self.order["deadline_epoch_s"]:
-            due_s = min(due_s, self.order["deadline_epoch_s"] - self.order["grace_s"] - time.time())
-        return max(due_s, 0.0)
+            due.append(self.kill_at)
+        else:
+            due.extend(self.stops.values())
+        if self.off_at is not None:
+            due.append(self.off_at)
+        return max(min(due) - now_s(), 0.0)
 
     def obey(self, signals: set[int]) -> None:
         """Pass on what was asked for, and what the clock asks for."""
-        deadline = self.order["deadline_epoch_s"]
+        while self.notices:
+            self.hear(self.notices.popleft())
+        if REPLANNED in signals:
+            self.plan()
         if signals & {signal.SIGTERM, signal.SIGINT}:
             self.leaving = True
             self.terminate("shutdown")
-        elif signal.SIGUSR2 in signals:
-            self.terminate("signal")
-        elif self.kill_at is None and deadline and time.time() >= deadline - self.order["grace_s"]:
-            self.terminate("deadline")
-        if signal.SIGUSR1 in signals:
-            self.state.setdefault("ended_by", "signal")
-            self.kill_at = time.monotonic()
-        if self.kill_at is not None and time.monotonic() >= self.kill_at:
+        for number in signals & set(ENDINGS):
+            name, why = ENDINGS[number]
+            if name == "KILL":
+                self.kill(why)
+            else:
+                self.terminate(why)
+        now = now_s()
+        for why, at in list(self.stops.items()):
+            if now >= at:
+                self.terminate(why)
+        if self.kill_at is not None and now >= self.kill_at:
             signal_group(self.job, signal.SIGKILL)
-            self.kill_at = time.monotonic() + 1.0
+            self.kill_at = now + 1.0
+        self.end_machine_in_time()
+        if not self.written:
+            self.note()
 
     def terminate(self, why: str) -> None:
         """Ask the job to save and exit; what remains after the grace is killed."""
         if self.kill_at is None:
-            self.note(ended_by=why)
             signal_group(self.job, signal.SIGTERM)
-            self.kill_at = time.monotonic() + self.order["grace_s"]
+            self.kill_at = now_s() + self.order["grace_s"]
+            self.note(ended_by=why)
+
+    def kill(self, why: str) -> None:
+        """Give the job no time, or no more."""
+        self.kill_at = now_s()
+        if "ended_by" not in self.state:
+            self.note(ended_by=why)
+
+    def hear(self, notice: Json) -> None:
+        """Tell of the machine's end; a running job is asked for a checkpoint, and to end while it can still save."""
+        known = self.state.get("interruption")
+        if known and known["kind"] == "spot" and notice["kind"] != "spot":
+            return
+        running = self.state["state"] == "running" and self.kill_at is None
+        if running:
+            checkpoint.ask(self.job)
+        self.note(interruption=dict(notice, noticed_at=time.time()))
+        if running and notice["ends_at_s"] is not None:
+            self.ends_at = notice["ends_at_s"]
+            left_s = self.ends_at - now_s()
+            self.stops["interruption"] = self.ends_at - min(self.order["stop_reserve_s"], NOTICE_SHARE * left_s)
+
+    def plan(self) -> None:
+        """Take the launcher's word for when the job is to end, but leave it time to save."""
+        wish = read_json(self.paths["stop"])
+        if wish is None:
+            return
+        at = wish["at_s"]
+        if self.ends_at is not None:
+            at = min(at, self.ends_at - LAST_CALL_S)
+        self.stops[wish["why"]] = at
+
+    def end_machine_in_time(self) -> None:
+        """Power the machine off where its own deadline has come, again and again where that fails."""
+        if self.off_at is not None and now_s() >= self.off_at:
+            power_off()
+            self.off_at = now_s() + RETRY_S
 
     def hold_machine(self) -> None:
         """Wait until nobody holds the machine and its results have had their time, then power it off."""
-        ended = self.state["ended_at"]
-        kept = ended + (self.order["keep_on_failure_s"] if self.state["exit_status"] else 0.0)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         while True:
-            lease = read_json(self.paths["lease"]) or 0.0
-            waiting = max(ended, lease) + self.order["results_grace_s"]
-            released = os.path.exists(self.paths["released"])
-            left_s = (kept if released else max(kept, waiting)) - time.time()
+            while self.notices:
+                self.hear(self.notices.popleft())
+            if not self.written:
+                self.note()
+            left_s = self.held_until() - now_s()
             if left_s <= 0:
                 power_off()
-            # Files tell of a lease and a release, and the clock may be set: nothing here could be awaited.
-            time.sleep(min(left_s, 5.0) if left_s > 0 else 60.0)
+            # Files tell of a lease and a release: nothing here could be awaited.
+            time.sleep(min(left_s, RELEASE_POLL_S) if left_s > 0 else RETRY_S)
+
+    def held_until(self) -> float:
+        """When a finished job's machine may go; its own deadline is the end of all patience."""
+        until = self.ended + (self.order["keep_on_failure_s"] if self.state["exit_status"] else 0.0)
+        if not os.path.exists(self.paths["released"]):
+            until = max(until, max(self.ended, self.lease()) + self.order["results_grace_s"])
+        return until if self.off_at is None else min(until, self.off_at)
+
+    def lease(self) -> float:
+        """Until when somebody holds the machine."""
+        try:
+            return float(read_json(self.paths["lease"]) or 0.0)
+        except ValueError:
+            return 0.0
 
 
-def catch_signals() -> int:
-    """Turn signals into bytes on a pipe; gives its reading end."""
+def catch_signals() -> tuple[int, int]:
+    """Turn signals into bytes on a pipe; gives its reading end and the other, for what else should wake us."""
     out, into = os.pipe()
     os.set_blocking(into, False)
 
@@ -168,135 +282,4 @@ def catch_signals() -> int:
         signal.signal(number, caught)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.set_wakeup_fd(into)
-    return out
-
-
-def start_job(run: str, order: Json) -> int:
-    """Fork the job's first process; one that cannot be executed says so in the log and ends with 127, as in a shell."""
-    paths = run_paths(run)
-    argv = order["argv"]
-    if order["script"]:
-        write_atomically(paths["job.sh"], order["script"])
-        argv = ["bash", "-e", "-o", "pipefail", paths["job.sh"]]
-    environment = job_environment(run, order)
-    log = os.open(paths["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    pid = os.fork()
-    if pid:
-        os.close(log)
-        return pid
-    try:
-        os.setsid()
-        signal.set_wakeup_fd(-1)
-        for number in (*CAUGHT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(number, signal.SIG_DFL)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        os.chdir(paths["code"])
-        os.execvpe(argv[0], argv, environment)  # noqa: S606  (an argv list, no shell)
-    except OSError as error:
-        os.write(2, f"gpurun: {argv[0]}: {error.strerror}\n".encode("utf-8", "surrogateescape"))
-        os._exit(127 if error.errno == errno.ENOENT else 126)
-    finally:
-        os._exit(126)
-
-
-def job_environment(run: str, order: Json) -> dict[str, str]:
-    """The job contract: what the caller set wins over our defaults, and GPURUN_* is always ours."""
-    paths = run_paths(run)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SSH_")}
-    homes = [home for home in PYTHON_HOMES if os.path.isdir(home)]
-    environment["PATH"] = os.pathsep.join([*homes, environment.get("PATH", os.defpath)])
-    environment.update(MPLBACKEND="Agg", PYTHONUNBUFFERED="1", TF_CPP_MIN_LOG_LEVEL="2")
-    if order["device"] == "cpu":
-        environment["CUDA_VISIBLE_DEVICES"] = "-1"
-    if "KERAS_HOME" not in order["env"]:
-        environment["KERAS_HOME"] = keras_home(paths["keras"], order["floatx"])
-    environment.update(order["env"])
-    environment.update(order["secrets"])
-    environment.update(
-        GPURUN_RUN_ID=os.path.basename(run),
-        GPURUN_DEVICE=order["device"],
-        GPURUN_FLOATX=order["floatx"],
-        GPURUN_DATA_DIR=paths["data"],
-        GPURUN_OUTPUT_DIR=paths["output"],
-        GPURUN_CHECKPOINT_DIR=paths["checkpoint"],
-    )
-    return environment
-
-
-def keras_home(folder: str, floatx: str) -> str:
-    """A Keras configuration folder with our floatx and everything else as the user of the machine has it."""
-    os.makedirs(folder, exist_ok=True)
-    own = os.path.join(os.environ.get("KERAS_HOME") or os.path.expanduser("~/.keras"), "keras.json")
-    try:
-        settings = read_json(own) or {}
-    except ValueError:
-        settings = {}
-    settings["floatx"] = floatx
-    write_atomically(f"{folder}/keras.json", json.dumps(settings))
-    return folder
-
-
-def signal_group(pid: int, number: int) -> bool:
-    """Signal a process group; `False` where nothing of it is left."""
-    try:
-        os.killpg(pid, number)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        # macOS says so of a group that holds only zombies.
-        return False
-    return True
-
-
-def end_group(pid: int) -> None:
-    """End what the job left running in its process group, so that its log is final."""
-    if not signal_group(pid, signal.SIGTERM):
-        return
-    until = time.monotonic() + LEFTOVER_GRACE_S
-    while signal_group(pid, 0) and time.monotonic() < until:
-        time.sleep(0.01)  # nobody is told when the last process of a group has gone
-    signal_group(pid, signal.SIGKILL)
-
-
-def usage_of(used: Any, elapsed_s: float) -> Json:
-    """The figures that `time` prints, from wait4(2): seconds, KiB and counts."""
-    return {
-        "user_s": used.ru_utime,
-        "system_s": used.ru_stime,
-        "elapsed_s": elapsed_s,
-        "max_rss_kib": used.ru_maxrss // (1024 if sys.platform == "darwin" else 1),
-        "major_faults": used.ru_majflt,
-        "minor_faults": used.ru_minflt,
-        "inputs": used.ru_inblock,
-        "outputs": used.ru_oublock,
-    }
-
-
-def oom_kills() -> int:
-    """How many processes the kernel has killed for lack of memory: in our control group where it says, else at all."""
-    with contextlib.suppress(OSError):
-        with open("/proc/self/cgroup", encoding="ascii") as file:
-            group = file.read().rpartition("0::")[2].strip()
-        return counter(f"/sys/fs/cgroup{group}/memory.events")
-    with contextlib.suppress(OSError):
-        return counter("/proc/vmstat")
-    return 0
-
-
-def counter(path: str) -> int:
-    """The line `oom_kill N` of a kernel file; raises `OSError` where there is none."""
-    with open(path, encoding="ascii") as file:
-        for line in file:
-            name, _, value = line.partition(" ")
-            if name == "oom_kill":
-                return int(value)
-    raise FileNotFoundError(path)
-
-
-def power_off() -> None:
-    """Shut the machine down; EC2 terminates one that was launched to."""
-    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-    for argv in (["sudo", "-n", "shutdown", "-h", "now"], ["shutdown", "-h", "now"]):
-        if os.spawnvp(os.P_WAIT, argv[0], argv) == 0:  # noqa: S606  (an argv list, no shell)
-            return
+    return out, into

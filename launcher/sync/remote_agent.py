@@ -6,13 +6,33 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
-from launcher.domain import Device, FloatX, JobReport, JobUsage, TransferProgress
+from launcher.domain import Device, FloatX, JobReport, TransferProgress
 from launcher.errors import TransferError
 from launcher.ports import Connection
 from launcher.sync.layout import RemoteLayout
 from launcher.sync.names import told
+from launcher.sync.reports import count, to_report
 from launcher.sync.wire.frames import Json
 from launcher.sync.wire.session import ask, install_agent, session
+
+__all__ = [
+    "AgentJob",
+    "RemoteObject",
+    "ask_checkpoint",
+    "fetch_urls",
+    "free_bytes",
+    "install",
+    "release",
+    "renew",
+    "report",
+    "signal",
+    "start",
+    "stop_in",
+    "to_report",
+]
+
+STOP_RESERVE_S = 45.0
+"""Enough to save once more: most of EC2's two minutes is the job's to train on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +49,12 @@ class AgentJob:
     floatx: FloatX
     grace_s: float
     """Between SIGTERM and SIGKILL."""
-    deadline_epoch_s: float
-    """When the machine ends; the job gets SIGTERM `grace_s` earlier. Zero: never."""
+    deadline_in_s: float
+    """From now, when the job must have ended; it gets SIGTERM `grace_s` earlier. Zero: never."""
+    machine_deadline_in_s: float = 0.0
+    """From now, when the machine, if `owned`, powers itself off, job or no job. Zero: never."""
+    stop_reserve_s: float = STOP_RESERVE_S
+    """How long before the machine's announced end the job gets SIGTERM, unless `stop_in` says otherwise."""
     results_grace_s: float
     """How long a finished job's machine waits for its results after its lease has lapsed."""
     lease_s: float
@@ -87,10 +111,32 @@ def release(connection: Connection, layout: RemoteLayout) -> None:
         ask(wire, op="release", run=layout.home)
 
 
-def signal(connection: Connection, layout: RemoteLayout, name: str) -> JobReport:
-    """End the job: `TERM` with its grace, `KILL` at once; says how it was just before. Raises `RemoteError`."""
+def signal(connection: Connection, layout: RemoteLayout, name: str, *, why: str = "signal") -> JobReport:
+    """End the job: `TERM` with its grace, `KILL` at once; says how it was just before. Raises `RemoteError`.
+
+    `why`, `signal` or `interruption`, becomes the report's `ended_by`.
+    """
     with session(connection) as wire:
-        return to_report(ask(wire, op="signal", run=layout.home, signal=name).get("report"))
+        return to_report(ask(wire, op="signal", run=layout.home, signal=name, why=why).get("report"))
+
+
+def stop_in(connection: Connection, layout: RemoteLayout, seconds: float, *, why: str = "interruption") -> JobReport:
+    """Have the job asked to end `seconds` from now, in the place of the moment that was planned for `why`.
+
+    It is never later than 5 s before an announced end of the machine. A job whose supervisor died is not stopped.
+    Says how it was just before. Raises `RemoteError`.
+    """
+    with session(connection) as wire:
+        return to_report(ask(wire, op="stop_in", run=layout.home, in_s=seconds, why=why).get("report"))
+
+
+def ask_checkpoint(connection: Connection, layout: RemoteLayout) -> int:
+    """Ask the job to save a checkpoint and go on (SIGUSR1); how many of its processes understand that.
+
+    Raises `RemoteError`.
+    """
+    with session(connection) as wire:
+        return _figure(ask(wire, op="checkpoint", run=layout.home), "asked")
 
 
 def free_bytes(connection: Connection, layout: RemoteLayout) -> int:
@@ -125,66 +171,8 @@ def fetch_urls(
             answer = wire.receive_json()
 
 
-def to_report(state: Json) -> JobReport:
-    """What the agent says of the job; raises `TransferError` on nonsense."""
-    try:
-        exit_status, usage = state.get("exit_status"), state.get("usage")
-        return JobReport(
-            state=_state(state["state"]),
-            exit_status=None if exit_status is None else _count(exit_status, 255),
-            killed_by_memory=_flag(state.get("killed_by_memory", False)),
-            usage=None if usage is None else _usage(usage),
-            log_bytes=_count(state.get("log_bytes", 0)),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise TransferError(f"the machine sent a report that is none: {told(repr(error))}") from None
-
-
-_STATES = ("absent", "starting", "running", "done", "lost")
-_SECONDS_LIMIT = 1e12
-_COUNT_LIMIT = (1 << 63) - 1
-
-
-def _state(value: Json) -> str:
-    if value not in _STATES:
-        raise ValueError(value)
-    return str(value)
-
-
-def _usage(usage: Json) -> JobUsage:
-    return JobUsage(
-        user_s=_seconds(usage["user_s"]),
-        system_s=_seconds(usage["system_s"]),
-        elapsed_s=_seconds(usage["elapsed_s"]),
-        max_rss_kib=_count(usage["max_rss_kib"]),
-        major_faults=_count(usage["major_faults"]),
-        minor_faults=_count(usage["minor_faults"]),
-        inputs=_count(usage["inputs"]),
-        outputs=_count(usage["outputs"]),
-    )
-
-
-def _count(value: Json, limit: int = _COUNT_LIMIT) -> int:
-    if type(value) is not int or not 0 <= value <= limit:
-        raise ValueError(value)
-    return value
-
-
-def _seconds(value: Json) -> float:
-    """To the microsecond, so that no quotient of two is beyond a float."""
-    if type(value) not in {int, float} or not 0 <= value <= _SECONDS_LIMIT:
-        raise ValueError(value)
-    return round(float(value), 6)
-
-
-def _flag(value: Json) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(value)
-    return value
-
-
 def _figure(answer: dict[str, Json], name: str) -> int:
     try:
-        return _count(answer.get(name))
+        return count(answer.get(name))
     except ValueError as error:
         raise TransferError(f"the machine sent no {name} that is one: {told(repr(error))}") from None

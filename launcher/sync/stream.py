@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
-from launcher.domain import JobReport
+from launcher.domain import Interruption, JobReport
 from launcher.errors import HostUnreachable, RemoteError, TransferError
 from launcher.ports import Connection
+from launcher.sync.events import CheckpointChanged, Event, event_of
 from launcher.sync.layout import RemoteLayout
 from launcher.sync.remote_agent import to_report
 from launcher.sync.wire.frames import Json, block_of, parse
@@ -27,9 +28,13 @@ OFFSET_LIMIT = 1 << 63
 CUTS_LIMIT = 20
 """Lines that broke one after another without a word: the agent cannot serve there."""
 
+
 Connect = Callable[[], Connection]
 Lost = Callable[[RemoteError], None]
 Notice = Callable[[str], None]
+Happened = Callable[[Event], None]
+
+__all__ = ["CheckpointChanged", "Event", "Follower", "Interruption", "follow", "read"]
 
 
 def follow(
@@ -39,16 +44,26 @@ def follow(
     offset: int = 0,
     on_lost: Lost | None = None,
     on_notice: Notice | None = None,
+    on_event: Callable[[Event], None] | None = None,
     stop: threading.Event | None = None,
     lease_s: float = LEASE_S,
 ) -> Follower:
     """The log from `offset` on, until the job has ended and every byte has come, or `stop` is set.
 
     `connect` gives a live connection each time one is needed, and raises when it gives up; `on_lost` is told of each
-    cut, `on_notice` of a log that was emptied over there. While it follows, the machine's lease is renewed for
-    `lease_s`.
+    cut, `on_notice` of a log that was emptied over there, `on_event`, between two blocks, of the machine's end and of
+    each state of the checkpoint folder, once each. While it follows, the machine's lease is renewed for `lease_s`.
     """
-    return Follower(connect, layout, offset=offset, on_lost=on_lost, on_notice=on_notice, stop=stop, lease_s=lease_s)
+    return Follower(
+        connect,
+        layout,
+        offset=offset,
+        on_lost=on_lost,
+        on_notice=on_notice,
+        on_event=on_event,
+        stop=stop,
+        lease_s=lease_s,
+    )
 
 
 def read(connection: Connection, layout: RemoteLayout, *, offset: int = 0) -> bytes:
@@ -63,7 +78,7 @@ def _give_up(error: RemoteError) -> None:
 class Follower:
     """An iterator over the log's new bytes; after its end, `report` tells how the job is."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (what `follow` is told)
         self,
         connect: Connect,
         layout: RemoteLayout,
@@ -71,6 +86,7 @@ class Follower:
         offset: int,
         on_lost: Lost | None = None,
         on_notice: Notice | None = None,
+        on_event: Happened | None = None,
         stop: threading.Event | None = None,
         lease_s: float = LEASE_S,
         once: bool = False,
@@ -82,6 +98,9 @@ class Follower:
         self._layout = layout
         self._on_lost = on_lost
         self._on_notice = on_notice
+        self._on_event = on_event
+        self._told: dict[type[Event], object] = {}
+        """What is known of either kind, so that another line tells nothing twice."""
         self._stop = stop or threading.Event()
         self._lease_s = lease_s
         self._once = once
@@ -126,10 +145,19 @@ class Follower:
         said = parse(kind, payload)
         if "emptied_at" in said:
             self._begin_anew(said["emptied_at"])
+        if self._on_event and (event := event_of(said)):
+            self._tell(self._on_event, event)
         if said.get("done") is not None:
             self.report = to_report(said["done"])
             self._over = True
         return b""
+
+    def _tell(self, on_event: Happened, event: Event) -> None:
+        """Tell of what is new."""
+        known = event.noticed_at if isinstance(event, Interruption) else event.state
+        if self._told.get(type(event)) != known:
+            self._told[type(event)] = known
+            on_event(event)
 
     def _begin_anew(self, emptied_at: Json) -> None:
         """The log was emptied over there, and counts on from `emptied_at`, or from what had come."""
@@ -143,7 +171,13 @@ class Follower:
     def _dial(self) -> _Line | None:
         # A connection that cannot be had is the end of it; one that breaks is not.
         connection = self._connect()
-        request = {"op": "follow", "run": self._layout.home, "offset": self.offset, "once": self._once}
+        request = {
+            "op": "follow",
+            "run": self._layout.home,
+            "offset": self.offset,
+            "once": self._once,
+            "events": self._on_event is not None,
+        }
         try:
             self._line = _Line(connection, request, self._lease_s, self._stop)
         except HostUnreachable as error:

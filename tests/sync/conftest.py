@@ -140,7 +140,7 @@ def make_sshd(tmp_path: Path) -> Iterator[Callable[..., Sshd]]:
         folder = tmp_path / f"sshd{len(made)}"
         folder.mkdir()
         # Without the user's own start-up files, which may be slow or say something; commands still begin in his home.
-        environment = {"HOME": str(folder / "home"), **environment}
+        environment = {"HOME": str(folder / "home"), "AWS_EC2_METADATA_DISABLED": "true", **environment}
         home = Path(environment["HOME"])
         home.mkdir(exist_ok=True)
         setting = " ".join(f"{name}={value}" for name, value in environment.items())

@@ -168,6 +168,7 @@ def connection(tmp_path: Path) -> Iterator[LocalConnection]:
     home = tmp_path / "remote home ü"
     home.mkdir()
     environment = {"HOME": str(home), "PATH": os.environ["PATH"], "GPURUN_TEST_HOME": str(home)}
+    environment["AWS_EC2_METADATA_DISABLED"] = "true"
     line = LocalConnection(home=home, environment=environment)
     yield line
     line.close()
@@ -201,7 +202,7 @@ def job() -> Callable[..., AgentJob]:
             "device": "cpu",
             "floatx": "float32",
             "grace_s": 5.0,
-            "deadline_epoch_s": 0.0,
+            "deadline_in_s": 0.0,
             "results_grace_s": 0.0,
             "lease_s": 60.0,
             "owned": False,

@@ -230,7 +230,7 @@ def test_everything_works(tmp_path: Path, lines: Lines) -> None:
         device="cpu",  # type: ignore[arg-type]
         floatx="float32",  # type: ignore[arg-type]
         grace_s=5.0,
-        deadline_epoch_s=0.0,
+        deadline_in_s=0.0,
         results_grace_s=0.0,
         lease_s=60.0,
         owned=False,
