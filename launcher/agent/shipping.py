@@ -1,0 +1,86 @@
+"""The shipper as the supervisor sees it: a process beside it, started again where it dies."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from .files import read_json
+from .job import package_home, run_paths
+
+if TYPE_CHECKING:
+    from .wire import Json
+
+SHIP = "import sys; sys.path.insert(0, sys.argv[1]); from agent.ship import ship; ship(sys.argv[2])"
+AGAIN_S = 10.0
+"""Between two starts of a shipper that dies."""
+
+
+class Shipping:
+    """One run's shipper; where none is wanted nothing happens."""
+
+    def __init__(self, run: str, *, wanted: bool) -> None:
+        self.run = run
+        self.wanted = wanted
+        self.process = 0
+        self.bell = -1
+        self.started: float | None = None
+
+    def tend(self) -> None:
+        """Have it run until everything is shipped."""
+        if not self.wanted:
+            return
+        if self.process and os.waitpid(self.process, os.WNOHANG)[0]:
+            self.process = 0
+        if self.process or self.shipped().get("final"):
+            return
+        if self.started is None or time.monotonic() - self.started >= AGAIN_S:
+            self.started = time.monotonic()
+            self.start()
+
+    def start(self) -> None:
+        """Start it in a session of its own; its standard input closes when there is nothing more to come."""
+        self.job_ended()
+        out, self.bell = os.pipe()
+        self.process = os.fork()
+        if self.process:
+            os.close(out)
+            return
+        try:
+            os.setsid()
+            log = os.open(run_paths(self.run)["supervisor.log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            for source, target in ((out, 0), (os.open(os.devnull, os.O_WRONLY), 1), (log, 2)):
+                os.dup2(source, target)
+            argv = [sys.executable, "-IS", "-X", "utf8", "-c", SHIP, package_home(), self.run]
+            os.execv(argv[0], argv)  # noqa: S606  (an argv list, no shell)
+        finally:
+            os._exit(127)
+
+    def job_ended(self) -> None:
+        """Let it know at once."""
+        if self.bell >= 0:
+            os.close(self.bell)
+            self.bell = -1
+
+    def patience_s(self, results_grace_s: float) -> float:
+        """How long a finished job's machine waits for somebody to come for the results.
+
+        Not at all once they are shipped. As long as it takes while they are on their way: the machine's own deadline
+        ends that. As ever where the store will not have them.
+        """
+        if not self.wanted:
+            return results_grace_s
+        shipped = self.shipped()
+        if shipped.get("final"):
+            return 0.0
+        return results_grace_s if shipped.get("error_kind") == "refused" else math.inf
+
+    def shipped(self) -> Json:
+        """What the shipper says."""
+        try:
+            return read_json(f"{self.run}/shipped.json") or {}
+        except ValueError:
+            return {}
