@@ -104,7 +104,14 @@ class HostKeyMismatch(RemoteError):
 
 
 class MachineGone(RemoteError):
-    """The run's machine ended before its work was home: interrupted, dead, or past its deadline."""
+    """The run's machine ended before its work was home: interrupted, dead, or past its deadline.
+
+    `reason` is EC2's code for its end (Server.SpotInstanceTermination ...), where it gave one.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", reason: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
 
 
 class CommandFailed(RemoteError):

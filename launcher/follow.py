@@ -2,39 +2,56 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import BinaryIO
 
 from launcher import lifeline
-from launcher.attach import raise_if_gone
+from launcher.attach import let_in, still_there
 from launcher.domain import JobReport
 from launcher.errors import HostUnreachable, MachineGone, RemoteError
 from launcher.live import LiveRun
 from launcher.ports import Connection
 from launcher.sync import remote_agent, stream
+from launcher.sync.events import Event
 from launcher.sync.ssh.connection import Line
 
 REDIAL_S = 15.0
 """How long a lost line is dialled again before EC2 is asked whether the machine still is."""
+LOST_AFTER_S = 300.0
+"""How long a machine that EC2 calls running may be out of reach before it is given up."""
+
+OnEvent = Callable[[Event], None]
 
 
-def follow(live: LiveRun, connection: Connection) -> JobReport:
-    """Stream the log to the reporter and to the run's own copy; the copy's size is where to go on."""
-    if live.has_event("job.done"):
+def follow(
+    live: LiveRun, connection: Connection, *, on_event: OnEvent | None = None, lost_after_s: float = LOST_AFTER_S
+) -> JobReport:
+    """Stream the log to the reporter and to the run's own copy; the copy's size is where to go on.
+
+    Raises `MachineGone` where the machine has ended, or cannot be reached for `lost_after_s` while EC2 can.
+    """
+    if live.here("job.done"):
         return remote_agent.report(connection, live.layout)
     if live.lines is None:
         raise HostUnreachable("no line to the machine", hint=f"gpurun resume {live.run_id}")
     line = live.lines.log
     path = live.paths.log
     offset = path.stat().st_size if path.exists() else 0
-    lost = _lost(live)
+    lost = _Lost(live, lost_after_s)
     follower = stream.follow(
-        lambda: _dial(line, lost), live.layout, offset=offset, on_lost=lost, on_notice=live.reporter.warn
+        lambda: _dial(line, lost),
+        live.layout,
+        offset=offset,
+        on_lost=lost,
+        on_notice=live.reporter.warn,
+        on_event=on_event,
     )
     if offset:
         live.phases.enter("run")
     with path.open("ab", buffering=0) as copy:
         for data in follower:
+            lost.heard()
             if live.phases.now == "first log":
                 live.phases.enter("run")
             _keep(live, copy, data)
@@ -62,16 +79,36 @@ def _dial(line: Line, lost: Callable[[RemoteError], None]) -> Connection:
             lost(error)
 
 
-def _lost(live: LiveRun) -> Callable[[RemoteError], None]:
-    """What to do at each cut: tell it once, and give up only when the machine is gone or its deadline has passed."""
-    told: list[RemoteError] = []
+class _Lost:
+    """What to do at each cut: tell it, let the laptop's new address in, and give up when there is nothing to reach."""
 
-    def on_lost(error: RemoteError) -> None:
-        if not told:
+    def __init__(self, live: LiveRun, lost_after_s: float) -> None:
+        self._live = live
+        self._lost_after_s = lost_after_s
+        self._since: float | None = None
+        self._told = False
+
+    def heard(self) -> None:
+        """The line works."""
+        self._since = None
+
+    def __call__(self, error: RemoteError) -> None:
+        """A cut, or a vain attempt to mend it; raises `MachineGone` when it is for good."""
+        live = self._live
+        if not self._told:
             live.reporter.warn("the line to the machine is gone; the job goes on there, dialling again")
-        told.append(error)
+            self._told = True
         if lifeline.seconds_left(live.deadline) == 0:
-            raise MachineGone("the run's deadline has passed", hint=f"gpurun down {live.run_id}")
-        raise_if_gone(live)
-
-    return on_lost
+            raise MachineGone(
+                "the run's deadline has passed", hint=f"gpurun down {live.run_id}", reason="Client.Deadline"
+            )
+        if not still_there(live):
+            self._since = None  # nobody knows: the laptop is offline
+            return
+        let_in(live)
+        self._since = self._since or time.monotonic()
+        if time.monotonic() - self._since > self._lost_after_s:
+            raise MachineGone(
+                f"the machine of run {live.run_id} runs, says EC2, but has not answered for {self._lost_after_s:.0f} s",
+                hint=f"gpurun ssh {live.run_id} tries to reach it",
+            ) from error

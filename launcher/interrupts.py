@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -61,7 +62,10 @@ class Signals:
 
     @contextmanager
     def held(self, why: str = "") -> Iterator[None]:
-        """Within the block signals wait; whoever sends one is told `why`."""
+        """Within the block signals wait; whoever sends one is told `why`. Other threads than the main one get none."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         before = self._raising, self._why
         self._raising, self._why = False, why
         try:

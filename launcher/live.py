@@ -86,7 +86,9 @@ class LiveRun:
         self.record = self.ledger.get(self.run_id)
 
     def event(self, kind: str, **data: Any) -> None:
-        """Write down what is about to happen, or what did."""
+        """Write down what is about to happen, or what did; of a later machine than the first with its `segment`."""
+        if self.record.segment > 1:
+            data.setdefault("segment", self.record.segment)
         self.ledger.event(self.run_id, kind, data)
 
     def told(self, kind: str) -> list[dict[str, Any]]:
@@ -96,6 +98,10 @@ class LiveRun:
     def has_event(self, kind: str) -> bool:
         """Whether such an event was ever written for this run."""
         return bool(self.told(kind))
+
+    def here(self, kind: str) -> bool:
+        """Whether such an event was written of the run's present machine."""
+        return any(data.get("segment", 1) == self.record.segment for data in self.told(kind))
 
     def endpoint(self, instance: Instance) -> Endpoint:
         """Where the machine answers, and with which host key."""
@@ -114,13 +120,19 @@ class LiveRun:
         return (keys.host_key_of(self.record.host_key_line or ""),)
 
     def open_lines(self, instance: Instance) -> Lines:
-        """The lines to the machine, kept for the rest of the run; nothing is dialled yet."""
-        if self.lines is None:
-            endpoint = self.endpoint(instance)
-            self.lines = Lines(endpoint)
-            known_hosts.write_run_config(self.paths, run_id=self.run_id, name=self.record.name, endpoint=endpoint)
-            known_hosts.write_index(self.state)
-        return self.lines
+        """The lines to the machine, kept as long as it is the run's; nothing is dialled yet."""
+        lines = self.lines
+        if lines is None:
+            lines = Lines(self.endpoint(instance))
+            self.take_lines(lines)
+        return lines
+
+    def take_lines(self, lines: Lines) -> None:
+        """Make these the run's lines, and let ssh find the machine by the run's name."""
+        self.lines = lines
+        endpoint = lines.endpoint
+        known_hosts.write_run_config(self.paths, run_id=self.run_id, name=self.record.name, endpoint=endpoint)
+        known_hosts.write_index(self.state)
 
     def hang_up(self) -> None:
         """Close the lines, if any are open."""

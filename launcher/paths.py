@@ -82,6 +82,11 @@ class RunPaths:
         return self.home / "ssh_config"
 
     @property
+    def shipments(self) -> Path:
+        """The job's checkpoints as far as they have come home, in generations."""
+        return self.home / "shipments"
+
+    @property
     def log(self) -> Path:
         """The job's log as far as it has come home; its size is the offset to go on from."""
         return self.home / "log"

@@ -1,62 +1,126 @@
-"""The run's machine: the one it has, or a new one, running and with an address."""
+"""A segment's machine: the one that there is, or a new one, running and with an address."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from launcher.acquire import acquire, offer_of
-from launcher.aws import fleet
-from launcher.domain import Instance, RunStatus
-from launcher.errors import MachineGone
+from launcher.aws import fleet, killswitch
+from launcher.aws.refusals import Pool
+from launcher.domain import TAG_SEGMENT, Instance, RunStatus, Segment
+from launcher.errors import GpurunError, MachineGone
 from launcher.live import LiveRun
 
 BOOT_TIMEOUT_S = 300.0
 """A g5 boots in 30 to 90 s; five minutes without SSH is a broken image or a closed door."""
 
 
-def machine(live: LiveRun) -> Instance:
-    """The run's machine: the one it has, or a new one.
+def machine(live: LiveRun, *, avoid: frozenset[Pool] = frozenset()) -> Instance:
+    """The machine of the run's present segment: the one it has, or a new one; the run's row is about it from now on.
 
-    Raises a `ProvisionError` that names every pool's refusal, and `MachineGone` when the run's machine is gone.
+    Raises a `ProvisionError` that names every pool's refusal, and `MachineGone` when the segment's machine is gone.
     """
-    if live.record.instance_id is not None or live.has_event("fleet.intent"):
-        found = _existing(live)
+    instance = find_or_make(live, live.record.segment, avoid=avoid)
+    move_to(live, instance, live.record.segment)
+    return instance
+
+
+def find_or_make(live: LiveRun, number: int, *, avoid: frozenset[Pool] = frozenset()) -> Instance:
+    """The machine of a segment, noted in the ledger; raises as `machine` does."""
+    asked = [data["region"] for data in live.told("fleet.intent") if data.get("segment", 1) == number]
+    noted = next((each for each in live.ledger.segments(live.run_id) if each.number == number), None)
+    if noted is not None or asked:
+        found = _existing(live, number, {*asked, *([noted.region] if noted else [])}, noted)
         if found is not None:
             return found
-    return _adopt(live, acquire(live).instance)
+    return _noted(live, acquire(live, segment=number, avoid=avoid).instance, number)
 
 
-def _existing(live: LiveRun) -> Instance | None:
-    instances = fleet.find(live.aws, run_id=live.run_id)
-    standing = [instance for instance in instances if instance.state in {"pending", "running"}]
+def _existing(live: LiveRun, number: int, regions: set[str], noted: Segment | None) -> Instance | None:
+    of_run = [each for region in sorted(regions) for each in fleet.find(live.aws.at(region), run_id=live.run_id)]
+    instances = [each for each in of_run if each.tags.get(TAG_SEGMENT, "1") == str(number)]
+    standing = [each for each in instances if each.state in {"pending", "running"}]
     if standing:
-        return _adopt(live, standing[0])
-    if instances or live.record.instance_id is not None:
-        reason = instances[0].state_reason if instances else "EC2 does not know it any more"
+        return _noted(live, standing[0], number)
+    if instances or noted is not None:
+        reason = instances[0].state_reason if instances else ""
         raise MachineGone(
-            f"the machine of run {live.run_id} is gone: {reason or 'terminated'}",
+            f"the machine of run {live.run_id} is gone: {reason or 'EC2 does not know it any more'}",
             hint=f"what came home lies in {live.record.results_dir}; `gpurun down {live.run_id}` closes the run",
+            reason=reason.partition(":")[0],
         )
     return None
 
 
-def _adopt(live: LiveRun, instance: Instance) -> Instance:
+def _noted(live: LiveRun, instance: Instance, number: int) -> Instance:
+    """The machine, written down before anything is done with it: from now on it is billed."""
     price = offer_of(live.plan, instance).price_usd_per_hour
+    segment = Segment(
+        number=number,
+        instance_id=instance.instance_id,
+        instance_type=instance.instance_type,
+        region=instance.region,
+        zone=instance.zone,
+        market=instance.market.value,
+        price_usd_per_hour=price,
+        began_at=datetime.now(UTC),
+    )
+    live.ledger.begin_segment(live.run_id, segment)
+    live.event("instance", id=instance.instance_id, zone=instance.zone, price_usd_per_hour=price, segment=number)
+    _arm(live, instance, number)
+    return instance
+
+
+def _arm(live: LiveRun, instance: Instance, number: int) -> None:
+    """Set the kill switch in the cloud before anything waits; a run without one is held by its machine's timer."""
+    if any(data["id"] == instance.instance_id for data in live.told("armed")):
+        return
+    aws = live.aws.at(instance.region)
+    try:
+        armed = killswitch.arm(
+            aws,
+            run_id=live.run_id,
+            segment=number,
+            instance_ids=[instance.instance_id],
+            deadline=live.deadline,
+            role_arn=killswitch.role(aws),
+        )
+    except GpurunError as error:
+        if not live.has_event("unarmed"):
+            live.reporter.note(f"{error.message}; {error.hint}")
+        live.event("unarmed", error=error.message, segment=number)
+        return
+    live.event("armed", id=instance.instance_id, region=instance.region, name=armed.name, at=armed.fires_at)
+
+
+def move_to(live: LiveRun, instance: Instance, number: int) -> None:
+    """Make a machine the run's present one."""
+    noted = next(each for each in live.ledger.segments(live.run_id) if each.number == number)
     live.update(
+        segment=number,
         instance_id=instance.instance_id,
         instance_type=instance.instance_type,
         zone=instance.zone,
         region=instance.region,
         market=instance.market.value,
-        price_usd_per_hour=price,
+        price_usd_per_hour=noted.price_usd_per_hour,
+        address=instance.public_address or instance.private_address,
     )
     live.aws = live.aws.at(instance.region)
-    live.event("instance", id=instance.instance_id, zone=instance.zone, price_usd_per_hour=price)
-    return instance
 
 
 def boot(live: LiveRun, instance: Instance) -> Instance:
-    """Wait until EC2 says that the machine runs and where."""
+    """Wait until EC2 says that the run's machine runs, and where; raises as `wait` does."""
     if live.record.status is RunStatus.PROVISIONING:
         live.advance(RunStatus.BOOTING)
-    ready = fleet.wait_running(live.aws, instance.instance_id, timeout_s=BOOT_TIMEOUT_S)
+    ready = wait(live, instance)
     live.update(address=ready.public_address or ready.private_address)
     return ready
+
+
+def wait(live: LiveRun, instance: Instance) -> Instance:
+    """Wait until EC2 says that a machine runs, and where.
+
+    Raises `MachineGone` where it ended before, and `HostUnreachable` where it does not come up in time.
+    """
+    return fleet.wait_running(live.aws.at(instance.region), instance.instance_id, timeout_s=BOOT_TIMEOUT_S)

@@ -1,7 +1,8 @@
 """The life of a run, top to bottom: provision, connect, sync, start, follow, fetch, end.
 
 Every step finds what an earlier attempt left and goes on from there, so one function serves `launch`, `resume` and
-"keep going" after Ctrl-C. What is already done costs a look, not a second machine.
+"keep going" after Ctrl-C. What is already done costs a look, not a second machine. A machine that is taken back or
+dies is left for the next one, with the last checkpoint that is home.
 """
 
 from __future__ import annotations
@@ -12,18 +13,26 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from launcher import interrupts, lifeline, provision, teardown
-from launcher.attach import reach
+from launcher import berth, interrupts, lifeline, provision, respawn, teardown
+from launcher.attach import reach, still_there
 from launcher.domain import JobReport, Receipt, RunStatus
-from launcher.errors import Cancelled, LedgerError, MachineGone, RemoteError
+from launcher.errors import (
+    BudgetExceeded,
+    Cancelled,
+    CredentialsError,
+    HostUnreachable,
+    LedgerError,
+    MachineGone,
+    RemoteError,
+)
 from launcher.fetch import bring_home
-from launcher.follow import follow
+from launcher.follow import LOST_AFTER_S, follow
 from launcher.live import LiveRun
-from launcher.order import agent_job
 from launcher.ports import Connection
 from launcher.prepare import Luggage, pack
-from launcher.send import send_all
 from launcher.sync import remote_agent
+from launcher.sync.wire.lines import Lines
+from launcher.underway import Underway
 
 CONNECT_TIMEOUT_S = 240.0
 HOLD_TIMEOUT_S = 30.0
@@ -55,6 +64,8 @@ class Attendance:
     detach: bool = False
     boot_timeout_s: float = CONNECT_TIMEOUT_S
     """How long a machine may take from running to answering SSH."""
+    lost_after_s: float = LOST_AFTER_S
+    """How long a machine that EC2 calls running may be out of reach before it is given up."""
     ask: Callable[[LiveRun, bool], Choice]
     """Asks what Ctrl-C meant; the flag says whether the job runs, so that detaching makes sense."""
 
@@ -67,21 +78,24 @@ def attend(live: LiveRun, attendance: Attendance) -> Outcome:
     with live.signals.installed():
         if live.record.status is RunStatus.TERMINATING:
             return _end_begun(live)
+        underway = Underway(live, boot_timeout_s=attendance.boot_timeout_s, lost_after_s=attendance.lost_after_s)
         while True:
-            choice = _attempt(live, attendance)
+            choice = _attempt(live, attendance, underway)
             if isinstance(choice, Outcome):
                 return choice
+            if choice is Choice.KEEP:
+                continue
+            underway.close()
             if choice is Choice.DETACH and _job_started(live):
                 return _let_go(live)
-            if choice is not Choice.KEEP:
-                return Outcome(exit_status=Cancelled.exit_code, receipt=stop(live, gently=choice is Choice.STOP))
+            return Outcome(exit_status=Cancelled.exit_code, receipt=stop(live, gently=choice is Choice.STOP))
 
 
-def _attempt(live: LiveRun, attendance: Attendance) -> Outcome | Choice:
+def _attempt(live: LiveRun, attendance: Attendance, underway: Underway) -> Outcome | Choice:
     try:
         with live.signals.raised():
             live.refresh()
-            return _drive(live, attendance)
+            return _drive(live, attendance, underway)
     except KeyboardInterrupt:
         return _ask(live, attendance)
     except interrupts.StopAsked:
@@ -90,6 +104,7 @@ def _attempt(live: LiveRun, attendance: Attendance) -> Outcome | Choice:
         return Choice.DETACH if _job_started(live) else Choice.STOP
     except Exception as error:
         # A bug of ours must not leave a machine behind either; it is raised again and told as one.
+        underway.close()
         _after_failure(live, error)
         raise
 
@@ -113,16 +128,33 @@ def _ask(live: LiveRun, attendance: Attendance) -> Choice:
         return Choice.STOP
 
 
-def _drive(live: LiveRun, attendance: Attendance) -> Outcome:
-    connection = _started(live, attendance.boot_timeout_s)
-    if attendance.detach:
-        return _let_go(live)
-    report = follow(live, connection)
-    return _finish(live, report)
+def _drive(live: LiveRun, attendance: Attendance, underway: Underway) -> Outcome:
+    """One segment after the other, until the job has ended by itself or the run may not go on."""
+    while True:
+        ready = None
+        try:
+            connection = _started(live, attendance.boot_timeout_s)
+            if attendance.detach:
+                return _let_go(live)
+            report = underway.follow(connection)
+            if report.ended_by != "interruption":
+                underway.close()
+                return _finish(live, report)
+            why = "the machine was taken back"
+            live.event("job.stopped", exit_status=report.exit_status, log_bytes=report.log_bytes)
+            underway.ship()
+            ready = underway.leave()
+        except MachineGone as gone:
+            ready = underway.leave()
+            respawn.check(live, gone)
+            why = gone.message
+        respawn.leave(live, why, ready)
 
 
 def _started(live: LiveRun, boot_timeout_s: float) -> Connection:
-    """The machine, reached, with the job running on it."""
+    """The present segment's machine, reached, with the job running on it."""
+    if live.lines is not None and live.record.status is RunStatus.PROVISIONING:
+        return _moved_in(live, live.lines, boot_timeout_s)
     luggage = None if _job_started(live) else _packed(live)
     if live.record.status in {RunStatus.PLANNED, RunStatus.INTERRUPTED}:
         live.phases.enter("provision", _pool_text(live))
@@ -135,8 +167,20 @@ def _started(live: LiveRun, boot_timeout_s: float) -> Connection:
     connection = lines.control.fresh(boot_timeout_s)
     if luggage is not None:
         lines.warm()
-        _sync(live, connection, luggage)
-        _start(live, connection)
+        live.phases.enter("sync", luggage.text)
+        if live.record.status is RunStatus.BOOTING:
+            live.advance(RunStatus.SYNCING)
+        berth.fill(live, lines, connection, luggage)
+        berth.start(live, lines, connection)
+    return connection
+
+
+def _moved_in(live: LiveRun, lines: Lines, boot_timeout_s: float) -> Connection:
+    """The job started on a machine that was made ready while the last one still worked."""
+    live.advance(RunStatus.BOOTING)
+    live.advance(RunStatus.SYNCING)
+    connection = lines.control.fresh(boot_timeout_s)
+    berth.start(live, lines, connection)
     return connection
 
 
@@ -154,24 +198,7 @@ def _pool_text(live: LiveRun) -> str:
 
 
 def _job_started(live: LiveRun) -> bool:
-    return live.has_event("job.started")
-
-
-def _sync(live: LiveRun, connection: Connection, luggage: Luggage) -> None:
-    live.phases.enter("sync", luggage.text)
-    if live.record.status is RunStatus.BOOTING:
-        live.advance(RunStatus.SYNCING)
-    remote_agent.install(connection, live.layout)
-    send_all(live, luggage)
-
-
-def _start(live: LiveRun, connection: Connection) -> None:
-    live.phases.enter("start")
-    live.event("job.intent")
-    remote_agent.start(connection, live.layout, agent_job(live))
-    live.event("job.started")
-    live.advance(RunStatus.RUNNING)
-    live.phases.enter("first log")
+    return live.here("job.started")
 
 
 def _finish(live: LiveRun, report: JobReport) -> Outcome:
@@ -197,12 +224,18 @@ def _fetch(live: LiveRun) -> None:
     if live.record.status is RunStatus.RUNNING:
         live.advance(RunStatus.FETCHING)
     live.phases.enter("fetch")
-    bring_home(live)
+    try:
+        bring_home(live)
+    except HostUnreachable:
+        still_there(live)  # one that is gone is another story than one that does not answer
+        raise
 
 
 def _reason(report: JobReport) -> str:
     if report.killed_by_memory:
         return "the job was killed for memory: ask for a machine with more, resources.memory in the spec"
+    if report.ended_by == "deadline":
+        return "its time was up, by max_hours or max_cost; what it had saved is home"
     if report.state == "lost":
         return "the machine lost the job: it rebooted, or its supervisor was killed"
     if report.exit_status == 128 + signal.SIGKILL:
@@ -231,6 +264,7 @@ def _detach(live: LiveRun) -> None:
 
 
 def _let_go(live: LiveRun) -> Outcome:
+    respawn.bury_others(live)
     _detach(live)
     live.reporter.note(
         f"detached: the job goes on; the machine ends itself {lifeline.RESULTS_GRACE_S / 60:.0f} minutes after the job "
@@ -273,7 +307,10 @@ def _after_failure(live: LiveRun, error: Exception) -> None:
     """End the machine, unless it still holds work that only it has."""
     with suppress(LedgerError):
         live.event("failed", error=str(error), type=type(error).__name__)
-    if not _job_started(live) or isinstance(error, MachineGone):
+    if isinstance(error, CredentialsError) and live.record.segment > 1:
+        _leave_for_later(live, error)
+        return
+    if not _job_started(live) or isinstance(error, MachineGone | BudgetExceeded):
         # A job that ended and came home is what it was, whatever became of its machine.
         home = isinstance(error, MachineGone) and live.has_event("fetched")
         teardown.end(live, teardown.deserved(live) if home else RunStatus.FAILED, reason=str(error))
@@ -289,6 +326,14 @@ def _after_failure(live: LiveRun, error: Exception) -> None:
         f"the machine is left as it is and ends itself {until}; "
         f"gpurun resume {live.run_id} goes on, gpurun down {live.run_id} ends it now"
     )
+
+
+def _leave_for_later(live: LiveRun, error: Exception) -> None:
+    """Nothing can be asked of AWS: what is home is enough to go on from."""
+    with suppress(LedgerError):
+        live.update(launcher_pid=None, launcher_started=None, reason=str(error))
+    live.hang_up()
+    live.reporter.warn(f"the last checkpoint is home; gpurun resume {live.run_id} goes on on another machine")
 
 
 def hold_until_deadline(live: LiveRun) -> bool:

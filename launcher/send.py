@@ -10,38 +10,35 @@ from launcher.sync.local.memory import Memory
 from launcher.sync.local.tree import Scan
 from launcher.sync.names import shown
 from launcher.sync.up.upload import Transferred
+from launcher.sync.wire.lines import Lines
 
 ATTEMPTS = 5
 CONNECT_TIMEOUT_S = 60.0
 
 
-def send_all(live: LiveRun, luggage: Luggage) -> None:
+def send_all(live: LiveRun, lines: Lines, luggage: Luggage) -> None:
     """Code, data, and the objects that the machine fetches by itself; raises as `send` does."""
     for name, why in luggage.skipped:
         live.reporter.warn(f"not uploaded: {shown(name)}: {why}")
-    send(live, luggage.code, live.layout.code, label="code")
+    send(live, lines, luggage.code, live.layout.code, label="code")
     if luggage.data is not None:
-        send(live, luggage.data, live.layout.data, label="data")
-    if luggage.objects and live.lines is not None:
+        send(live, lines, luggage.data, live.layout.data, label="data")
+    if luggage.objects:
         remote_agent.fetch_urls(
-            live.lines.control.fresh(CONNECT_TIMEOUT_S), live.layout, luggage.objects, live.reporter.transfer
+            lines.control.fresh(CONNECT_TIMEOUT_S), live.layout, luggage.objects, live.reporter.transfer
         )
 
 
-def send(live: LiveRun, scan: Scan, remote_dir: str, *, label: str) -> Transferred:
-    """Make a folder of the run's machine hold what was scanned; an attempt goes on from what the last one brought.
+def send(live: LiveRun, lines: Lines, scan: Scan, remote_dir: str, *, label: str) -> Transferred:
+    """Make a folder of a machine hold what was scanned; an attempt goes on from what the last one brought.
 
     Raises `TransferError` when it cannot be done and `HostUnreachable` when no line holds.
     """
     memory = Memory(live.state.memory)
     for attempt in range(1, ATTEMPTS + 1):
-        if live.lines is None:
-            break
         try:
             reporter = live.reporter
-            sent = transfer.push(
-                live.lines, scan, remote_dir, reporter.transfer, label, memory=memory, warn=reporter.warn
-            )
+            sent = transfer.push(lines, scan, remote_dir, reporter.transfer, label, memory=memory, warn=reporter.warn)
         except HostUnreachable:
             if attempt == ATTEMPTS:
                 raise
@@ -51,4 +48,4 @@ def send(live: LiveRun, scan: Scan, remote_dir: str, *, label: str) -> Transferr
                 live.reporter.warn(f"{shown(name)} changed while it was read; what went up is the newer state")
             memory.forget_old()
             return sent
-    raise HostUnreachable("no line to the machine", hint=f"gpurun resume {live.run_id}")
+    raise AssertionError

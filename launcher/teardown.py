@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from launcher.aws import fleet, keypair, network
+from launcher.aws import fleet, keypair, killswitch, network
 from launcher.aws.client import Aws
 from launcher.domain import Receipt, RunStatus
-from launcher.errors import LedgerError
+from launcher.errors import LedgerError, NotArmed
 from launcher.ledger import receipt_to_text
 from launcher.live import LiveRun
 from launcher.paths import RECEIPT_NAME
 from launcher.receipt import receipt
+from launcher.salvage import leave_last_checkpoint
 from launcher.sync.ssh import known_hosts
 
 TERMINATE_TIMEOUT_S = 300.0
@@ -44,6 +46,7 @@ def end(live: LiveRun, status: RunStatus, *, reason: str = "") -> Receipt:
             _remove_everything(live)
         live.phases.enter("end")
         live.update(reason=reason or live.record.reason)
+        leave_last_checkpoint(live)
         _forget(live)
         live.advance(status)
         final = receipt(live)
@@ -89,14 +92,36 @@ def _remove_in(live: LiveRun, aws: Aws) -> None:
         fleet.wait_terminated(aws, ids, timeout_s=TERMINATE_TIMEOUT_S)
         for each in removed:
             each.result()
+    with suppress(LedgerError):
+        _close_segments(live, aws.region)
+        if any(data["region"] == aws.region for data in live.told("armed")):
+            _disarm(live, aws)
     network.close_ingress(aws, run_id=live.run_id)
+
+
+def _close_segments(live: LiveRun, region: str) -> None:
+    for segment in live.ledger.segments(live.run_id):
+        if segment.region == region:
+            live.ledger.end_segment(live.run_id, segment.number)
+
+
+def _disarm(live: LiveRun, aws: Aws) -> None:
+    """A switch that stays fires at machines that are gone, and deletes itself: no reason to fail."""
+    try:
+        killswitch.disarm(aws, run_id=live.run_id)
+    except NotArmed as error:
+        live.reporter.warn(error.message)
 
 
 def _machines(live: LiveRun, aws: Aws) -> list[str]:
     """The run's machines in a region; where a launch was sent and never answered, looked for until it must show."""
-    if live.record.instance_id and aws.region == live.record.region:
-        return [live.record.instance_id]
-    deadline = time.monotonic() + (UNHEARD_S if _unheard(live, aws.region) else 0.0)
+    unheard = True
+    with suppress(LedgerError):
+        unheard = _unheard(live, aws.region)
+        noted = [each for each in live.ledger.segments(live.run_id) if each.region == aws.region]
+        if noted and not unheard:
+            return [each.instance_id for each in noted if each.ended_at is None]
+    deadline = time.monotonic() + (UNHEARD_S if unheard else 0.0)
     while True:
         found = [each.instance_id for each in fleet.find(aws, run_id=live.run_id) if not each.gone]
         if found or time.monotonic() >= deadline:
@@ -105,18 +130,19 @@ def _machines(live: LiveRun, aws: Aws) -> list[str]:
 
 
 def _unheard(live: LiveRun, region: str) -> bool:
-    """Whether CreateFleet was sent there and neither a machine nor a refusal was written down."""
-    try:
-        sent = any(data["region"] == region for data in live.told("fleet.intent"))
-        refused = any(data["region"] == region for data in live.told("fleet.refused"))
-    except LedgerError:
-        return True
-    return sent and not refused
+    """Whether a CreateFleet was sent there and neither a machine nor a refusal was written down after it."""
+    open_calls = 0
+    for event in live.ledger.events(live.run_id):
+        if event.kind == "fleet.intent" and event.data["region"] == region:
+            open_calls = 1
+        elif event.kind == "instance" or (event.kind == "fleet.refused" and event.data["region"] == region):
+            open_calls = 0
+    return bool(open_calls)
 
 
 def _leave_receipt(live: LiveRun, text: str) -> None:
     results = Path(live.record.results_dir)
-    fetched = live.told("fetched")
+    fetched = live.told("fetched") or live.told("salvaged")
     try:
         if fetched:
             (results / fetched[-1]["own"] / RECEIPT_NAME).write_text(text + "\n")
@@ -130,4 +156,6 @@ def _forget(live: LiveRun) -> None:
     """Remove the run's private keys and its place in the ssh_config; the log stays."""
     for secret in (live.paths.key, live.paths.host_key):
         secret.unlink(missing_ok=True)
+    if live.has_event("fetched") or live.has_event("salvaged"):
+        shutil.rmtree(live.paths.shipments, ignore_errors=True)
     known_hosts.remove(live.state, live.run_id)

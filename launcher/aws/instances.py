@@ -11,7 +11,7 @@ from launcher.aws import tags as tagging
 from launcher.aws.faults import code_of, fault_of
 from launcher.aws.polling import until
 from launcher.domain import Instance, Market
-from launcher.errors import HostUnreachable, ProvisionError
+from launcher.errors import HostUnreachable, MachineGone, ProvisionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,7 @@ def by_filter(aws: Aws, filters: list[FilterTypeDef]) -> list[Instance]:
 def wait_running(aws: Aws, instance_id: str, timeout_s: float) -> Instance:
     """Wait until a machine runs and has a public address, or has gone without one for `PUBLIC_ADDRESS_GRACE_S`.
 
-    Raises `HostUnreachable` after `timeout_s` seconds, and what its state reason means when it dies instead.
+    Raises `HostUnreachable` after `timeout_s` seconds, and `MachineGone` when it ends instead.
     """
     last: Instance | None = None
     running_since: float | None = None
@@ -127,15 +127,14 @@ def console_output(aws: Aws, instance_id: str) -> str:
     return answer.get("Output") or ""
 
 
-def _died(instance: Instance) -> ProvisionError:
+def _died(instance: Instance) -> MachineGone:
     code = instance.state_reason.partition(":")[0]
     fault = fault_of(code, instance.state_reason)
-    error = fault.error if issubclass(fault.error, ProvisionError) else ProvisionError
-    return error(
+    return MachineGone(
         f"instance {instance.instance_id} ({instance.instance_type} in {instance.zone}) is {instance.state} "
         f"before it could be used: {instance.state_reason or 'EC2 gives no reason'}",
         hint=fault.advice,
-        code=code,
+        reason=code,
     )
 
 

@@ -62,11 +62,12 @@ def _send(target: str, *, as_json: bool) -> None:
     with session.ledger() as book, session.reporter(as_json=as_json) as reporter:
         live = session.live_run(book.resolve(target), book, reporter)
         try:
-            _refuse_running(live, reach(live))
+            lines = reach(live)
+            _refuse_running(live, lines)
             luggage = pack(live.spec, live.aws)
             for line in luggage.surprises:
                 reporter.warn(line)
-            send_all(live, luggage)
+            send_all(live, lines, luggage)
         finally:
             live.hang_up()
 

@@ -109,6 +109,7 @@ Zone = Annotated[str, PlainValidator(values.zone), _text_schema("us-east-1a")]
 ImageName = Annotated[str, PlainValidator(values.image), _text_schema("ami-0abcd1234abcd1234")]
 User = Annotated[str, PlainValidator(values.user), _text_schema("ubuntu")]
 Proxy = Annotated[str, PlainValidator(values.proxy), _text_schema("me@bastion")]
+Architecture = Annotated[str, PlainValidator(values.architecture), WithJsonSchema({"enum": [*values.ARCHITECTURES]})]
 Spot = Annotated[SpotPolicy, PlainValidator(values.spot), WithJsonSchema(_SPOT)]
 DeviceWord = Annotated[Device, PlainValidator(_device), WithJsonSchema({"enum": [*Device]})]
 FloatXWord = Annotated[FloatX, PlainValidator(_floatx), WithJsonSchema({"enum": [*FloatX]})]
@@ -147,11 +148,14 @@ class ResourceFields(BaseModel):
     )
     vcpus: Count = Field(default=0, description="Virtual processors, at least.")
     memory: SizeBytes = Field(default=0, description="Main memory, at least, such as 16 GiB.")
+    architecture: Architecture = Field(
+        default="", description="x86_64 or arm64; left out: x86_64, or that of the instance_types."
+    )
     instance_types: Annotated[tuple[InstanceType, ...], _one_or_many(InstanceType)] = Field(
         default=(), description="Only these instance types."
     )
     regions: Annotated[tuple[Region, ...], _one_or_many(Region)] = Field(
-        default=(), description="Only these regions, in this order."
+        default=(), description="Only these regions; all: every one that the account has enabled."
     )
     zones: Annotated[tuple[Zone, ...], _one_or_many(Zone)] = Field(
         default=(), description="Only these availability zones."
@@ -184,6 +188,9 @@ class LimitFields(BaseModel):
     )
     max_cost: CostUsd | None = Field(default=None, description="US dollars that the whole run may cost.")
     max_price: PriceUsdPerHour | None = Field(default=None, description="US dollars an hour that the machine may cost.")
+    max_restarts: Count = Field(
+        default=10, description="How often the run may go on on another machine after it lost one; 0: never."
+    )
 
 
 class SshFields(BaseModel):
@@ -273,6 +280,7 @@ def requirements(fields: ResourceFields, device: Device) -> Requirements:
         gpu_memory_bytes=gpu.memory,
         vcpus=fields.vcpus,
         memory_bytes=fields.memory,
+        architecture=fields.architecture,
         instance_types=fields.instance_types,
         regions=fields.regions or zone_regions,
         zones=fields.zones,

@@ -1,0 +1,81 @@
+"""A machine filled with the run's code and data, and the job started on it where the last one left off."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.domain import Instance, RunStatus
+from launcher.live import LiveRun
+from launcher.order import agent_job
+from launcher.ports import Connection
+from launcher.prepare import Luggage
+from launcher.send import send, send_all
+from launcher.shipments import Shipments
+from launcher.sync import remote_agent
+from launcher.sync.local import ignore, tree
+from launcher.sync.wire.lines import Lines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Berth:
+    """A machine with code and data on it, waiting for its job."""
+
+    number: int
+    """Of its segment."""
+    instance: Instance
+    lines: Lines
+
+
+def fill(live: LiveRun, lines: Lines, connection: Connection, luggage: Luggage) -> None:
+    """Agent, code and data onto a machine; raises as `send_all` does."""
+    remote_agent.install(connection, live.layout)
+    send_all(live, lines, luggage)
+
+
+def start(live: LiveRun, lines: Lines, connection: Connection) -> None:
+    """Start the job on the run's present machine, after what an earlier one left; one that was started goes on.
+
+    Raises `RemoteError`.
+    """
+    live.phases.enter("start")
+    if live.record.segment > 1:
+        restore(live, lines)
+    live.event("job.intent")
+    remote_agent.start(connection, live.layout, agent_job(live))
+    live.event("job.started")
+    live.advance(RunStatus.RUNNING)
+    live.phases.enter("first log" if live.record.segment == 1 else "run")
+
+
+def restore(live: LiveRun, lines: Lines) -> None:
+    """Put the last checkpoint that is home onto a new machine, with the output of its time and the log so far."""
+    _restore_log(live, lines)
+    newest = Shipments(live.paths.shipments).newest()
+    if newest is None or not any(newest.checkpoint.rglob("*")):
+        live.event("restored", generation=0)
+        live.reporter.note("no checkpoint came home: the job begins anew")
+        return
+    send(live, lines, _all_of(newest.checkpoint), live.layout.checkpoint, label="checkpoint")
+    send(live, lines, _all_of(newest.output), live.layout.output, label="output")
+    live.event("restored", generation=newest.number)
+
+
+def _restore_log(live: LiveRun, lines: Lines) -> None:
+    """The log as far as it is home goes before what the job will write there: one log over all machines."""
+    if not live.paths.log.exists() or not live.paths.log.stat().st_size:
+        return
+    folder = live.paths.home / "restore"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        os.link(live.paths.log, folder / "log")
+        send(live, lines, _all_of(folder), f"{live.layout.home}/restore", label="log")
+    finally:
+        shutil.rmtree(folder)
+
+
+def _all_of(folder: Path) -> tree.Scan:
+    return tree.scan(folder, ignore=ignore.nothing())

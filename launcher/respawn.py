@@ -1,0 +1,99 @@
+"""On to the next machine: whether the run may, and the present one left for good."""
+
+from __future__ import annotations
+
+import threading
+
+from launcher import budget, lifeline
+from launcher.aws import fleet
+from launcher.berth import Berth
+from launcher.domain import RunStatus, Segment
+from launcher.errors import BudgetExceeded, GpurunError, MachineGone
+from launcher.live import LiveRun, now
+from launcher.provision import move_to
+
+TERMINATE_TIMEOUT_S = 300.0
+SHORTEST_S = 60.0
+"""AWS bills a minute at least: for less no other machine is made."""
+BY_SOMEBODY = "Client."
+"""EC2's codes for an end that somebody wanted: the user, or the machine itself at its deadline."""
+
+
+def check(live: LiveRun, gone: MachineGone) -> None:
+    """Raise `gone`, or `BudgetExceeded`, where the run must not go on elsewhere."""
+    limits = live.spec.limits
+    if gone.reason.startswith(BY_SOMEBODY):
+        raise gone
+    if live.record.segment > limits.max_restarts:
+        raise MachineGone(
+            f"{gone.message}; it is the machine number {live.record.segment} that this run lost",
+            hint="limits.max_restarts allows more; what came home is kept",
+            reason=gone.reason,
+        ) from gone
+    if lifeline.seconds_left(live.deadline) < SHORTEST_S:
+        raise BudgetExceeded(
+            f"{gone.message}; less than a minute is left until the run's deadline for another one",
+            hint=f"what came home lies in {live.record.results_dir}",
+        ) from gone
+
+
+def hold_to_budget(live: LiveRun) -> None:
+    """Draw the run's deadline in to what its machines so far have left of the budget; raises `BudgetExceeded`."""
+    at = budget.deadline(
+        live.spec.limits,
+        live.record.created_at,
+        live.ledger.segments(live.run_id),
+        live.plan.dearest,
+        max(live.spec.resources.disk_gib, live.plan.image.root_size_gib),
+        now(),
+        live.deadline,
+    )
+    if at < live.deadline:
+        live.update(deadline_at=at)
+
+
+def leave(live: LiveRun, why: str, berth: Berth | None) -> None:
+    """Leave the present machine, whose job has stopped or which is lost, and make the next segment the present one.
+
+    A machine that may still run the job is seen terminated first: two of them would write over each other.
+    """
+    old = next((each for each in live.ledger.segments(live.run_id) if each.number == live.record.segment), None)
+    number = live.record.segment + 1
+    live.event("interrupted", why=why, segment=live.record.segment)
+    live.reporter.note(f"{why}; going on on another machine, number {number} of this run")
+    live.phases.enter("provision", "" if berth is None else berth.instance.instance_type)
+    live.advance(RunStatus.INTERRUPTED)
+    live.hang_up()
+    if old is not None and old.ended_at is None:
+        if berth is None:
+            bury(live, old, why)
+        else:
+            # Its job is known to have stopped: nobody needs to wait for EC2 to say so.
+            threading.Thread(target=_bury_quietly, args=(live, old, why), name="gpurun-bury", daemon=True).start()
+    live.update(segment=number, instance_id=None)
+    if berth is not None:
+        move_to(live, berth.instance, number)
+        live.take_lines(berth.lines)
+    live.advance(RunStatus.PROVISIONING)
+
+
+def bury(live: LiveRun, segment: Segment, why: str) -> None:
+    """Terminate a segment's machine and see it terminated; raises what AWS answers otherwise."""
+    aws = live.aws.at(segment.region)
+    fleet.terminate(aws, [segment.instance_id])
+    fleet.wait_terminated(aws, [segment.instance_id], timeout_s=TERMINATE_TIMEOUT_S)
+    live.ledger.end_segment(live.run_id, segment.number, why)
+
+
+def bury_others(live: LiveRun) -> None:
+    """End every machine of the run but the present one: nobody will move to them."""
+    for segment in live.ledger.segments(live.run_id):
+        if segment.ended_at is None and segment.number != live.record.segment:
+            _bury_quietly(live, segment, "not needed")
+
+
+def _bury_quietly(live: LiveRun, segment: Segment, why: str) -> None:
+    try:
+        bury(live, segment, why)
+    except GpurunError as error:
+        live.event("bury.failed", segment=segment.number, error=error.message)  # the end of the run looks again
