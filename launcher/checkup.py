@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-from launcher.aws import images, network, permissions, quota
+from launcher.aws import images, killswitch, network, permissions, quota
 from launcher.aws.client import Aws
 from launcher.domain import Account
 from launcher.errors import GpurunError
@@ -43,6 +43,7 @@ def run(account: Account, state: StatePaths) -> tuple[Finding, ...]:
     checks: dict[str, Callable[[], list[Finding]]] = {
         "credentials": lambda: _identity(aws),
         "permissions": lambda: _permissions(aws),
+        "kill switch": lambda: _kill_switch(aws),
         "quota": lambda: _quotas(aws),
         "network": lambda: _network(aws),
         "address": lambda: _address(aws),
@@ -88,6 +89,22 @@ def _permissions(aws: Aws) -> list[Finding]:
     if not denied:
         return [Finding(name="permissions", verdict="ok", text=f"all {len(probes)} that can be tried dry are granted")]
     return [Finding(name="permissions", verdict="bad", text=f"{p.action} is denied", fix=p.advice) for p in denied]
+
+
+def _kill_switch(aws: Aws) -> list[Finding]:
+    """The lifeline's layer in the cloud; runs are safe without it, so that nothing here is worse than a warning."""
+    name = "kill switch"
+    denied = [probe for probe in permissions.probe_switch(aws) if not probe.allowed]
+    if denied:
+        return [Finding(name=name, verdict="warn", text=f"{p.action} is denied", fix=p.advice) for p in denied]
+    there = permissions.switch_role(aws)
+    if there is None:
+        text = f"iam:GetRole is denied, so that only a launch will tell whether there is a role {killswitch.ROLE}"
+        return [Finding(name=name, verdict="warn", text=text, fix=killswitch.SET_UP)]
+    if not there:
+        text = f"there is no role {killswitch.ROLE} that EventBridge Scheduler may take"
+        return [Finding(name=name, verdict="warn", text=text, fix=killswitch.SET_UP)]
+    return [Finding(name=name, verdict="ok", text=f"schedules can be made, and act as {killswitch.ROLE}")]
 
 
 def _quotas(aws: Aws) -> list[Finding]:

@@ -121,6 +121,12 @@ def remove(aws: Aws, name: str) -> None:
         _delete(aws, name)
 
 
+def never(role_arn: str) -> CreateScheduleInputTypeDef:
+    """A schedule that can be asked for and never made: its time is none. For trying permissions."""
+    wanted = _schedule("gpurun-doctor", 0, [], datetime.now(UTC), role_arn)
+    return wanted | {"ScheduleExpression": "at(never)"}
+
+
 def prefix_of(run_id: str) -> str:
     """How the names of a run's switches begin, and those of no other run: ids have no full stop."""
     plain = re.sub(r"[^0-9a-zA-Z-]", "-", run_id)[:_RUN_CHARACTERS]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from launcher.aws import images
+from launcher.aws import images, killswitch, policy
 from launcher.aws import tags as tagging
 from launcher.aws.faults import code_of, fault_of
 from launcher.errors import CredentialsError, GpurunError, NotPermitted
@@ -46,6 +47,31 @@ def probe(aws: Aws) -> list[Probe]:
     trials = _looks(aws.ec2) | _deeds(aws.ec2, _some_image(aws))
     with ThreadPoolExecutor(8) as pool:
         return list(pool.map(lambda item: _try(aws, *item), trials.items()))
+
+
+def probe_switch(aws: Aws) -> list[Probe]:
+    """Try the actions of the kill switch, none of which can take effect; raises `CredentialsError`.
+
+    Scheduler knows no dry run: what is asked for has a time that is none, or is not there.
+    """
+    trials = _switch_trials(aws, killswitch.role(aws))
+    with ThreadPoolExecutor(len(trials)) as pool:
+        return list(pool.map(lambda item: _try(aws, *item), trials.items()))
+
+
+def switch_role(aws: Aws) -> bool | None:
+    """Whether the account has the kill switch's role, for Scheduler to take; `None` where we may not look."""
+    with aws.errors(f"look at the role {killswitch.ROLE}"):
+        try:
+            role = aws.iam.get_role(RoleName=killswitch.ROLE)["Role"]
+        except ClientError as error:
+            code = code_of(error)
+            if code.startswith("NoSuchEntity"):
+                return False
+            if issubclass(fault_of(code).error, NotPermitted):
+                return None
+            raise
+    return policy.SCHEDULER in json.dumps(role.get("AssumeRolePolicyDocument", {}))
 
 
 def _try(aws: Aws, action: str, trial: Callable[[], object]) -> Probe:
@@ -92,6 +118,19 @@ def _looks(ec2: EC2Client) -> Trials:
         ),
         "ec2:DescribeSubnets": lambda: ec2.describe_subnets(DryRun=True),
         "ec2:DescribeVolumes": lambda: ec2.describe_volumes(Filters=of_trial, DryRun=True),
+    }
+
+
+def _switch_trials(aws: Aws, role_arn: str) -> Trials:
+    scheduler = aws.scheduler
+    never = killswitch.never(role_arn)
+    nobody = {"GroupName": never["GroupName"], "Name": never["Name"]}
+    return {
+        "scheduler:ListSchedules": lambda: scheduler.list_schedules(NamePrefix=never["Name"], MaxResults=1),
+        "scheduler:CreateSchedule": lambda: scheduler.create_schedule(**never),
+        "scheduler:UpdateSchedule": lambda: scheduler.update_schedule(**never),
+        "scheduler:GetSchedule": lambda: scheduler.get_schedule(**nobody),
+        "scheduler:DeleteSchedule": lambda: scheduler.delete_schedule(**nobody),
     }
 
 

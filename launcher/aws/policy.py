@@ -1,7 +1,7 @@
 """The least that gpurun must be permitted: one list, from which the policy file and the dry runs both come.
 
 Source for which resources and condition keys each action knows: Service Authorization Reference, "Actions, resources,
-and condition keys for Amazon EC2".
+and condition keys" for Amazon EC2, Amazon EventBridge Scheduler, AWS IAM and Amazon S3.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from launcher.aws.killswitch import GROUP, ROLE
 from launcher.domain import TAG_RUN
 
 READ = (
@@ -21,10 +22,13 @@ READ = (
     "ec2:DescribeRegions",
     "ec2:DescribeSecurityGroupRules",
     "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSnapshots",
     "ec2:DescribeSpotPriceHistory",
     "ec2:DescribeSubnets",
     "ec2:DescribeVolumes",
+    "ec2:GetSpotPlacementScores",
     "pricing:GetProducts",
+    "scheduler:ListSchedules",
     "servicequotas:GetServiceQuota",
     "sts:GetCallerIdentity",
 )
@@ -50,13 +54,22 @@ END = (
     "ec2:DeleteKeyPair",
     "ec2:DeleteLaunchTemplate",
     "ec2:DeleteSecurityGroup",
+    "ec2:DeleteSnapshot",
     "ec2:DeleteVolume",
+    "ec2:DeregisterImage",
     "ec2:GetConsoleOutput",
     "ec2:RevokeSecurityGroupIngress",
     "ec2:TerminateInstances",
 )
 """What touches or ends something: permitted only where the tag of a run is on it."""
 
+SWITCH = {
+    "schedule": ("CreateSchedule", "DeleteSchedule", "GetSchedule", "UpdateSchedule"),
+    "schedule-group": ("CreateScheduleGroup", "TagResource"),
+}
+"""The kill switch: our schedules, which lie in our group alone."""
+
+SCHEDULER = "scheduler.amazonaws.com"
 SPOT_ROLES = ("spot.amazonaws.com", "ec2fleet.amazonaws.com")
 
 
@@ -84,6 +97,16 @@ def document() -> dict[str, Any]:
             {"StringEquals": {"ec2:CreateAction": [*map(_bare, MAKE), "AuthorizeSecurityGroupIngress"]}},
         ),
         {"Sid": "EndOurs", "Effect": "Allow", "Action": list(END), "Resource": "*", "Condition": there},
+        _switch("SetKillSwitch", "schedule", f"{GROUP}/*"),
+        _switch("GroupKillSwitches", "schedule-group", GROUP),
+        {"Sid": "SeeRole", "Effect": "Allow", "Action": "iam:GetRole", "Resource": f"arn:aws:iam::*:role/{ROLE}"},
+        {
+            "Sid": "LendRole",
+            "Effect": "Allow",
+            "Action": "iam:PassRole",
+            "Resource": f"arn:aws:iam::*:role/{ROLE}",
+            "Condition": {"StringEquals": {"iam:PassedToService": SCHEDULER}},
+        },
         {
             "Sid": "SpotRoles",
             "Effect": "Allow",
@@ -95,9 +118,57 @@ def document() -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def text() -> str:
-    """The policy as the file holds it."""
-    return json.dumps(document(), indent=2) + "\n"
+def role_trust(account_id: str) -> dict[str, Any]:
+    """Who may take the kill switch's role: EventBridge Scheduler, for schedules of this account."""
+    statement = {
+        "Sid": "SchedulerOfThisAccount",
+        "Effect": "Allow",
+        "Principal": {"Service": SCHEDULER},
+        "Action": "sts:AssumeRole",
+        "Condition": {"StringEquals": {"aws:SourceAccount": account_id}},
+    }
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def role_permission(account_id: str) -> dict[str, Any]:
+    """What that role may do: terminate instances that carry a run's tag, and nothing else."""
+    statement = {
+        "Sid": "EndMachinesOfRuns",
+        "Effect": "Allow",
+        "Action": "ec2:TerminateInstances",
+        "Resource": f"arn:aws:ec2:*:{account_id}:instance/*",
+        "Condition": {"Null": {f"aws:ResourceTag/{TAG_RUN}": "false"}},
+    }
+    return {"Version": "2012-10-17", "Statement": [statement]}
+
+
+def outputs(bucket: str, prefix: str = "") -> dict[str, Any]:
+    """What durable outputs need besides: one bucket, and in it what lies below the prefix."""
+    below = f"{prefix.strip('/')}/*" if prefix.strip("/") else "*"
+    bucket_level = {
+        "Sid": "FindOutputs",
+        "Effect": "Allow",
+        "Action": ["s3:GetBucketLocation", "s3:ListBucket"],
+        "Resource": f"arn:aws:s3:::{bucket}",
+    }
+    object_level = {
+        "Sid": "KeepOutputs",
+        "Effect": "Allow",
+        "Action": [
+            "s3:AbortMultipartUpload",
+            "s3:DeleteObject",
+            "s3:GetObject",
+            "s3:ListMultipartUploadParts",
+            "s3:PutObject",
+        ],
+        "Resource": f"arn:aws:s3:::{bucket}/{below}",
+    }
+    return {"Version": "2012-10-17", "Statement": [bucket_level, object_level]}
+
+
+def text(policy: dict[str, Any] | None = None) -> str:
+    """A policy, the launcher's where none is given, as its file holds it."""
+    return json.dumps(policy or document(), indent=2) + "\n"
 
 
 def _statement(
@@ -111,6 +182,15 @@ def _statement(
         "Resource": [f"arn:aws:ec2:*:*:{kind}/*" for kind in kinds],
     }
     return statement | ({"Condition": condition} if condition else {})
+
+
+def _switch(sid: str, kind: str, resource: str) -> dict[str, Any]:
+    return {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Action": [f"scheduler:{name}" for name in SWITCH[kind]],
+        "Resource": f"arn:aws:scheduler:*:*:{kind}/{resource}",
+    }
 
 
 def _bare(action: str) -> str:

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from launcher.commands import options, session
+from launcher.errors import SpecError
+
+if TYPE_CHECKING:
+    from launcher.domain import Account
 
 
 def command(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where --print-iam writes; gpurun-iam if left out.", show_default=False)
+    ] = None,
     *,
+    print_iam: Annotated[
+        bool, typer.Option("--print-iam", help="Write the least IAM policies, and say how to put them in force.")
+    ] = False,
+    outputs: Annotated[
+        str | None, typer.Option(metavar="S3", help="With --print-iam: the bucket of durable outputs, also s3://a/b.")
+    ] = None,
     sandbox: options.Sandbox = False,
     profile: options.Profile = None,
     region: options.Region = None,
@@ -18,6 +35,10 @@ def command(
     from launcher import checkup, render
 
     account = session.account(sandbox=sandbox, profile=profile, region=region)
+    if print_iam:
+        return _print_iam(account, folder or Path("gpurun-iam"), outputs)
+    if folder is not None or outputs is not None:
+        raise SpecError("a folder and --outputs are for --print-iam", hint="gpurun doctor --print-iam gpurun-iam")
     findings = checkup.run(account, session.state())
     bad = [finding for finding in findings if finding.verdict == "bad"]
     if as_json:
@@ -29,3 +50,12 @@ def command(
             sys.stdout.write(f"      {'':<14} fix: {finding.fix}\n")
     sys.stdout.write("all is well\n" if not bad else f"{len(bad)} to fix\n")
     return 1 if bad else 0
+
+
+def _print_iam(account: Account, folder: Path, outputs: str | None) -> int:
+    from launcher.aws import policyfiles
+    from launcher.aws.client import Aws
+
+    for line in policyfiles.write(folder, Aws(account).identity(), outputs):
+        sys.stdout.write(line + "\n")
+    return 0
