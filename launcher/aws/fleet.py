@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from launcher.aws import tags as tagging
-from launcher.aws.faults import LOST_REPLY, PASSING, Fault, code_of, fault_of
+from launcher.aws.faults import LOST_REPLY, Fault, code_of, fault_of
+from launcher.aws.faulttable import PASSING
 from launcher.aws.instances import console_output, describe, find, terminate, wait_running, wait_terminated
 from launcher.aws.polling import backoff
 from launcher.aws.template import FleetRequest, create_template, delete_template
