@@ -1,0 +1,40 @@
+"""Whole runs on a sandbox cloud, tormented."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+
+from launcher.sandbox.client import SandboxClient
+from tests.e2e.conftest import Laptop, cloud, laptop
+
+__all__ = ["Laptop", "cloud", "laptop"]
+
+
+@pytest.fixture
+def torment(cloud):
+    """The switches of the session's cloud, all back to rest afterwards."""
+    client = SandboxClient(cloud.endpoint_url)
+    yield client
+    client.clear_faults()
+    client.settings(boot_delay_s=0.0)
+
+
+def counting_job(laptop: Laptop, steps: int, step_s: float, every: int) -> str:
+    """A spec of the counting job in the laptop's working folder; gives its file's name."""
+    shutil.copy(Path(__file__).parent / "counting.py", laptop.work / "counting.py")
+    (laptop.work / "count.yaml").write_text(
+        f"name: count\nrun: [python3, counting.py, '{steps}', '{step_s}', '{every}']\ndevice: cpu\n"
+    )
+    return "count.yaml"
+
+
+def chain(steps: int) -> str:
+    """What the counting job's result must be."""
+    value = ""
+    for step in range(1, steps + 1):
+        value = hashlib.sha256(f"{value} {step}".encode()).hexdigest()
+    return value
