@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import math
 
-from launcher import cost
+from launcher import spending
 from launcher.domain import JobUsage, Receipt
 from launcher.live import LiveRun, now
+from launcher.waste import wasted
 
 
 def receipt(live: LiveRun) -> Receipt:
-    """What the run cost and brought home, from the ledger alone."""
+    """The run's receipt; of a run that goes on, the costs up to now."""
     record = live.record
-    begun = _moment(live, "instance")
-    billed_s = cost.billed_seconds(((record.ended_at or now()) - begun).total_seconds()) if begun else 0.0
-    estimate = cost.estimate(record.price_usd_per_hour or 0.0, live.spec.resources.disk_gib, record.region)
+    segments = live.ledger.segments(live.run_id)
+    bills = spending.bills(record, segments, now())
+    billed_s = sum(bill.billed_s for bill in bills)
     fetched = live.told("fetched")
     usage = next((data["usage"] for data in reversed(live.told("job.done")) if data.get("usage")), None)
     return Receipt(
@@ -26,16 +27,18 @@ def receipt(live: LiveRun) -> Receipt:
         market=record.market or "",
         price_usd_per_hour=record.price_usd_per_hour or 0.0,
         billed_s=billed_s,
-        cost_usd=cost.actual(estimate, billed_s),
+        cost_usd=spending.total_usd(bills),
         phases=live.phases.times(),
         results_dir=record.results_dir,
         fetched=bool(fetched),
         files=fetched[-1]["files"] if fetched else 0,
         size_bytes=fetched[-1]["size_bytes"] if fetched else 0,
         usage=JobUsage(**usage) if usage else None,
+        instance_usd=math.fsum(bill.instance_usd for bill in bills),
+        disk_usd=math.fsum(bill.disk_usd for bill in bills),
+        address_usd=math.fsum(bill.address_usd for bill in bills),
+        estimate_usd=live.plan.cost.total_usd_per_hour * billed_s / 3600,
+        most_usd=live.plan.max_cost_usd,
+        segments=bills,
+        wasted=wasted(live.ledger.events(live.run_id), segments),
     )
-
-
-def _moment(live: LiveRun, kind: str) -> datetime | None:
-    found = [event.at for event in live.ledger.events(live.run_id) if event.kind == kind]
-    return found[0] if found else None

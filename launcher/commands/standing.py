@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from launcher import render
+from launcher import render, spending
 from launcher.commands import session
 from launcher.errors import GpurunError
 
 if TYPE_CHECKING:
+    from launcher.domain import SegmentCost
     from launcher.ledger import Ledger, RunRecord
     from launcher.reconcile import Truth
 
@@ -24,7 +26,7 @@ def show(run: str | None, *, as_json: bool, everything: bool) -> int:
         else:
             sys.stdout.write(_text(rows) + "\n")
             if run is not None:
-                sys.stdout.write(_details(rows[0]["record"], book) + "\n")
+                sys.stdout.write(_details(rows[0], book) + "\n")
     return 0
 
 
@@ -36,7 +38,8 @@ def _row(record: RunRecord, book: Ledger) -> dict[str, Any]:
             note, next_command = truth.note, truth.next_command
             instances = [instance.instance_id for instance in truth.instances]
         note = note or trouble
-    return {"record": record, "note": note, "next": next_command, "instances": instances}
+    bills = spending.bills(record, book.segments(record.run_id), datetime.now(UTC))
+    return {"record": record, "note": note, "next": next_command, "instances": instances, "bills": bills}
 
 
 def _truth(record: RunRecord, book: Ledger) -> tuple[RunRecord, Truth | None, str]:
@@ -72,6 +75,8 @@ def _json(row: dict[str, Any]) -> dict[str, Any]:
         "exit_status": record.exit_status,
         "reason": record.reason,
         "results_dir": record.results_dir,
+        "segments": row["bills"],
+        "cost_usd": spending.total_usd(row["bills"]),
         "instances": row["instances"],
         "note": row["note"],
         "next": row["next"],
@@ -103,8 +108,9 @@ def _cells(record: RunRecord) -> tuple[str, ...]:
     )
 
 
-def _details(record: RunRecord, book: Ledger) -> str:
-    lines = [f"results   {record.results_dir}"]
+def _details(row: dict[str, Any], book: Ledger) -> str:
+    record: RunRecord = row["record"]
+    lines = [*_spent(record, row["bills"]), f"results   {record.results_dir}"]
     if record.reason:
         lines.append(f"reason    {record.reason}")
     if record.deadline_at and not record.status.final:
@@ -114,6 +120,21 @@ def _details(record: RunRecord, book: Ledger) -> str:
         for event in book.events(record.run_id)
     ]
     return "\n".join(lines)
+
+
+def _spent(record: RunRecord, bills: tuple[SegmentCost, ...]) -> list[str]:
+    """The run's machines and what they have cost."""
+    if not bills:
+        return []
+    first, *rest = render.segments_table(bills).splitlines()
+    limit = spending.max_cost_usd(record)
+    return [
+        f"machines  {first}",
+        *(f"          {line}" for line in rest),
+        f"cost      {spending.total_usd(bills):.4f} USD, disk and address included"
+        + ("" if record.status.final else ", so far")
+        + ("" if limit is None else f"; {limit:.2f} at most"),
+    ]
 
 
 def _brief(data: dict[str, Any]) -> str:

@@ -21,7 +21,6 @@ from launcher.ledger.records import (
     ResourceRecord,
     RunChanges,
     RunRecord,
-    cost_of,
     event_from_row,
     resource_from_row,
     run_from_row,
@@ -223,9 +222,18 @@ class Ledger:
         return tuple((row["run_id"], row["name"]) for row in rows)
 
     def costs(self, since: datetime) -> tuple[CostRow, ...]:
-        """What the runs created since then cost, oldest first."""
-        sql = "SELECT * FROM runs WHERE created_at >= ? ORDER BY created_at, rowid"
-        return tuple(cost_of(run_from_row(row)) for row in self._database.read(sql, time_text(since)))
+        """The runs created since then, oldest first, each with its machines."""
+        runs = self._database.read(
+            "SELECT * FROM runs WHERE created_at >= ? ORDER BY created_at, rowid", time_text(since)
+        )
+        machines = self._database.read(
+            "SELECT segments.* FROM segments JOIN runs USING (run_id) WHERE created_at >= ? ORDER BY run_id, number",
+            time_text(since),
+        )
+        found: dict[str, list[Segment]] = {}
+        for row in machines:
+            found.setdefault(row["run_id"], []).append(segment_from_row(row))
+        return tuple(CostRow(run=run_from_row(row), segments=tuple(found.get(row["run_id"], ()))) for row in runs)
 
 
 def _status(connection: sqlite3.Connection, run_id: str) -> RunStatus | None:

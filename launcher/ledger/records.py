@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict
 
-from launcher.domain import Account, JobUsage, PhaseTime, Receipt, RunId, RunStatus, Segment
+from launcher.domain import Account, JobUsage, PhaseTime, Receipt, RunId, RunStatus, Segment, SegmentCost
+from launcher.errors import LedgerError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,24 +107,17 @@ class ResourceRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostRow:
-    """What one run cost; `cost_usd` and `billed_s` are `None` until it has a receipt."""
+    """What one run's cost is worked out from: its row, with the receipt once there is one, and its machines."""
 
-    run_id: RunId
-    name: str
-    status: RunStatus
-    created_at: datetime
-    ended_at: datetime | None
-    region: str
-    instance_type: str | None
-    market: str | None
-    price_usd_per_hour: float | None
-    cost_usd: float | None
-    billed_s: float | None
+    run: RunRecord
+    segments: tuple[Segment, ...]
 
 
 RUN_COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(RunRecord))
 RUN_CHANGES: frozenset[str] = RunChanges.__optional_keys__
 SEGMENT_COLUMNS: tuple[str, ...] = tuple(field.name for field in fields(Segment))
+_RECEIPT_FIELDS = frozenset(field.name for field in fields(Receipt))
+_SEGMENT_COST_FIELDS = frozenset(field.name for field in fields(SegmentCost))
 
 
 def to_column(value: object) -> object:
@@ -164,24 +158,6 @@ def segment_from_row(row: dict[str, Any]) -> Segment:
     return Segment(**{**values, "began_at": _time(row["began_at"]), "ended_at": _time(row["ended_at"])})
 
 
-def cost_of(run: RunRecord) -> CostRow:
-    """What the run cost, by its receipt."""
-    receipt = json.loads(run.receipt) if run.receipt else {}
-    return CostRow(
-        run_id=run.run_id,
-        name=run.name,
-        status=run.status,
-        created_at=run.created_at,
-        ended_at=run.ended_at,
-        region=run.region,
-        instance_type=run.instance_type,
-        market=run.market,
-        price_usd_per_hour=run.price_usd_per_hour,
-        cost_usd=receipt.get("cost_usd"),
-        billed_s=receipt.get("billed_s"),
-    )
-
-
 def account_to_text(account: Account) -> str:
     """An account as JSON; it holds names and paths, never a secret."""
     return json.dumps(asdict(account), default=str)
@@ -197,16 +173,30 @@ def account_from_text(text: str) -> Account:
 
 def receipt_to_text(receipt: Receipt) -> str:
     """A receipt as JSON."""
-    return json.dumps(asdict(receipt))
+    return json.dumps(asdict(receipt), default=datetime.isoformat)
 
 
 def receipt_from_text(text: str) -> Receipt:
-    """What `receipt_to_text` wrote."""
-    values = json.loads(text)
-    values["status"] = RunStatus(values["status"])
-    values["phases"] = tuple(PhaseTime(**phase) for phase in values["phases"])
-    values["usage"] = JobUsage(**values["usage"]) if values["usage"] else None
-    return Receipt(**values)
+    """What `receipt_to_text` wrote, in this version or another: what is missing or unknown does not matter.
+
+    Raises `LedgerError` for anything else.
+    """
+    try:
+        values = {name: value for name, value in json.loads(text).items() if name in _RECEIPT_FIELDS}
+        values["status"] = RunStatus(values["status"])
+        for name in ("phases", "wasted"):
+            values[name] = tuple(PhaseTime(**phase) for phase in values.get(name, ()))
+        values["segments"] = tuple(_segment_cost(each) for each in values.get("segments", ()))
+        values["usage"] = JobUsage(**values["usage"]) if values.get("usage") else None
+        return Receipt(**values)
+    except (ValueError, TypeError, KeyError, AttributeError) as fault:
+        raise LedgerError(f"a receipt cannot be read: {fault}", hint="gpurun status --all lists the runs") from fault
+
+
+def _segment_cost(values: dict[str, Any]) -> SegmentCost:
+    known = {name: value for name, value in values.items() if name in _SEGMENT_COST_FIELDS}
+    ended_at = _time(known.get("ended_at"))
+    return SegmentCost(**{**known, "began_at": datetime.fromisoformat(known["began_at"]), "ended_at": ended_at})
 
 
 def _time(text: str | None) -> datetime | None:

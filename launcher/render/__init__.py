@@ -7,12 +7,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from launcher.render.output import print_json, write_out
-from launcher.render.text import age, receipt_text, size, table
+from launcher.render.text import age, receipt_text, segments_table, size, table
 
 if TYPE_CHECKING:
     from launcher.ports import Reporter
 
-__all__ = ["age", "print_json", "receipt_text", "reporter", "size", "table", "write_out"]
+__all__ = ["age", "print_json", "receipt_text", "reporter", "segments_table", "size", "table", "write_out"]
 
 
 def reporter(*, as_json: bool) -> Reporter:

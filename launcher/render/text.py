@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from launcher.domain import Receipt
+    from launcher.domain import PhaseTime, Receipt, SegmentCost
 
 INDENT = 10
 """Below the names of the phases, in columns."""
@@ -35,19 +35,65 @@ def _row(cells: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -
 
 def receipt_text(receipt: Receipt, *, log_lines: Sequence[str] = ()) -> str:
     """The end of a run for people: what happened, where things are, what it cost, where the time went."""
-    took = sum(phase.seconds for phase in receipt.phases)
-    phases = "  ".join(f"{phase.name} {phase.seconds:.1f}" for phase in receipt.phases)
     lines = [
         *log_lines,
         f"run       {receipt.run_id}: {receipt.status}"
         + (f", the job exited with {receipt.exit_status}" if receipt.exit_status else ""),
-        f"machine   {receipt.instance_type} {receipt.market} in {receipt.zone}: terminated",
+        *_machines(receipt),
         f"results   {_results(receipt)}",
-        f"cost      {receipt.cost_usd:.4f} USD for {receipt.billed_s:.0f} s"
-        f" at {receipt.price_usd_per_hour:.4f} USD an hour, disk and address included",
-        f"seconds   {phases}  = {took:.1f}",
+        f"cost      {_cost(receipt)}",
+        f"seconds   {_times(receipt.phases)}",
     ]
+    if receipt.wasted:
+        lines.append(f"wasted    {_times(receipt.wasted)}")
     return "\n".join(lines)
+
+
+def segments_table(segments: Sequence[SegmentCost]) -> str:
+    """One line for each machine of a run: what it was, its price when it was made, what it cost, what ended it."""
+    headers = ("#", "type", "market", "zone", "USD/h", "seconds", "USD", "ended by")
+    return table(headers, [_segment_cells(each) for each in segments])
+
+
+def _segment_cells(each: SegmentCost) -> tuple[str, ...]:
+    return (
+        str(each.number),
+        each.instance_type,
+        each.market,
+        each.zone,
+        f"{each.price_usd_per_hour:.4f}",
+        str(each.billed_s),
+        f"{each.cost_usd:.4f}",
+        each.ended_by or ("the run" if each.ended_at else "still there"),
+    )
+
+
+def _machines(receipt: Receipt) -> list[str]:
+    if len(receipt.segments) > 1:
+        first, *rest = segments_table(receipt.segments).splitlines()
+        return [f"machines  {first}", *(" " * INDENT + line for line in rest)]
+    if not receipt.instance_type:
+        return ["machine   none was made"]
+    return [f"machine   {receipt.instance_type} {receipt.market} in {receipt.zone}: terminated"]
+
+
+def _cost(receipt: Receipt) -> str:
+    """What it cost, of which parts, and what was planned."""
+    text = f"{receipt.cost_usd:.4f} USD for {receipt.billed_s:.0f} s"
+    if len(receipt.segments) > 1:
+        text += f" of {len(receipt.segments)} machines"
+    else:
+        text += f" at {receipt.price_usd_per_hour:.4f} USD an hour"
+    if receipt.estimate_usd is None:
+        return f"{text}, disk and address included"
+    text += f", disk {receipt.disk_usd:.4f} and address {receipt.address_usd:.4f} included"
+    text += f"; planned {receipt.estimate_usd:.4f}"
+    return text if receipt.most_usd is None else f"{text}, at most {receipt.most_usd:.2f}"
+
+
+def _times(times: Sequence[PhaseTime]) -> str:
+    parts = "  ".join(f"{each.name} {each.seconds:.1f}" for each in times)
+    return f"{parts}  = {sum(each.seconds for each in times):.1f}"
 
 
 def _results(receipt: Receipt) -> str:

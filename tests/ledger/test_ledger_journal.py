@@ -1,5 +1,6 @@
 """What is entered comes back, and only what may follow is allowed."""
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from launcher.domain import (
     Receipt,
     RunId,
     RunStatus,
+    Segment,
+    SegmentCost,
 )
 from launcher.errors import LedgerError, SpecError
 from launcher.ledger import (
@@ -24,6 +27,7 @@ from launcher.ledger import (
     receipt_from_text,
     receipt_to_text,
 )
+from launcher.ledger.records import SEGMENT_COLUMNS
 
 NOW = datetime(2026, 11, 20, 20, 15, 30, 123456, tzinfo=UTC)
 
@@ -208,18 +212,49 @@ def test_the_cache_keeps_the_latest_text_and_its_time(ledger):
     assert before <= fetched_at <= datetime.now(UTC)
 
 
-def test_costs_since_take_the_figures_of_the_receipts(ledger, make_run):
-    receipt = Receipt(
-        run_id=RunId("x"), status=RunStatus.SUCCEEDED, exit_status=0, instance_type="g4dn.xlarge",
-        zone="us-east-1a", market="spot", price_usd_per_hour=0.16, billed_s=90.0, cost_usd=0.004,
-        phases=(), results_dir="runs/x", files=1, size_bytes=2,
-    )  # fmt: skip
-    ledger.create(make_run("old", created_at=NOW - timedelta(days=2)))
-    ledger.create(make_run("done", created_at=NOW, receipt=receipt_to_text(receipt)))
-    ledger.create(make_run("live", created_at=NOW + timedelta(seconds=1), price_usd_per_hour=0.5))
+def a_receipt(**given) -> Receipt:
+    values = {
+        "run_id": RunId("x"), "status": RunStatus.SUCCEEDED, "exit_status": 0, "instance_type": "g4dn.xlarge",
+        "zone": "us-east-1a", "market": "spot", "price_usd_per_hour": 0.16, "billed_s": 90.0, "cost_usd": 0.004,
+        "phases": (PhaseTime(name="boot", seconds=1.25),), "results_dir": "runs/x", "files": 1, "size_bytes": 2,
+    }  # fmt: skip
+    return Receipt(**{**values, **given})
+
+
+def a_machine(number: int = 1, **given) -> Segment:
+    values = {
+        "number": number, "instance_id": f"i-{number}", "instance_type": "g4dn.xlarge", "region": "us-east-1",
+        "zone": "us-east-1a", "market": "spot", "price_usd_per_hour": 0.16, "began_at": NOW,
+    }  # fmt: skip
+    return Segment(**{**values, **given})
+
+
+def test_costs_since_are_worked_out_from_the_runs_and_their_machines(ledger, make_run):
+    done = make_run("done", created_at=NOW, receipt=receipt_to_text(a_receipt()))
+    live = make_run("live", created_at=NOW + timedelta(seconds=1), price_usd_per_hour=0.5)
+    old = make_run("old", created_at=NOW - timedelta(days=2))
+    for run in (old, done, live):
+        ledger.create(run)
+    ledger.begin_segment(old.run_id, a_machine(9))
+    for number in (2, 1):
+        ledger.begin_segment(done.run_id, a_machine(number))
     rows = ledger.costs(NOW - timedelta(days=1))
-    assert [(row.name, row.cost_usd, row.billed_s) for row in rows] == [("done", 0.004, 90.0), ("live", None, None)]
-    assert rows[1].price_usd_per_hour == 0.5
+    assert [row.run for row in rows] == [done, live]
+    assert [[each.number for each in row.segments] for row in rows] == [[1, 2], []]
+
+
+def test_a_segment_ends_once_and_keeps_the_first_word_on_it(ledger, make_run):
+    run = make_run()
+    ledger.create(run)
+    ledger.begin_segment(run.run_id, a_machine())
+    ledger.begin_segment(run.run_id, a_machine(price_usd_per_hour=9.0))
+    assert ledger.segments(run.run_id) == (a_machine(),)
+    before = datetime.now(UTC)
+    ledger.end_segment(run.run_id, 1, "Server.SpotInstanceTermination")
+    ledger.end_segment(run.run_id, 1, "")
+    (segment,) = ledger.segments(run.run_id)
+    assert segment.ended_by == "Server.SpotInstanceTermination"
+    assert before <= segment.ended_at <= datetime.now(UTC)
 
 
 paths = st.none() | st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1).map(Path)
@@ -233,17 +268,39 @@ def test_accounts_survive_as_text(profile, config, credentials, ssh):
     assert account_from_text(account_to_text(account)) == account
 
 
-@given(st.booleans(), st.sampled_from([status for status in RunStatus if status.final]), st.integers(0, 255))
-def test_receipts_survive_as_text(with_usage, status, exit_status):
+@given(
+    st.booleans(),
+    st.sampled_from([status for status in RunStatus if status.final]),
+    st.integers(0, 255),
+    st.none() | st.datetimes(timezones=st.just(UTC)),
+)
+def test_receipts_survive_as_text(with_usage, status, exit_status, ended_at):
     usage = JobUsage(
         user_s=1.5, system_s=0.5, elapsed_s=2.0, max_rss_kib=3, major_faults=0, minor_faults=9, inputs=1, outputs=2
     )
-    receipt = Receipt(
-        run_id=RunId("x"), status=status, exit_status=exit_status, instance_type="t", zone="z", market="spot",
-        price_usd_per_hour=0.1, billed_s=60.0, cost_usd=0.1, phases=(PhaseTime(name="boot", seconds=1.25),),
-        results_dir="r", files=3, size_bytes=4, usage=usage if with_usage else None,
+    cost = SegmentCost(
+        **{column: getattr(a_machine(ended_at=ended_at), column) for column in SEGMENT_COLUMNS},
+        billed_s=60, instance_usd=0.1, disk_usd=0.02, address_usd=0.003, cost_usd=0.123,
+    )  # fmt: skip
+    receipt = a_receipt(
+        status=status, exit_status=exit_status, usage=usage if with_usage else None, segments=(cost,),
+        wasted=(PhaseTime(name="boot", seconds=2.5),), instance_usd=0.1, estimate_usd=0.2, most_usd=None,
     )  # fmt: skip
     assert receipt_from_text(receipt_to_text(receipt)) == receipt
+
+
+def test_receipts_of_other_versions_are_read():
+    values = json.loads(receipt_to_text(a_receipt()))
+    for name in ("segments", "wasted", "instance_usd", "disk_usd", "address_usd", "estimate_usd", "most_usd", "usage"):
+        del values[name]
+    assert receipt_from_text(json.dumps(values)) == a_receipt()
+    assert receipt_from_text(json.dumps({**values, "carbon_kg": 3})) == a_receipt()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"status": "lost"}', "null"])
+def test_what_is_no_receipt_is_told(text):
+    with pytest.raises(LedgerError, match="a receipt cannot be read"):
+        receipt_from_text(text)
 
 
 def test_get_takes_whole_ids_alone(ledger, make_run):
