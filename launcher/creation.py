@@ -34,7 +34,8 @@ def create(
 ) -> LiveRun:
     """Write a new run down, keys and all, before anything is asked of the cloud."""
     run_id = new_run_id(spec.name)
-    results_dir = (spec.outputs or Path.cwd() / RESULTS_FOLDER) / run_id
+    outputs = spec.outputs if isinstance(spec.outputs, Path) else Path.cwd() / RESULTS_FOLDER
+    results_dir = outputs / run_id
     prepare.make_results_folder(results_dir)
     paths = state.run(run_id)
     paths.home.mkdir(mode=0o700, parents=True)

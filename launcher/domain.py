@@ -160,8 +160,11 @@ class JobSpec:
     floatx: FloatX = FloatX.FLOAT32
     resources: Requirements = field(default_factory=Requirements)
     limits: Limits = field(default_factory=Limits)
-    outputs: Path | None = None
-    """Where results go at home; `None`: `runs/<id>/` below the current folder."""
+    outputs: Path | str | None = None
+    """Where results go: a folder at home, or an `s3://bucket/prefix` that the machine itself sends them to, too.
+
+    `None`, and an address: what comes home goes to `runs/<id>/` below the current folder.
+    """
     checkpoint: bool = True
     """Whether GPURUN_CHECKPOINT_DIR comes home too."""
     keep_on_failure_s: float = 0.0
@@ -466,6 +469,25 @@ class Interruption:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shipped:
+    """What a machine says of the generations that it has sent to the run's outputs by itself."""
+
+    generation: int
+    """The newest; 0: none yet."""
+    segment: int
+    files: int
+    size_bytes: int
+    final: bool
+    """Whether the job is over and all of it is there."""
+    age_s: float | None = None
+    """Since the newest was looked at."""
+    error_kind: str = ""
+    """What keeps the next one from going: refused, unreachable, changing or disk; empty: nothing."""
+    error: str = ""
+    failing_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobReport:
     """What the agent says of the job."""
 
@@ -479,6 +501,8 @@ class JobReport:
     ended_by: str = ""
     """Who asked it to end: signal, interruption, deadline or shutdown (of the machine); empty: nobody."""
     interruption: Interruption | None = None
+    shipped: Shipped | None = None
+    """Of a job whose machine sends its results to a store by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

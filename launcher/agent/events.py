@@ -6,6 +6,7 @@ import time
 
 from . import checkpoint
 from .job import run_paths
+from .shipped import failing
 from .wire import Json, Wire
 
 LOOK_S = 1.0
@@ -21,6 +22,7 @@ class Events:
         self.folder = run_paths(run)["checkpoint"]
         self.interruption: Json = None
         self.checkpoint = ""
+        self.failing = ""
         self.look_at = 0.0
 
     def tell(self, report: Json) -> None:
@@ -29,6 +31,10 @@ class Events:
         if noted and noted["noticed_at"] != self.interruption:
             self.interruption = noted["noticed_at"]
             self.wire.send_json({"interruption": noted})
+        problem = failing(report.get("shipped"))
+        if problem != self.failing:
+            self.failing = problem
+            self.wire.send_json({"shipped": report["shipped"]})
         now = time.monotonic()
         if now >= self.look_at:
             found = checkpoint.state_of(self.folder)

@@ -14,6 +14,7 @@ from . import checkpoint
 from .clock import now_s
 from .files import at_home, read_json, write_atomically
 from .settle import settled
+from .shipped import shipped
 from .wire import Json, Refusal, Wire, write_all
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def report_of(run: str) -> Json:
         state["log_bytes"] = os.stat(paths["log"]).st_size
     if state.get("interruption"):
         state["interruption"] = interruption_of(state["interruption"])
+    state["shipped"] = shipped(run)
     return state
 
 

@@ -12,6 +12,7 @@ from .commit import commit
 from .copies import copies
 from .fetch import fetch
 from .files import told
+from .grant import grant
 from .intake import take
 from .job import ask_checkpoint, release, renew, report, send_signal, start, stop_in
 from .log import follow
@@ -65,6 +66,7 @@ OPERATIONS: dict[str, Callable[[Wire, Json], Json]] = {
     "report": report,
     "renew": renew,
     "release": release,
+    "grant": grant,
     "signal": send_signal,
     "stop_in": stop_in,
     "checkpoint": ask_checkpoint,

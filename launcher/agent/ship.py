@@ -14,15 +14,17 @@ import json
 import os
 import resource
 import select
+import signal
 import time
 from typing import TYPE_CHECKING
 
-from .files import in_threads, read_json, write_atomically
+from .files import in_threads, write_atomically
 from .grant import granted, version
 from .job import locked, report_of, run_paths
 from .objects import Objects
 from .post import MAX_OBJECT_BYTES, Altered, Refused, Store, Unreachable
 from .shiplog import open_log
+from .shipped import shipped_path
 from .snapshot import Changing, Chunk, Snapshot, blocks_of, look, sha256_of
 
 if TYPE_CHECKING:
@@ -57,7 +59,9 @@ def ship(run: str) -> None:
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with contextlib.suppress(BlockingIOError), locked(f"{run}/ship.lock", fcntl.LOCK_EX | fcntl.LOCK_NB):
-        Shipper(run).work()
+        shipper = Shipper(run)
+        signal.signal(signal.SIGTERM, shipper.leave)
+        shipper.work()
 
 
 class Shipper:
@@ -74,6 +78,8 @@ class Shipper:
         self.rest: Json = None
         self.rest_due = 0.0
         self.failing_since: float | None = None
+        self.leaving = False
+        """The machine is being shut down: what can still go, goes."""
         self.tries = 0
         self.hashed: dict[tuple[int, int, int, int], list[Chunk]] = {}
 
@@ -84,9 +90,13 @@ class Shipper:
             over = state["state"] in OVER
             grant = version(self.run)
             problem = self.ship_and_tell(state, over) if over or self.changed() else ""
-            if over and not problem:
+            if over and (not problem or self.leaving):
                 return
             self.wait(AGAIN_S.get(problem, LOOK_EVERY_S), grant)
+
+    def leave(self, _signal: int, _frame: object) -> None:
+        """Note that there is not much time."""
+        self.leaving = True
 
     def changed(self) -> bool:
         """Whether there is another checkpoint, or another output or log that is due."""
@@ -143,10 +153,17 @@ class Shipper:
 
     def tell(self, kind: str, text: str) -> None:
         """Write down what is there, and what is in the way."""
-        shipped = self.objects.shipped or {"generation": 0, "at": None, "files": 0, "size_bytes": 0, "final": False}
+        shipped = self.objects.shipped or {
+            "generation": 0,
+            "segment": 0,
+            "at": None,
+            "files": 0,
+            "size_bytes": 0,
+            "final": False,
+        }
         told = {**shipped, "error_kind": kind, "error": text, "failing_since": self.failing_since}
         with contextlib.suppress(OSError):  # a disk that is full
-            write_atomically(f"{self.run}/shipped.json", json.dumps(told))
+            write_atomically(shipped_path(self.run), json.dumps(told))
 
     def ship(self, state: Json, over: bool) -> None:
         """Ship one generation, whole or not at all."""
@@ -286,14 +303,3 @@ def is_plain(row: Row) -> bool:
     except UnicodeEncodeError:
         return False
     return short and name.isprintable() and "${" not in name and row[2] <= MAX_OBJECT_BYTES
-
-
-def shipped(run: str) -> Json | None:
-    """What is there, with ages in place of times, since clocks differ; `None` where nothing is shipped from here."""
-    told = read_json(f"{run}/shipped.json")
-    if told is None:
-        return None
-    now = time.time()
-    told["age_s"] = None if told["at"] is None else max(now - told["at"], 0.0)
-    told["failing_s"] = None if told["failing_since"] is None else max(now - told["failing_since"], 0.0)
-    return told

@@ -8,8 +8,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from .files import read_json
 from .job import package_home, run_paths
+from .shipped import shipped
 
 if TYPE_CHECKING:
     from .wire import Json
@@ -80,7 +80,4 @@ class Shipping:
 
     def shipped(self) -> Json:
         """What the shipper says."""
-        try:
-            return read_json(f"{self.run}/shipped.json") or {}
-        except ValueError:
-            return {}
+        return shipped(self.run) or {}

@@ -23,6 +23,7 @@ from .files import read_json, write_atomically
 from .groups import end_group, signal_group
 from .job import ENDINGS, REPLANNED, run_paths, started_ticks
 from .power import power_off
+from .shipping import Shipping
 from .usage import oom_kills, usage_of
 from .wire import BLOCK_BYTES, Json
 
@@ -97,6 +98,7 @@ class Supervisor:
         self.ends_at: float | None = None
         """When the cloud takes the machine."""
         self.notices: collections.deque[Json] = collections.deque()
+        self.shipping = Shipping(run, wanted=bool(order.get("durable")))
         self.job = 0
         self.leaving = False
         self.wakeup, self.waker = catch_signals()
@@ -145,6 +147,7 @@ class Supervisor:
             pid, status, used = os.wait4(self.job, os.WNOHANG)
             if pid:
                 break
+            self.shipping.tend()
             ready = select.select([self.wakeup], [], [], self.pause_s())[0]
             caught = os.read(self.wakeup, 256) if ready else b""
             self.obey(set(caught))
@@ -160,6 +163,7 @@ class Supervisor:
             killed_by_memory=bool(exit_status and "ended_by" not in self.state and oom_kills() > self.ooms),
             usage=usage_of(used, elapsed_s),
         )
+        self.shipping.job_ended()
 
     def pause_s(self) -> float:
         """How long nothing can be due."""
@@ -249,6 +253,7 @@ class Supervisor:
                 self.hear(self.notices.popleft())
             if not self.written:
                 self.note()
+            self.shipping.tend()
             left_s = self.held_until() - now_s()
             if left_s <= 0:
                 power_off()
@@ -259,7 +264,8 @@ class Supervisor:
         """When a finished job's machine may go; its own deadline is the end of all patience."""
         until = self.ended + (self.order["keep_on_failure_s"] if self.state["exit_status"] else 0.0)
         if not os.path.exists(self.paths["released"]):
-            until = max(until, max(self.ended, self.lease()) + self.order["results_grace_s"])
+            patience_s = self.shipping.patience_s(self.order["results_grace_s"])
+            until = max(until, max(self.ended, self.lease()) + patience_s)
         return until if self.off_at is None else min(until, self.off_at)
 
     def lease(self) -> float:

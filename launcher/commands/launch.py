@@ -47,7 +47,9 @@ def command(
     max_hours: Annotated[float | None, typer.Option(help="The machine ends after so many hours.")] = None,
     max_cost: Annotated[float | None, typer.Option(help="US dollars for the whole run.")] = None,
     max_price: Annotated[float | None, typer.Option(help="US dollars per hour for a machine.")] = None,
-    outputs: Annotated[Path | None, typer.Option(help="Where results go; default runs/<id>/.")] = None,
+    outputs: Annotated[
+        str | None, typer.Option(help="Where results go: a folder, or s3://BUCKET/PREFIX; default runs/<id>/.")
+    ] = None,
     key: Annotated[Path | None, typer.Option(help="Your own private key; default: one per run.")] = None,
     boot_timeout: options.BootTimeout = 240,
     profile: options.Profile = None,

@@ -16,6 +16,9 @@ from launcher.spec.values import matching, text_of
 
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[^\0\r\n]*)?")
 
+_PREFIX_LIMIT_BYTES = 256
+"""A key has at most 1024 bytes, and the run's id and the job's own names come behind it."""
+
 
 def absolute(path: Path, base: Path) -> Path:
     """From `base` and the user's home, with `..` taken out, and links left as they are."""
@@ -53,6 +56,27 @@ def data(value: object, base: Path) -> Path | str:
         reason = fault.strerror or fault
         raise ValueError(f"{path} cannot be read ({reason}), expected a readable file or folder") from None
     return path
+
+
+def outputs(value: object, base: Path) -> Path | str:
+    """A folder for the results, relative to `base`, or an `s3://bucket/prefix` that the machine sends them to."""
+    if isinstance(value, str) and value.startswith("s3:"):
+        return store(value)
+    return output_folder(value, base)
+
+
+def store(value: str) -> str:
+    """An address of S3 whose objects can be told by plain relative names."""
+    text = matching(value, _BUCKET, "an address such as s3://bucket/prefix").rstrip("/")
+    bucket, _, prefix = text.removeprefix("s3://").partition("/")
+    if ".." in bucket or len(bucket) < 3 or len(bucket) > 63:
+        raise ValueError(f"{bucket!r} names no bucket, expected 3 to 63 small letters, digits, dots and dashes")
+    parts = prefix.split("/") if prefix else []
+    if any(part in {"", ".", ".."} for part in parts) or not prefix.isprintable() or "$" in prefix:
+        raise ValueError(f"{prefix!r} is no prefix for results, expected names with one / between them")
+    if len(prefix.encode()) > _PREFIX_LIMIT_BYTES:
+        raise ValueError(f"the prefix is too long, expected at most {_PREFIX_LIMIT_BYTES} bytes")
+    return text
 
 
 def output_folder(value: object, base: Path) -> Path:

@@ -47,8 +47,8 @@ def _data(value: object, info: ValidationInfo) -> Path | str:
     return files.data(value, _based(info))
 
 
-def _output(value: object, info: ValidationInfo) -> Path:
-    return files.output_folder(value, _based(info))
+def _outputs(value: object, info: ValidationInfo) -> Path | str:
+    return files.outputs(value, _based(info))
 
 
 def _device(value: object) -> Device:
@@ -116,7 +116,7 @@ FloatXWord = Annotated[FloatX, PlainValidator(_floatx), WithJsonSchema({"enum": 
 Folder = Annotated[Path, PlainValidator(_folder), _text_schema(".")]
 File = Annotated[Path, PlainValidator(_file), _text_schema("~/.ssh/id_ed25519")]
 Data = Annotated[Path | str, PlainValidator(_data), _text_schema("data")]
-Output = Annotated[Path, PlainValidator(_output), _text_schema("results")]
+Outputs = Annotated[Path | str, PlainValidator(_outputs), _text_schema("results")]
 
 
 class GpuFields(BaseModel):
@@ -228,7 +228,11 @@ class SpecFields(BaseModel):
     floatx: FloatXWord = Field(default=FloatX.FLOAT32, description="The floating-point type of the job.")
     resources: ResourceFields = Field(default_factory=ResourceFields, description="What the machine must have.")
     limits: LimitFields = Field(default_factory=LimitFields, description="What the run may take at most.")
-    outputs: Output | None = Field(default=None, description="Where the results go; left out: runs/<id>/.")
+    outputs: Outputs | None = Field(
+        default=None,
+        description="Where the results go; left out: runs/<id>/. With s3://bucket/prefix the machine sends "
+        "checkpoints, results and log there by itself, and they come home too when somebody is there.",
+    )
     checkpoint: Flag = Field(default=True, description="Whether the job's checkpoints come home too.")
     keep_on_failure: DurationS = Field(
         default=0.0, description="How long to keep the machine of a failed job, such as 30m; false: not at all."

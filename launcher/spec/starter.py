@@ -41,7 +41,7 @@ limits:
   # max_cost: 2.50          # US dollars, all in all
   # max_price: 0.60         # US dollars an hour
 
-# outputs: results          # where the results go; left out: runs/<id>/
+# outputs: results          # where the results go, or s3://bucket/prefix; left out: runs/<id>/
 # checkpoint: true          # whether checkpoints come home too
 # keep_on_failure: 30m      # keep the machine of a failed job for a look
 

@@ -28,5 +28,9 @@ def restore(text: str) -> JobSpec:
             f"a stored spec cannot be read ({fault.error_count()} faults)", hint="launch again from the spec's file"
         ) from fault
     # JSON does not tell a local path from an address.
-    data = json.loads(text).get("data")
-    return replace(spec, data=data if data is None or data.startswith("s3:") else Path(data))
+    stored = json.loads(text)
+    return replace(spec, data=_place(stored.get("data")), outputs=_place(stored.get("outputs")))
+
+
+def _place(text: str | None) -> Path | str | None:
+    return text if text is None or text.startswith("s3:") else Path(text)

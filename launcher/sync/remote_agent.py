@@ -21,6 +21,7 @@ __all__ = [
     "ask_checkpoint",
     "fetch_urls",
     "free_bytes",
+    "grant",
     "install",
     "release",
     "renew",
@@ -59,6 +60,8 @@ class AgentJob:
     """How long a finished job's machine waits for its results after its lease has lapsed."""
     lease_s: float
     keep_on_failure_s: float = 0.0
+    durable: bool = False
+    """Whether the machine sends checkpoints, results and log to a store by itself, by what `grant` brought."""
     owned: bool = True
     """Whether the machine is ours to power off."""
 
@@ -109,6 +112,12 @@ def release(connection: Connection, layout: RemoteLayout) -> None:
     """The results are home: the machine waits no longer than `keep_on_failure_s` says; raises `RemoteError`."""
     with session(connection) as wire:
         ask(wire, op="release", run=layout.home)
+
+
+def grant(connection: Connection, layout: RemoteLayout, form: dict[str, Json]) -> None:
+    """Let the machine send to a store, or go on with that: `durable.Grant.form`, a credential. Raises `RemoteError`."""
+    with session(connection) as wire:
+        ask(wire, op="grant", run=layout.home, grant=form)
 
 
 def signal(connection: Connection, layout: RemoteLayout, name: str, *, why: str = "signal") -> JobReport:

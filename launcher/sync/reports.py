@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher.domain import Interruption, JobReport, JobUsage
+from launcher.domain import Interruption, JobReport, JobUsage, Shipped
 from launcher.errors import TransferError
 from launcher.sync.names import told
 from launcher.sync.wire.frames import Json
@@ -21,6 +21,7 @@ def to_report(state: Json) -> JobReport:
             log_bytes=count(state.get("log_bytes", 0)),
             ended_by=_one_of(_REASONS, state.get("ended_by", "")),
             interruption=None if told_of_end is None else to_interruption(told_of_end),
+            shipped=None if state.get("shipped") is None else to_shipped(state["shipped"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise TransferError(f"the machine sent a report that is none: {told(repr(error))}") from None
@@ -42,9 +43,29 @@ def to_interruption(noted: Json) -> Interruption:
         raise TransferError(f"the machine told of an end that is none: {told(repr(error))}") from None
 
 
+def to_shipped(said: Json) -> Shipped:
+    """What the agent says of what it has sent to a store; raises `TransferError` on nonsense."""
+    try:
+        age_s, failing_s = said["age_s"], said["failing_s"]
+        return Shipped(
+            generation=count(said["generation"]),
+            segment=count(said["segment"]),
+            files=count(said["files"]),
+            size_bytes=count(said["size_bytes"]),
+            final=_flag(said["final"]),
+            age_s=None if age_s is None else _seconds(age_s),
+            error_kind=_one_of(_PROBLEMS, said["error_kind"]),
+            error=told(str(said["error"])),
+            failing_s=None if failing_s is None else _seconds(failing_s),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise TransferError(f"the machine told of shipping that is none: {told(repr(error))}") from None
+
+
 _STATES = ("absent", "starting", "running", "done", "lost")
 _REASONS = ("", "signal", "interruption", "deadline", "shutdown")
 _KINDS = ("spot", "rebalance")
+_PROBLEMS = ("", "refused", "unreachable", "changing", "disk")
 _ACTIONS = ("terminate", "stop", "hibernate")
 _SECONDS_LIMIT = 1e12
 _COUNT_LIMIT = (1 << 63) - 1

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
-from launcher.domain import Interruption, JobReport
+from launcher.domain import Interruption, JobReport, Shipped
 from launcher.errors import HostUnreachable, RemoteError, TransferError
 from launcher.ports import Connection
 from launcher.sync.events import CheckpointChanged, Event, event_of
 from launcher.sync.layout import RemoteLayout
 from launcher.sync.remote_agent import to_report
+from launcher.sync.reports import to_shipped
 from launcher.sync.wire.frames import Json, block_of, parse
 from launcher.sync.wire.session import open_session
 
@@ -101,6 +102,7 @@ class Follower:
         self._on_event = on_event
         self._told: dict[type[Event], object] = {}
         """What is known of either kind, so that another line tells nothing twice."""
+        self._shipping_problem = ""
         self._stop = stop or threading.Event()
         self._lease_s = lease_s
         self._once = once
@@ -145,6 +147,8 @@ class Follower:
         said = parse(kind, payload)
         if "emptied_at" in said:
             self._begin_anew(said["emptied_at"])
+        if self._on_notice and said.get("shipped") is not None:
+            self._tell_of_shipping(self._on_notice, to_shipped(said["shipped"]))
         if self._on_event and (event := event_of(said)):
             self._tell(self._on_event, event)
         if said.get("done") is not None:
@@ -158,6 +162,13 @@ class Follower:
         if self._told.get(type(event)) != known:
             self._told[type(event)] = known
             on_event(event)
+
+    def _tell_of_shipping(self, on_notice: Notice, shipped: Shipped) -> None:
+        """Tell that the machine's own shipping fails, or works again."""
+        if shipped.error_kind != self._shipping_problem:
+            self._shipping_problem = shipped.error_kind
+            failed = f"the machine cannot send to the outputs bucket, and tries again: {shipped.error}"
+            on_notice(failed if shipped.error_kind else "the machine sends to the outputs bucket again")
 
     def _begin_anew(self, emptied_at: Json) -> None:
         """The log was emptied over there, and counts on from `emptied_at`, or from what had come."""
