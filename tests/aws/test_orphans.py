@@ -1,8 +1,16 @@
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
 import pytest
+from moto.ec2.models import ec2_backends
 
-from launcher.aws import fleet, keypair, network, orphans, permissions, template
-from launcher.errors import NotPermitted, ProvisionError, SpecError
+from launcher.aws import fleet, keypair, killswitch, network, orphans, permissions, template
+from launcher.errors import NotPermitted, SpecError
 
+SSH = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "203.0.113.7/32"}]}
+MADE = tuple(kind for kind in orphans.KINDS if kind not in {"image", "snapshot"})
+"""All that a run makes or may leave; images are made by no run."""
 TAGS = {"gpurun:run": "r1", "gpurun:deadline": "2026-11-20T00:00:00Z", "Name": "gpurun r1"}
 
 
@@ -24,30 +32,138 @@ def leave(aws, image, offer, run_id="r1"):
             tags=tags,
         ),
     )
-    aws.ec2.create_volume(
-        AvailabilityZone="us-east-1a",
-        Size=1,
-        TagSpecifications=[
-            {"ResourceType": "volume", "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
-        ],
+    aws.ec2.create_volume(AvailabilityZone="us-east-1a", Size=1, TagSpecifications=tagged("volume", tags))
+    aws.ec2.allocate_address(Domain="vpc", TagSpecifications=tagged("elastic-ip", tags))
+    foreign = aws.ec2.create_security_group(GroupName=f"not-ours-{run_id}", Description="x")["GroupId"]
+    aws.ec2.authorize_security_group_ingress(
+        GroupId=foreign, IpPermissions=[SSH], TagSpecifications=tagged("security-group-rule", tags)
     )
+    switch(aws, run_id)
+
+
+def tagged(kind, tags):
+    return [{"ResourceType": kind, "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}]
+
+
+def switch(aws, run_id, instance_id="i-0123456789abcdef0"):
+    if killswitch.GROUP not in {each["Name"] for each in aws.scheduler.list_schedule_groups()["ScheduleGroups"]}:
+        aws.scheduler.create_schedule_group(Name=killswitch.GROUP)  # plain moto fails where the group is not there
+    return killswitch.arm(
+        aws,
+        run_id=run_id,
+        segment=1,
+        instance_ids=[instance_id],
+        deadline=datetime.now(UTC) + timedelta(hours=1),
+        role_arn=killswitch.role(aws),
+    )
+
+
+def half_made(aws, image_id, state="failed", **tags):
+    """An image that came to nothing, and its snapshot."""
+    tags = tags or {"gpurun:bake": "b1"}
+    made = aws.ec2.run_instances(ImageId=image_id, MinCount=1, MaxCount=1, InstanceType="t3.micro")["Instances"][0]
+    image = aws.ec2.create_image(InstanceId=made["InstanceId"], Name=f"half {state}")["ImageId"]
+    (described,) = aws.ec2.describe_images(ImageIds=[image])["Images"]
+    snapshot = described["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
+    aws.ec2.create_tags(Resources=[image, snapshot], Tags=tagged("", tags)[0]["Tags"])
+    moto_ec2(aws).amis[image].state = state
+    return image
+
+
+def moto_ec2(aws):
+    """The test's server keeps its state in this process."""
+    return ec2_backends["123456789012"][aws.region]
 
 
 def test_all_is_found_from_tags_alone(aws, image, offer):
     leave(aws, image, offer)
     found = orphans.find(aws)
-    assert [each.kind for each in found] == list(orphans.KINDS)
+    assert [each.kind for each in found] == list(MADE)
     assert {each.run_id for each in found} == {"r1"}
     assert {each.region for each in found} == {"us-east-1"}
-    assert all(each.tags == TAGS for each in found)
-    assert {each.name for each in found} == {"gpurun r1"}
+    assert all(each.tags == TAGS for each in found if each.kind != "schedule")
     assert found[0].state == "running"
 
 
-def test_what_is_not_ours_is_left_out(aws, image_id):
-    aws.ec2.run_instances(ImageId=image_id, MinCount=1, MaxCount=1, InstanceType="t3.micro")
-    aws.ec2.create_key_pair(KeyName="mine")
+def test_a_stopped_machine_is_found_too(aws, image, offer):
+    leave(aws, image, offer)
+    machine = orphans.find(aws)[0]
+    aws.ec2.stop_instances(InstanceIds=[machine.id])
+    assert [(each.kind, each.state) for each in orphans.find(aws)[:1]] == [("instance", "stopped")]
+    assert orphans.remove_all(aws, orphans.find(aws)) == ()
+    assert fleet.describe(aws, machine.id).gone
+
+
+LOOK_ALIKES = (
+    {},
+    {"Name": "gpurun r1"},
+    {"gpurun": "run"},
+    {"gpurun:runner": "r1"},
+    {"my-gpurun:run": "r1"},
+    {"gpurun:owner": "me", "gpurun:deadline": "2020-01-01T00:00:00Z"},
+    {"note": "gpurun:run"},
+    {"GPURUN:RUN": "r1"},
+)
+"""Tags of others that look like ours."""
+
+
+@pytest.mark.parametrize("tags", LOOK_ALIKES, ids=lambda tags: ",".join(tags) or "none")
+def test_what_only_looks_like_ours_is_left_alone(aws, image_id, tags):
+    def born(kind):
+        return {"TagSpecifications": tagged(kind, tags)} if tags else {}
+
+    aws.ec2.run_instances(ImageId=image_id, MinCount=1, MaxCount=1, InstanceType="t3.micro", **born("instance"))
+    aws.ec2.create_key_pair(KeyName="gpurun-r1", **born("key-pair"))
+    volume = aws.ec2.create_volume(AvailabilityZone="us-east-1a", Size=1, **born("volume"))["VolumeId"]
+    aws.ec2.create_snapshot(VolumeId=volume, **born("snapshot"))
+    aws.ec2.allocate_address(Domain="vpc", **born("elastic-ip"))
+    aws.ec2.create_launch_template(
+        LaunchTemplateName="gpurun-r1", LaunchTemplateData={"InstanceType": "t3.micro"}, **born("launch-template")
+    )
+    group = aws.ec2.create_security_group(GroupName="gpurun-r1", Description="x", **born("security-group"))["GroupId"]
+    aws.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[SSH], **born("security-group-rule"))
     assert orphans.find(aws) == []
+
+
+@pytest.mark.parametrize(
+    ("group", "description"), [("gpurun", "somebody's"), ("gpurun", ""), ("default", "gpurun:run=r1")]
+)
+def test_a_schedule_that_is_not_ours_is_left_alone(aws, group, description):
+    if group != "default":
+        aws.scheduler.create_schedule_group(Name=group)
+    aws.scheduler.create_schedule(
+        Name="gpurun-r1.1",
+        GroupName=group,
+        Description=description,
+        ScheduleExpression="at(2020-01-01T00:00:00)",
+        FlexibleTimeWindow={"Mode": "OFF"},
+        Target={"Arn": "arn:aws:sqs:us-east-1:123456789012:q", "RoleArn": killswitch.role(aws)},
+    )
+    assert orphans.find(aws) == []
+
+
+@pytest.mark.parametrize("tags", [{"gpurun:bake": "b1"}, {"gpurun:run": "r1"}])
+@pytest.mark.parametrize(("state", "found"), [("failed", True), ("pending", True), ("available", False)])
+def test_an_image_half_made_goes_with_its_snapshot(aws, image_id, tags, state, found):
+    made = half_made(aws, image_id, state, **tags)
+    assert [(each.kind, each.id) for each in orphans.find(aws)] == ([("image", made)] if found else [])
+    assert orphans.remove_all(aws, orphans.find(aws)) == ()
+    left = aws.ec2.describe_snapshots(OwnerIds=["self"], Filters=[{"Name": "tag-key", "Values": [*tags]}])["Snapshots"]
+    assert bool(left) is not found
+
+
+def test_a_snapshot_without_a_tag_of_ours_stays_when_its_image_goes(aws, image_id):
+    made = half_made(aws, image_id)
+    (snapshot,) = aws.ec2.describe_snapshots(Filters=[{"Name": "tag-key", "Values": ["gpurun:bake"]}])["Snapshots"]
+    aws.ec2.delete_tags(Resources=[snapshot["SnapshotId"]], Tags=[{"Key": "gpurun:bake"}])
+    assert orphans.remove_all(aws, orphans.find(aws)) == ()
+    assert aws.ec2.describe_snapshots(SnapshotIds=[snapshot["SnapshotId"]])["Snapshots"]
+    assert made not in {each["ImageId"] for each in aws.ec2.describe_images(Owners=["self"])["Images"]}
+
+
+def test_an_image_past_its_deadline_is_found(aws, image_id):
+    half_made(aws, image_id, "available", **{"gpurun:bake": "b1", "gpurun:deadline": "2026-01-01T00:00:00Z"})
+    assert {each.kind for each in orphans.find(aws)} == {"image", "snapshot"}
 
 
 def test_all_is_removed_and_nothing_else(aws, image, image_id, offer):
@@ -56,11 +172,76 @@ def test_all_is_removed_and_nothing_else(aws, image, image_id, offer):
     assert orphans.remove_all(aws, reversed(orphans.find(aws))) == ()
     assert orphans.find(aws) == []
     assert fleet.describe(aws, kept["Instances"][0]["InstanceId"]).state == "running"
+    (group,) = aws.ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": ["not-ours-r1"]}])[
+        "SecurityGroups"
+    ]
+    assert group["IpPermissions"] == []
+
+
+def test_machines_of_a_region_are_ended_in_one_call(aws, cloud, image, offer):
+    for run_id in ("r1", "r2", "r3"):
+        leave(aws, image, offer, run_id)
+    assert orphans.remove_all(aws, orphans.find(aws)) == ()
+    assert cloud.calls.count("TerminateInstances") == 1
+
+
+def test_a_protected_machine_keeps_no_other_and_keeps_its_schedule(aws, cloud, image, offer):
+    for run_id in ("r1", "r2"):
+        leave(aws, image, offer, run_id)
+    protected = next(each for each in orphans.find(aws) if each.kind == "instance" and each.run_id == "r1")
+
+    def refuse(asked):
+        ids = {value for name, value in asked.items() if name.startswith("InstanceId.")}
+        return (400, cloud.error_xml("OperationNotPermitted", "protected")) if protected.id in ids else None
+
+    cloud.answer("TerminateInstances", refuse)
+    # Its group is held; nobody waits two minutes here.
+    found = [each for each in orphans.find(aws) if (each.kind, each.run_id) != ("security-group", "r1")]
+    failed = orphans.remove_all(aws, found)
+    assert [(each.orphan.kind, each.orphan.run_id) for each in failed] == [("instance", "r1"), ("schedule", "r1")]
+    assert {each.run_id for each in orphans.find(aws)} == {"r1"}
+
+
+def test_the_schedule_goes_after_its_machine_is_seen_to_be_gone(aws, cloud, image, offer):
+    leave(aws, image, offer)
+    machine = orphans.find(aws)[0].id
+    seen = []
+    deleted = killswitch.remove
+
+    def remove(aws, name):
+        seen.append(fleet.describe(aws, machine).state)
+        deleted(aws, name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(killswitch, "remove", remove)
+        assert orphans.remove_all(aws, orphans.find(aws)) == ()
+    assert seen == ["terminated"]
+
+
+def test_a_volume_that_outlives_its_machine_is_removed_too(aws, image_id):
+    made = aws.ec2.run_instances(
+        ImageId=image_id,
+        MinCount=1,
+        MaxCount=1,
+        InstanceType="t3.micro",
+        BlockDeviceMappings=[{"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1, "DeleteOnTermination": False}}],
+        TagSpecifications=tagged("instance", TAGS) + tagged("volume", TAGS),
+    )
+    assert made["Instances"]
+    assert [each.kind for each in orphans.find(aws)] == ["instance"]
+    assert orphans.remove_all(aws, orphans.find(aws)) == ()
+    assert orphans.find(aws) == []
 
 
 @pytest.mark.parametrize(
     ("action", "kind"),
-    [("DeleteVolume", "volume"), ("DeleteLaunchTemplate", "launch-template"), ("DeleteKeyPair", "key-pair")],
+    [
+        ("DeleteVolume", "volume"),
+        ("DeleteLaunchTemplate", "launch-template"),
+        ("DeleteKeyPair", "key-pair"),
+        ("ReleaseAddress", "address"),
+        ("DeleteSecurityGroup", "security-group"),
+    ],
 )
 def test_what_cannot_be_removed_is_told_and_the_others_go(aws, cloud, image, offer, action, kind):
     for run_id in ("r1", "r2"):
@@ -72,12 +253,12 @@ def test_what_cannot_be_removed_is_told_and_the_others_go(aws, cloud, image, off
     assert [each.kind for each in orphans.find(aws)] == [kind, kind]
 
 
-def test_removing_what_is_gone_is_harmless(aws, image, offer):
+def test_removing_what_is_gone_is_harmless(aws, image, image_id, offer):
     leave(aws, image, offer)
+    half_made(aws, image_id)
     found = orphans.find(aws)
     for _ in range(2):
-        for each in found:
-            orphans.remove(aws, each)
+        assert orphans.remove_all(aws, found) == ()
     assert orphans.find(aws) == []
 
 
@@ -119,26 +300,47 @@ def refuse_in(cloud, region, code, status=403):
     )
 
 
-@pytest.mark.parametrize("code", ["UnauthorizedOperation", "AuthFailure"])
-def test_a_region_that_refuses_us_is_named_and_the_others_are_searched(aws, cloud, two_regions, code):
+@pytest.mark.parametrize("code", ["UnauthorizedOperation", "AuthFailure", "OptInRequired"])
+def test_a_region_that_is_closed_to_us_is_named_and_the_rest_is_searched(aws, cloud, two_regions, code):
     keypair.import_key(aws, run_id="r1", public_line=permissions.PUBLIC_KEY.decode(), tags=TAGS)
     refuse_in(cloud, "eu-west-1", code)
     survey = orphans.survey(aws)
     assert [each.run_id for each in survey.orphans] == ["r1"]
-    assert list(survey.refused) == ["eu-west-1"]
+    assert [(each.region, each.kind, each.closed) for each in survey.unsearched] == [("eu-west-1", "volume", True)]
 
 
 @pytest.mark.parametrize(("region", "code"), [("us-east-1", "UnauthorizedOperation"), ("eu-west-1", "InternalFailure")])
 def test_what_was_not_searched_does_not_look_clean(aws, cloud, two_regions, region, code):
+    keypair.import_key(aws, run_id="r1", public_line=permissions.PUBLIC_KEY.decode(), tags=TAGS)
     refuse_in(cloud, region, code, 400)
-    with pytest.raises(ProvisionError):
-        orphans.survey(aws)
+    survey = orphans.survey(aws)
+    assert [each.run_id for each in survey.orphans] == ["r1"]
+    assert [(each.region, each.kind, each.closed) for each in survey.unsearched] == [(region, "volume", False)]
+
+
+def test_a_slow_region_holds_nothing_up(aws, cloud, two_regions):
+    for region, run_id in (("us-east-1", "r1"), ("eu-west-1", "r2")):
+        keypair.import_key(aws.at(region), run_id=run_id, public_line=permissions.PUBLIC_KEY.decode(), tags=TAGS)
+    woken = threading.Event()
+
+    def sleep(asked):
+        return woken.wait(30) if asked["signed_for"] == "eu-west-1" else None
+
+    cloud.answer("DescribeVolumes", lambda asked: sleep(asked) and None)
+    began = time.monotonic()
+    survey = orphans.survey(aws, timeout_s=2.0)
+    took_s = time.monotonic() - began
+    woken.set()
+    assert took_s < 4
+    assert [each.run_id for each in survey.orphans] == ["r1"]
+    assert {each.region for each in survey.unsearched} == {"eu-west-1"}
+    assert not any(each.closed for each in survey.unsearched)
 
 
 def test_a_kind_that_is_not_ours(aws):
     orphan = orphans.Orphan(kind="bucket", id="b", region="us-east-1", run_id="r", name="", created_at=None, state="")
     with pytest.raises(SpecError):
-        orphans.remove(aws, orphan)
+        orphans.remove_all(aws, [orphan])
 
 
 def test_a_template_that_is_gone(aws):
