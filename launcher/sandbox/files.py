@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from launcher.sandbox.layout import PROFILE, REGION, SandboxPaths
+from launcher.sandbox.layout import ACCESS_KEY, PROFILE, REGION, SECRET_KEY, SandboxPaths
 
 
 def write_aws_files(paths: SandboxPaths, port: int) -> None:
@@ -16,7 +16,7 @@ def write_aws_files(paths: SandboxPaths, port: int) -> None:
     )
     write(
         paths.aws_credentials,
-        f"[{PROFILE}]\naws_access_key_id = AKIASANDBOXSANDBOX00\naws_secret_access_key = sandbox\n",
+        f"[{PROFILE}]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n",
     )
     # Empty until the first host is up.
     paths.ssh_config.touch(mode=0o600)

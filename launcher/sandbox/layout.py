@@ -9,6 +9,8 @@ import psutil
 
 PROFILE = "gpurun-sandbox"
 REGION = "us-east-1"
+ACCESS_KEY = "AKIASANDBOXSANDBOX00"
+SECRET_KEY = "sandbox"  # noqa: S105 - of a cloud that anybody on this machine may use
 HOSTS = ("auto", "namespaces", "loopback", "none")
 
 

@@ -9,13 +9,25 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from launcher.sandbox.cloud import catalogue, json_services, scheduler, targets
+from werkzeug.wsgi import get_input_stream
+
+from launcher.sandbox.cloud import catalogue, json_services, post_object, scheduler, targets
 from launcher.sandbox.cloud.admin import administer
 from launcher.sandbox.cloud.errors import EXPIRED_CREDENTIALS, INVALID_CREDENTIALS, refusal
 from launcher.sandbox.cloud.faults import Effect
 from launcher.sandbox.cloud.pools import named_pool
 from launcher.sandbox.cloud.settings import OPT_IN_REGIONS
-from launcher.sandbox.cloud.wire import Answer, Call, Environ, StartResponse, collect, error_answer, read_call, send
+from launcher.sandbox.cloud.wire import (
+    POST_OBJECT,
+    Answer,
+    Call,
+    Environ,
+    StartResponse,
+    collect,
+    error_answer,
+    read_call,
+    send,
+)
 from launcher.sandbox.cloud.world import ENVIRON_KEY, World
 
 log = logging.getLogger(__name__)
@@ -77,12 +89,15 @@ class Middleware:
             spot_price=f"{catalogue.spot_usd_per_hour(kind, call.region, zone):.6f}" if priced else "",
             limit=0,
         )
+        _drain(call, environ)
         return error_answer(call.service, no.code, no.status, no.message)
 
     def _answer(self, call: Call, environ: Environ) -> Answer:
         refused = self._wrong_region(call)
         if refused is not None:
             return refused
+        if call.action == POST_OBJECT:
+            return post_object.answer(environ, lambda request: self._ask_moto(call, request))
         if call.service == "scheduler":
             return scheduler.answer(self._world, call)
         own = json_services.answer(self._world.settings, call)
@@ -115,6 +130,12 @@ class Middleware:
             log.warning("moto failed at %s %s in %s with %s", call.service, call.action, call.region, call.params)
             return error_answer(call.service, "InternalError", 500, "An internal error has occurred")
         return answer
+
+
+def _drain(call: Call, environ: Environ) -> None:
+    """Take in an upload that is refused: its sender would otherwise find the connection reset, and no answer."""
+    if call.action == POST_OBJECT:
+        get_input_stream(environ).exhaust()
 
 
 def _reset(connection: socket.socket) -> None:

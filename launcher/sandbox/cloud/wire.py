@@ -18,6 +18,8 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 
 _SCOPE = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/]*)/([^/]+)/aws4_request")
+POST_OBJECT = "PostObject"
+"""S3's upload by form, which is signed inside."""
 _XML = "text/xml;charset=UTF-8"
 _READ_BODIES = ("application/x-www-form", "application/x-amz-json", "application/json")
 
@@ -60,6 +62,8 @@ def read_call(environ: Environ) -> Call:
     else:
         params = _json_object(body) if "json" in content_type else {}
         action = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+    if environ["REQUEST_METHOD"] == "POST" and content_type.startswith("multipart/form-data"):
+        service, action = "s3", POST_OBJECT
     if service == "scheduler":
         method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "/")
         action, params = rest.scheduler_call(method, path, environ.get("QUERY_STRING", ""), params)
