@@ -7,11 +7,12 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher import keepsake
 from launcher.domain import Instance, RunStatus
 from launcher.live import LiveRun
-from launcher.order import agent_job
+from launcher.order import agent_job, check_secrets
 from launcher.ports import Connection
-from launcher.prepare import Luggage
+from launcher.prepare import Luggage, pack
 from launcher.send import send, send_all
 from launcher.shipments import Shipments
 from launcher.sync import remote_agent
@@ -29,10 +30,28 @@ class Berth:
     lines: Lines
 
 
+def luggage(live: LiveRun) -> Luggage:
+    """Code and data, looked at before a machine is asked for: for a later machine the code as it first went up.
+
+    Raises `SpecError` for what cannot be read and for a secret that the environment lacks.
+    """
+    check_secrets(live.spec)
+    later = bool(live.ledger.segments(live.run_id))
+    code = keepsake.kept(live.paths.code) if later else None
+    if later and code is None:
+        live.reporter.warn(f"the code was not kept: what goes up is {live.spec.workdir} as it is now")
+    packed = pack(live.spec, live.aws, code=code)
+    for line in packed.surprises:
+        live.reporter.warn(line)
+    return packed
+
+
 def fill(live: LiveRun, lines: Lines, connection: Connection, luggage: Luggage) -> None:
     """Agent, code and data onto a machine; raises as `send_all` does."""
     remote_agent.install(connection, live.layout)
     send_all(live, lines, luggage)
+    if live.spec.limits.max_restarts:
+        keepsake.keep(luggage.code, live.paths.code)
 
 
 def start(live: LiveRun, lines: Lines, connection: Connection) -> None:
@@ -41,7 +60,7 @@ def start(live: LiveRun, lines: Lines, connection: Connection) -> None:
     Raises `RemoteError`.
     """
     live.phases.enter("start")
-    if live.record.segment > 1:
+    if live.record.segment > 1 and not live.here("restored"):
         restore(live, lines)
     live.event("job.intent")
     remote_agent.start(connection, live.layout, agent_job(live))

@@ -6,7 +6,7 @@ import threading
 import time
 from contextlib import suppress
 
-from launcher import berth, prepare, provision, respawn
+from launcher import berth, provision, respawn
 from launcher.aws.refusals import Pool
 from launcher.berth import Berth
 from launcher.domain import Interruption, Market
@@ -71,7 +71,7 @@ class Handover:
 
     def _made_ready(self) -> Berth | None:
         live, number = self._live, self._live.record.segment + 1
-        luggage = prepare.pack(live.spec, live.aws)
+        luggage = berth.luggage(live)
         with self._buying:
             if self._cancelled.is_set():
                 return None

@@ -82,6 +82,11 @@ class RunPaths:
         return self.home / "ssh_config"
 
     @property
+    def code(self) -> Path:
+        """The code as it went up."""
+        return self.home / "code"
+
+    @property
     def shipments(self) -> Path:
         """The job's checkpoints as far as they have come home, in generations."""
         return self.home / "shipments"

@@ -72,12 +72,12 @@ def make_results_folder(folder: Path) -> None:
         ) from None
 
 
-def pack(spec: JobSpec, aws: Aws) -> Luggage:
-    """Scan code and data.
+def pack(spec: JobSpec, aws: Aws, *, code: tree.Scan | None = None) -> Luggage:
+    """Scan code and data; `code` that is given is taken as it is.
 
     Raises `SpecError` for what cannot be read and for an S3 prefix that holds nothing.
     """
-    code = without_private_keys(tree.scan(spec.workdir, ignore=ignore.rules(spec.workdir)))
+    code = code or without_private_keys(tree.scan(spec.workdir, ignore=ignore.rules(spec.workdir)))
     if isinstance(spec.data, Path):
         data = tree.scan(spec.data, ignore=ignore.nothing())
         return Luggage(code=code, data=data, objects=())

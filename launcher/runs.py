@@ -29,7 +29,6 @@ from launcher.fetch import bring_home
 from launcher.follow import LOST_AFTER_S, follow
 from launcher.live import LiveRun
 from launcher.ports import Connection
-from launcher.prepare import Luggage, pack
 from launcher.sync import remote_agent
 from launcher.sync.wire.lines import Lines
 from launcher.underway import Underway
@@ -155,7 +154,7 @@ def _started(live: LiveRun, boot_timeout_s: float) -> Connection:
     """The present segment's machine, reached, with the job running on it."""
     if live.lines is not None and live.record.status is RunStatus.PROVISIONING:
         return _moved_in(live, live.lines, boot_timeout_s)
-    luggage = None if _job_started(live) else _packed(live)
+    luggage = None if _job_started(live) else berth.luggage(live)
     if live.record.status in {RunStatus.PLANNED, RunStatus.INTERRUPTED}:
         live.phases.enter("provision", _pool_text(live))
         live.advance(RunStatus.PROVISIONING)
@@ -182,14 +181,6 @@ def _moved_in(live: LiveRun, lines: Lines, boot_timeout_s: float) -> Connection:
     connection = lines.control.fresh(boot_timeout_s)
     berth.start(live, lines, connection)
     return connection
-
-
-def _packed(live: LiveRun) -> Luggage:
-    """Code and data, looked at before a machine is asked for; what is more than anybody meant to send is told."""
-    luggage = pack(live.spec, live.aws)
-    for line in luggage.surprises:
-        live.reporter.warn(line)
-    return luggage
 
 
 def _pool_text(live: LiveRun) -> str:

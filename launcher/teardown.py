@@ -158,4 +158,5 @@ def _forget(live: LiveRun) -> None:
         secret.unlink(missing_ok=True)
     if live.has_event("fetched") or live.has_event("salvaged"):
         shutil.rmtree(live.paths.shipments, ignore_errors=True)
+    shutil.rmtree(live.paths.code, ignore_errors=True)
     known_hosts.remove(live.state, live.run_id)

@@ -50,7 +50,7 @@ def _truth(record: RunRecord, book: Ledger) -> tuple[RunRecord, Truth | None, st
     from launcher import reconcile
 
     try:
-        truth = reconcile.observe(record)
+        truth = reconcile.observe(record, book.segments(record.run_id))
     except GpurunError as error:
         return record, None, f"EC2 could not be asked: {error.message}"
     return reconcile.settle(record, book, truth), truth, ""
