@@ -513,6 +513,10 @@ class PhaseTime:
     seconds: float
 
 
+NOT_NEEDED = "not needed"
+"""What ended a successor that nobody moved to."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
     """A run's time on one machine; a run that is interrupted goes on in the next segment."""
@@ -532,6 +536,11 @@ class Segment:
     """When it was seen terminated; `None`: it may still be there."""
     ended_by: str = ""
     """What ended it, in EC2's words or ours; empty: the end of the run."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it ended before the run was done with it."""
+        return self.ended_by not in {"", NOT_NEEDED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

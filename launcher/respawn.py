@@ -7,7 +7,7 @@ import threading
 from launcher import budget, lifeline
 from launcher.aws import fleet
 from launcher.berth import Berth
-from launcher.domain import RunStatus, Segment
+from launcher.domain import NOT_NEEDED, RunStatus, Segment
 from launcher.errors import BudgetExceeded, GpurunError, MachineGone
 from launcher.live import LiveRun, now
 from launcher.provision import move_to
@@ -89,7 +89,7 @@ def bury_others(live: LiveRun) -> None:
     """End every machine of the run but the present one: nobody will move to them."""
     for segment in live.ledger.segments(live.run_id):
         if segment.ended_at is None and segment.number != live.record.segment:
-            _bury_quietly(live, segment, "not needed")
+            _bury_quietly(live, segment, NOT_NEEDED)
 
 
 def _bury_quietly(live: LiveRun, segment: Segment, why: str) -> None:

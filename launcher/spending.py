@@ -92,7 +92,7 @@ def shares(row: CostRow, now: datetime) -> tuple[Share, ...]:
             seconds=bill.billed_s * part,
             cost_usd=bill.cost_usd * part,
             estimate_usd=None if rate is None else rate * bill.billed_s * part / 3600,
-            interrupted=last and bool(bill.ended_by),
+            interrupted=last and bill.interrupted,
             under_way=not run.status.final,
         )
         for bill in _final_bills(row, now)

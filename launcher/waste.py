@@ -18,8 +18,8 @@ def wasted(events: Sequence[EventRecord], segments: Sequence[Segment]) -> tuple[
     """Seconds by phase, in the order of a run, and `training` last; nothing for a run that was never interrupted.
 
     From the events `phase`, `successor` {segment, phase, seconds} (a machine made ready while the one before it still
-    trains: such seconds overlap with the run's own), `interrupted` {segment, stopped}, `job.started` {segment} and
-    `checkpoint.saved` {at: seconds since the epoch}.
+    trains: such seconds overlap with the run's own), `interrupted` {segment}, `job.started` and `job.stopped` {segment}
+    and `checkpoint.saved` {at: seconds since the epoch}.
     """
     spent: dict[str, float] = {}
     for name, seconds in (*_again(events), *_beside(events)):
@@ -54,28 +54,25 @@ def _beside(events: Iterable[EventRecord]) -> Iterator[tuple[str, float]]:
 
 def _lost_s(events: Sequence[EventRecord], segment: Segment) -> float:
     """What was trained on a machine after the last checkpoint that came home; 0 where it is not known."""
-    end = _end(events, segment)
-    started = [event.at for event in events if event.kind == "job.started" and _of(event, segment)]
-    if end is None or not started or started[-1] >= end[0]:
+    here = [event for event in events if event.data.get("segment", 1) == segment.number]
+    started = [event.at for event in here if event.kind == "job.started"]
+    ended_at = _given_up_at(here, segment)
+    if ended_at is None or not started or started[-1] >= ended_at:
         return 0.0
-    ended_at, stopped = end
     saved = [_saved_at(event) for event in events if event.kind == "checkpoint.saved"]
-    here = [moment for moment in saved if started[-1] <= moment <= ended_at]
-    if here and stopped:
+    kept = [moment for moment in saved if started[-1] <= moment <= ended_at]
+    stopped = [event.at for event in here if event.kind == "job.stopped"]
+    if stopped and any(moment >= stopped[-1] for moment in kept):
         return 0.0
-    return (ended_at - max(here, default=started[-1])).total_seconds()
+    return (min([ended_at, *stopped]) - max(kept, default=started[-1])).total_seconds()
 
 
-def _end(events: Sequence[EventRecord], segment: Segment) -> tuple[datetime, bool] | None:
-    """When a machine that the run did not end was given up, and whether its job had been stopped before that."""
-    for event in events:
-        if event.kind == "interrupted" and _of(event, segment):
-            return min(event.at, segment.ended_at or event.at), bool(event.data.get("stopped"))
-    return (segment.ended_at, False) if segment.ended_at is not None and segment.ended_by else None
-
-
-def _of(event: EventRecord, segment: Segment) -> bool:
-    return bool(event.data.get("segment", 1) == segment.number)
+def _given_up_at(here: Sequence[EventRecord], segment: Segment) -> datetime | None:
+    """When a machine was left or lost; `None` for one that the run itself ended, its work done."""
+    left = [event.at for event in here if event.kind == "interrupted"]
+    if left:
+        return min(left[0], segment.ended_at or left[0])
+    return segment.ended_at if segment.interrupted else None
 
 
 def _saved_at(event: EventRecord) -> datetime:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher import cli, spending
-from launcher.domain import CostEstimate, Receipt, RunId, RunStatus, Segment
+from launcher.domain import NOT_NEEDED, CostEstimate, Receipt, RunId, RunStatus, Segment
 from launcher.ledger import CostRow, Ledger, RunRecord, receipt_to_text
 from launcher.paths import StatePaths
 from launcher.spending import By
@@ -178,7 +178,7 @@ MACHINES = st.lists(
         lasted_s=st.floats(0, 2e5),
         price_usd_per_hour=st.floats(0.01, 30),
         zone=st.sampled_from(["us-east-1a", "us-east-1b"]),
-        ended_by=st.sampled_from(["", "spot"]),
+        ended_by=st.sampled_from(["", "spot", NOT_NEEDED]),
     ),
     min_size=1,
     max_size=4,
@@ -198,7 +198,7 @@ def test_the_sums_are_those_of_the_receipts_to_the_cent(runs, by):
     assert whole.hours == pytest.approx(sum(each["billed_s"] for each in receipts) / 3600)
     assert whole.runs == len(rows)
     assert whole.interruptions == sum(total.interruptions for total in totals)
-    assert whole.interruptions == sum(bool(each["ended_by"]) for row in receipts for each in row["segments"])
+    assert whole.interruptions == sum(each["ended_by"] == "spot" for row in receipts for each in row["segments"])
 
 
 @pytest.fixture

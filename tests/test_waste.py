@@ -96,8 +96,9 @@ def test_a_machine_made_ready_beside_the_run_counts_without_stretching_the_run()
         event(110, "successor", segment=2, phase="provision", seconds=2.5),
         event(150, "successor", segment=2, phase="boot", seconds=40.0),
         event(155, "successor", segment=2, phase="sync", seconds=5.0),
+        event(158, "job.stopped"),
         saved(160),
-        event(166, "interrupted", segment=1, why="taken back", stopped=True),
+        event(166, "interrupted", segment=1, why="taken back"),
         phase(166, "provision"),
         phase(167, "boot"),
         phase(168, "start"),
@@ -111,16 +112,22 @@ def test_a_machine_made_ready_beside_the_run_counts_without_stretching_the_run()
 
 
 def test_without_a_checkpoint_all_that_was_trained_there_is_lost_stopped_or_not():
-    for stopped in (False, True):
-        events = [*FIRST, event(236, "interrupted", segment=1, stopped=stopped)]
-        assert as_table(wasted(events, [machine(1, 2)])) == {"training": 200}
+    assert as_table(wasted([*FIRST, event(236, "interrupted", segment=1)], [machine(1, 2)])) == {"training": 200}
+    stopped = [*FIRST, event(226, "job.stopped"), event(236, "interrupted", segment=1)]
+    assert as_table(wasted(stopped, [machine(1, 2)])) == {"training": 190}
+
+
+def test_of_a_job_that_stopped_in_time_and_whose_last_checkpoint_did_not_come_home_that_much_is_lost():
+    events = [*FIRST, saved(200), event(226, "job.stopped"), event(236, "interrupted", segment=1)]
+    assert as_table(wasted(events, [machine(1, 2)])) == {"training": 26}
 
 
 def test_a_machine_that_dies_before_its_own_first_checkpoint_loses_what_it_trained_alone():
     events = [
         *FIRST,
+        event(89, "job.stopped"),
         saved(90),
-        event(100, "interrupted", segment=1, stopped=True),
+        event(100, "interrupted", segment=1),
         event(150, "job.started", segment=2),
         event(190, "interrupted", segment=2),
     ]
@@ -139,13 +146,13 @@ def test_a_machine_that_never_ran_the_job_lost_no_training():
     assert as_table(wasted([*events, phase(45, "run")], [machine(1, 2, 50, "gone")])) == {"provision": 5}
 
 
-KINDS = st.sampled_from(["interrupted", "job.started", "checkpoint.saved", "successor", *ORDER])
+KINDS = st.sampled_from(["interrupted", "job.started", "job.stopped", "checkpoint.saved", "successor", *ORDER])
 
 
-@given(st.lists(st.tuples(st.floats(0, 50), KINDS, st.integers(1, 3), st.booleans()), max_size=30))
+@given(st.lists(st.tuples(st.floats(0, 50), KINDS, st.integers(1, 3)), max_size=30))
 def test_whatever_the_order_no_time_is_negative_nor_more_than_there_was(steps):
     second, beside, events = 0.0, 0.0, []
-    for lasted, kind, number, flag in steps:
+    for lasted, kind, number in steps:
         second += lasted
         if kind in ORDER:
             events.append(phase(second, kind))
@@ -155,7 +162,7 @@ def test_whatever_the_order_no_time_is_negative_nor_more_than_there_was(steps):
         elif kind == "checkpoint.saved":
             events.append(saved(second))
         else:
-            events.append(event(second, kind, segment=number, stopped=flag))
+            events.append(event(second, kind, segment=number))
     found = wasted(events, [machine(number, 0) for number in (1, 2, 3)])
     setup = [each for each in found if each.name != "training"]
     assert all(each.seconds >= 0 for each in found)
