@@ -18,10 +18,16 @@ _CHOICES = {"s": runs.Choice.STOP, "d": runs.Choice.DETACH, "k": runs.Choice.KEE
 
 
 def attend(
-    live: LiveRun, *, detach: bool = False, boot_timeout_s: float = runs.CONNECT_TIMEOUT_S, as_json: bool
+    live: LiveRun,
+    *,
+    detach: bool = False,
+    boot_timeout_s: float = runs.CONNECT_TIMEOUT_S,
+    lost_after_s: float = runs.LOST_AFTER_S,
+    as_json: bool,
 ) -> int:
     """Drive the run to its end and print its receipt; returns the job's exit status."""
-    outcome = runs.attend(live, runs.Attendance(detach=detach, boot_timeout_s=boot_timeout_s, ask=ask))
+    how = runs.Attendance(detach=detach, boot_timeout_s=boot_timeout_s, lost_after_s=lost_after_s, ask=ask)
+    outcome = runs.attend(live, how)
     if outcome.receipt is not None:
         show(live, outcome.receipt, as_json=as_json)
     return outcome.exit_status

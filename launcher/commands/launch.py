@@ -52,6 +52,7 @@ def command(
     ] = None,
     key: Annotated[Path | None, typer.Option(help="Your own private key; default: one per run.")] = None,
     boot_timeout: options.BootTimeout = 240,
+    lost_after: options.LostAfter = 300,
     profile: options.Profile = None,
 ) -> int:
     """Run a spec or a script on the cheapest machine that fits, and bring its results home.
@@ -102,6 +103,7 @@ def command(
             began=began,
             detach=detach,
             boot_timeout_s=boot_timeout,
+            lost_after_s=lost_after,
             as_json=as_json,
         )
 
@@ -160,6 +162,7 @@ def _launch(
     began: datetime,
     detach: bool,
     boot_timeout_s: float,
+    lost_after_s: float,
     as_json: bool,
 ) -> int:
     from launcher import creation
@@ -176,4 +179,6 @@ def _launch(
         planning_began=began,
     )
     reporter.note(f"run {live.run_id}; it ends by {live.deadline:%H:%M:%S} UTC, whatever happens")
-    return attending.attend(live, detach=detach, boot_timeout_s=boot_timeout_s, as_json=as_json)
+    return attending.attend(
+        live, detach=detach, boot_timeout_s=boot_timeout_s, lost_after_s=lost_after_s, as_json=as_json
+    )

@@ -23,4 +23,14 @@ Region = Annotated[str | None, typer.Option(help="AWS region.", metavar="REGION"
 BootTimeout = Annotated[
     float, typer.Option(help="Seconds until SSH must answer.", min=1, max=7200, callback=finite, metavar="SECONDS")
 ]
+LostAfter = Annotated[
+    float,
+    typer.Option(
+        help="Seconds out of reach after which a machine that EC2 calls running is given up for another.",
+        min=1,
+        max=86_400,
+        callback=finite,
+        metavar="SECONDS",
+    ),
+]
 Run = Annotated[str, typer.Argument(help="A run's id, a unique beginning of it, its name, or 'last'.", metavar="RUN")]

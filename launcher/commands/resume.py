@@ -14,6 +14,7 @@ def command(
     run: options.Run = "last",
     *,
     detach: Annotated[bool, typer.Option("--detach", help="Leave once the job runs.")] = False,
+    lost_after: options.LostAfter = 300,
     as_json: options.Json = False,
 ) -> int:
     """Go on with a run that lost its launcher, or was detached: to its log, its results and its end."""
@@ -27,4 +28,4 @@ def command(
             return record.exit_status or 0
         live = session.live_run(record, book, reporter)
         claim(live)
-        return attending.attend(live, detach=detach, as_json=as_json)
+        return attending.attend(live, detach=detach, lost_after_s=lost_after, as_json=as_json)
