@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from launcher.aws import keypair, permissions
+from launcher.aws import keypair, killswitch, permissions
 from launcher.commands import gc
+from launcher.errors import NotPermitted, ProvisionError
 from launcher.owner import TAG_OWNER, owner
 
 
@@ -90,3 +91,50 @@ def test_a_deadline_that_is_none_speaks_for_keeping_it(aws, laptop, capsys):
     keypair.import_key(aws, run_id="r9", public_line=permissions.PUBLIC_KEY.decode(), tags=tags)
     assert gc.command(as_json=True) == 0
     assert json.loads(capsys.readouterr().out)["would_remove"] == []
+
+
+def test_a_permission_that_is_missing_is_told_in_one_line_and_by_the_status(cloud, left, capsys):
+    cloud.refuse("DescribeImages", "UnauthorizedOperation", status=403)
+    assert gc.command(yes=True) == 4
+    told = capsys.readouterr()
+    assert told.out.count("removed") == 2
+    (line,) = [line for line in told.err.splitlines() if line.startswith("warning")]
+    assert line.startswith("warning: image: could not be looked for in us-east-1: ")
+
+
+@pytest.fixture
+def two_regions(cloud, laptop):
+    items = "".join(
+        f"<item><regionName>{name}</regionName><optInStatus>opt-in-not-required</optInStatus></item>"
+        for name in ("us-east-1", "eu-west-1")
+    )
+    body = (
+        "<DescribeRegionsResponse xmlns='http://ec2.amazonaws.com/doc/2016-11-15/'>"
+        f"<regionInfo>{items}</regionInfo></DescribeRegionsResponse>"
+    )
+    cloud.answer("DescribeRegions", lambda _: (200, body))
+
+
+@pytest.mark.parametrize(("code", "expected"), [("UnauthorizedOperation", 0), ("InternalFailure", 4)])
+def test_a_region_that_is_closed_is_no_failure_and_one_that_is_ill_is(
+    cloud, left, two_regions, monkeypatch, capsys, code, expected
+):
+    def away(asked):
+        return (400, cloud.error_xml(code, "no")) if asked["signed_for"] == "eu-west-1" else None
+
+    for action in (
+        *("DescribeInstances", "DescribeVolumes", "DescribeAddresses", "DescribeLaunchTemplates", "DescribeKeyPairs"),
+        *("DescribeSecurityGroups", "DescribeSecurityGroupRules", "DescribeImages", "DescribeSnapshots"),
+    ):
+        cloud.answer(action, away)
+    find = killswitch.find
+    monkeypatch.setattr(killswitch, "find", lambda where: find(where) if where.region == "us-east-1" else _no(code))
+    assert gc.command() == expected
+    told = capsys.readouterr()
+    assert told.out.count("would go") == 2
+    (line,) = [line for line in told.err.splitlines() if line.startswith("warning")]
+    assert line.startswith("warning: eu-west-1 could not be searched: ")
+
+
+def _no(code):
+    raise (NotPermitted if code == "UnauthorizedOperation" else ProvisionError)("no", code=code)
