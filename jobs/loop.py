@@ -73,7 +73,8 @@ def run(session: Session) -> bool:
             session.order = session.epochs.order(place.epoch)
         for _ in _epoch(session):
             place.seconds = time.perf_counter() - started
-            if time.perf_counter() - saved > session.config.checkpoint_every_s:
+            if session.stop.save_asked or time.perf_counter() - saved > session.config.checkpoint_every_s:
+                session.stop.save_asked = False
                 session.save(session)
                 saved = time.perf_counter()
         finished = not session.stopped

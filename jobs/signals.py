@@ -1,4 +1,4 @@
-"""Being asked to stop: by SIGTERM (a spot interruption, `gpurun stop`) or by Ctrl-C."""
+"""Being asked to stop, by SIGTERM (a spot interruption, `gpurun stop`) or Ctrl-C; or to save and go on, by SIGUSR1."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ class StopRequest:
     """Remembers the signal until the training comes to a point where it can stop and go on later."""
 
     signal_number: int = 0
+    save_asked: bool = False
+    """Somebody wants a checkpoint now: the machine's end is near. SLURM's convention."""
     training: bool = field(default=False)
     """Before and after the training there is nothing to save: the process ends at once."""
     pass_on: Callable[[int], object] = field(default=lambda _number: None)
-    """Tells others, in other processes, that they should stop."""
+    """Tells others, in other processes, what was asked for."""
 
     def install(self) -> None:
         """Take the place of the default handlers."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._receive)
+        signal.signal(signal.SIGUSR1, self._receive_wish)
+        signal.siginterrupt(signal.SIGUSR1, False)  # the training goes on, undisturbed
 
     @property
     def exit_code(self) -> int:
@@ -39,3 +43,7 @@ class StopRequest:
         self.pass_on(number)
         if not self.training:
             sys.exit(self.exit_code)
+
+    def _receive_wish(self, number: int, _frame: FrameType | None) -> None:
+        self.save_asked = True
+        self.pass_on(number)

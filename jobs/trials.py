@@ -30,6 +30,7 @@ OUTPUT = "output.txt"
 ERRORS = ("error", "rmse", "reconstruction")
 """What a model's error may be called."""
 STOPS = (signal.SIGTERM, signal.SIGINT)
+PASSED_ON = (*STOPS, signal.SIGUSR1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,7 @@ def _apart(number: int, trial: Trial) -> Trial:
 def run(trials: Sequence[Trial], parallel: int, measure: str) -> int:
     """Run them, `parallel` at a time, and print a line as each ends; returns 1 where one failed.
 
-    A request to stop goes on to those that run: they leave their checkpoints. Raises `JobError` for
+    A request to stop, or to save, goes on to those that run: they leave their checkpoints. Raises `JobError` for
     trials that one import cannot serve.
     """
     _check_alike(trials)
@@ -103,9 +104,9 @@ def run(trials: Sequence[Trial], parallel: int, measure: str) -> int:
         if stop.signal_number:
             break
         # A request to stop that comes between fork and note would reach the child not at all, or its brothers twice.
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
         running[_fork(trial)] = number
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
     while running:
         _wait(trials, running, statuses, measure)
     _summarise(trials, statuses, measure)
@@ -135,7 +136,8 @@ def _fork(trial: Trial) -> int:
     try:
         for number in STOPS:
             signal.signal(number, signal.SIG_DFL)  # until it has something to save
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # likewise
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, PASSED_ON)
         file = os.open(trial.config.output_dir / OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.dup2(file, 1)
         os.dup2(file, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,12 @@ def session(jobs_in, tmp_path_factory: pytest.TempPathFactory):
             path.exists() and "Cost / err" in path.read_text() for path in running
         ):
             signal.sigtimedwait([], 0.05)
+        process.send_signal(signal.SIGUSR1)
+        saved = [folder / f"checkpoints/trial-{number}/checkpoint.npz" for number in (1, 2)]
+        until = time.monotonic() + 30
+        while process.poll() is None and time.monotonic() < until and not all(path.exists() for path in saved):
+            signal.sigtimedwait([], 0.05)
+        (folder / "saved.txt").write_text(f"{sum(path.exists() for path in saved)} {process.poll()}")
         process.send_signal(signal.SIGTERM)
         rest, complaints = process.communicate()
     return folder, "".join(lines), rest, complaints
@@ -78,6 +85,10 @@ def test_folds_are_told_by_their_own_rows(session):
     found = dict(re.findall(r"^\d/2 (fold \d/2): validation_error (0\.\d{4})$", told, re.MULTILINE))
     assert found.keys() == {"fold 1/2", "fold 2/2"}
     assert "2 trials: validation_error mean 0." in told
+
+
+def test_a_request_to_save_reaches_every_trial_and_they_go_on(session):
+    assert (session[0] / "saved.txt").read_text() == "2 None"
 
 
 def test_a_request_to_stop_reaches_every_trial_and_each_leaves_a_checkpoint(session):
