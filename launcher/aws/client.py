@@ -18,6 +18,7 @@ from launcher.errors import CredentialsError, SpecError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
+    from datetime import datetime
 
     from types_boto3_ec2 import EC2Client
     from types_boto3_pricing import PricingClient
@@ -86,6 +87,11 @@ class Aws:
         return cast("EC2Client", self._client("ec2", _config(attempts=1, read_timeout_s=60)))
 
     @cached_property
+    def ec2_once(self) -> EC2Client:
+        """EC2 for questions that are a courtesy: asked once, and not waited for."""
+        return cast("EC2Client", self._client("ec2", _config(attempts=1, connect_timeout_s=3, read_timeout_s=4)))
+
+    @cached_property
     def sts(self) -> STSClient:
         """The Security Token Service."""
         return cast("STSClient", self._client("sts", _config(attempts=3)))
@@ -108,8 +114,12 @@ class Aws:
 
     @cached_property
     def s3(self) -> S3Client:
-        """S3, signing with version 4 so that presigned links work in every region."""
-        return cast("S3Client", self._client("s3", _config(attempts=4, signature_version="s3v4")))
+        """S3, signing with version 4 so that presigned links work in every region.
+
+        They name the region too: at its first address AWS redirects, for some time, what is meant for a new bucket.
+        """
+        style: Literal["path", "virtual"] = "path" if self._endpoint_url else "virtual"
+        return cast("S3Client", self._client("s3", _config(attempts=4, signature_version="s3v4", addressing=style)))
 
     @cached_property
     def scheduler(self) -> EventBridgeSchedulerClient:
@@ -123,14 +133,37 @@ class Aws:
         return self._client("iam", _config(attempts=2, connect_timeout_s=3, read_timeout_s=10))
 
     @property
+    def anonymous(self) -> bool:
+        """Whether no credentials were found anywhere."""
+        with aws_errors("look for AWS credentials", profile=self.profile):
+            return self._session.get_credentials() is None
+
+    @property
     def endpoint(self) -> str:
         """EC2's endpoint as host or host:port: what tells one cloud from another."""
+        if self._endpoint_url is not None:
+            return urlsplit(self._endpoint_url).netloc  # without a client, whose making takes a quarter of a second
         return urlsplit(self.ec2.meta.endpoint_url).netloc
+
+    @property
+    def checkip_url(self) -> str | None:
+        """A service that says from which address the cloud sees us, where the profile names its own."""
+        url = self._session.get_scoped_config().get("checkip_url")
+        return str(url) if url else None
 
     @property
     def endpoint_host(self) -> str:
         """The name or address that EC2's endpoint has."""
         return urlsplit(self.ec2.meta.endpoint_url).hostname or ""
+
+    def credentials_end(self) -> datetime | None:
+        """When the present credentials end; `None` where they do not, or do not say."""
+        with self.errors("read the AWS credentials"):
+            found = self._session.get_credentials()
+            if found is None:
+                return None
+            found.get_frozen_credentials()  # those near their end are refreshed now
+        return getattr(found, "_expiry_time", None)  # botocore tells it in no other way
 
     def identity(self) -> Identity:
         """Whose credentials these are; raises `CredentialsError` where AWS refuses them."""
@@ -207,6 +240,7 @@ def _config(
     connect_timeout_s: float = 5,
     read_timeout_s: float = 30,
     signature_version: str | None = None,
+    addressing: Literal["path", "virtual"] | None = None,
 ) -> Config:
     return Config(
         retries={"mode": "standard", "total_max_attempts": attempts},
@@ -214,4 +248,5 @@ def _config(
         read_timeout=read_timeout_s,
         max_pool_connections=32,
         signature_version=signature_version,
+        s3={"addressing_style": addressing} if addressing else None,
     )

@@ -23,12 +23,14 @@ from launcher.errors import BrokenRequest, HostUnreachable, ProvisionError, Spec
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from types_boto3_ec2.type_defs import IpPermissionTypeDef, SecurityGroupRuleTypeDef
+    from types_boto3_ec2.type_defs import IpPermissionOutputTypeDef, IpPermissionTypeDef, SecurityGroupRuleTypeDef
 
     from launcher.aws.client import Aws
 
 ADDRESS_SERVICE = "https://checkip.amazonaws.com"
 SSH_PORT = 22
+DESCRIPTION = "gpurun"
+"""Of every rule of ours."""
 GROUP_RELEASE_TIMEOUT_S = 120.0
 """A terminated instance holds its group until its network interface is gone, some seconds later."""
 
@@ -46,11 +48,13 @@ class Ingress:
 def caller_address(aws: Aws, *, service: str = ADDRESS_SERVICE) -> str:
     """The address from which machines see us.
 
-    Where EC2's endpoint lies in a private network we are inside it, and our address towards it counts; else
-    `service` is asked. Raises `HostUnreachable` when that gives no address.
+    Where the profile names a service for that (`checkip_url`) it is asked; else, where EC2's endpoint lies in a private
+    network, we are inside it, and our address towards it counts; else `service` is asked. Raises `HostUnreachable`
+    when that gives no address.
     """
-    host = aws.endpoint_host
-    endpoint = _private_address(host)
+    if aws.checkip_url is not None:
+        return _public_address(aws.checkip_url)
+    endpoint = _private_address(aws.endpoint_host)
     return _source_towards(endpoint) if endpoint else _public_address(service)
 
 
@@ -90,6 +94,41 @@ def open_ingress(aws: Aws, *, run_id: str, cidr: str, tags: Mapping[str, str]) -
             others = [rule for rule, where in _rules(aws, group_id).items() if where != _cidr(permission)]
             _revoke(aws, group_id, others)
     return Ingress(group_id=group_id, rule_id=rule_id)
+
+
+def admit(aws: Aws, instance_id: str, group_id: str) -> None:
+    """Put a machine into that security group, and out of any other; it must run (EC2 User Guide, "Change the security
+    groups for your instance")."""
+    with aws.errors("let the laptop in to the machine"):
+        aws.ec2.modify_instance_attribute(InstanceId=instance_id, Groups=[group_id])
+
+
+def follow_address(aws: Aws, *, run_id: str, tags: Mapping[str, str], address: str | None = None) -> str | None:
+    """Let the run's door follow us: where our address has changed, the new one may come in and the old one no more.
+
+    Gives the new address range, or `None` where the door stands right already. `address` is ours where the caller
+    knows it. At most three calls, and one where nothing has changed; harmless when done twice, or at once. Raises
+    `HostUnreachable` when our address cannot be learnt, `ProvisionError` when the run has no group any more.
+    """
+    permission = _permission(cidr_of(address or caller_address(aws)))
+    wanted = _cidr(permission)
+    with aws.errors("let the way in follow our address"):
+        groups = aws.ec2.describe_security_groups(Filters=[tagging.of_run(run_id)])["SecurityGroups"]
+        if not groups:
+            raise ProvisionError(f"run {run_id} has no security group in {aws.region}", hint=f"gpurun status {run_id}")
+        group_id = groups[0]["GroupId"]
+        doors = _doors(groups[0]["IpPermissions"])
+        if wanted not in doors:
+            _authorise(aws, group_id, permission, run_id, tags)
+        stale = [_permission(cidr) for cidr in doors if cidr != wanted]
+        if stale:
+            _revoke_ranges(aws, group_id, stale)
+    return wanted if stale or wanted not in doors else None
+
+
+def cidr_of(address: str) -> str:
+    """The range that holds one address alone."""
+    return f"{address}/{128 if ':' in address else 32}"
 
 
 def close_ingress(aws: Aws, *, run_id: str, timeout_s: float = GROUP_RELEASE_TIMEOUT_S) -> None:
@@ -154,9 +193,9 @@ def _permission(cidr: str) -> IpPermissionTypeDef:
         ) from error
     permission: IpPermissionTypeDef = {"IpProtocol": "tcp", "FromPort": SSH_PORT, "ToPort": SSH_PORT}
     if network.version == 4:
-        permission["IpRanges"] = [{"CidrIp": str(network), "Description": "gpurun"}]
+        permission["IpRanges"] = [{"CidrIp": str(network), "Description": DESCRIPTION}]
     else:
-        permission["Ipv6Ranges"] = [{"CidrIpv6": str(network), "Description": "gpurun"}]
+        permission["Ipv6Ranges"] = [{"CidrIpv6": str(network), "Description": DESCRIPTION}]
     return permission
 
 
@@ -180,6 +219,14 @@ def _group(aws: Aws, run_id: str, tags: Mapping[str, str]) -> tuple[str, bool]:
 
 
 def _rule(aws: Aws, group_id: str, permission: IpPermissionTypeDef, run_id: str, tags: Mapping[str, str]) -> str:
+    made = _authorise(aws, group_id, permission, run_id, tags)
+    return made or _rule_there(aws, group_id, _cidr(permission))
+
+
+def _authorise(
+    aws: Aws, group_id: str, permission: IpPermissionTypeDef, run_id: str, tags: Mapping[str, str]
+) -> str | None:
+    """The id of the rule that was made; `None` where there was one already."""
     try:
         answer = aws.ec2.authorize_security_group_ingress(
             GroupId=group_id,
@@ -189,7 +236,7 @@ def _rule(aws: Aws, group_id: str, permission: IpPermissionTypeDef, run_id: str,
     except ClientError as error:
         if code_of(error) != "InvalidPermission.Duplicate":
             raise
-        return _rule_there(aws, group_id, _cidr(permission))
+        return None
     return answer["SecurityGroupRules"][0]["SecurityGroupRuleId"]
 
 
@@ -211,6 +258,15 @@ def _cidr(permission: IpPermissionTypeDef) -> str:
     return (narrow + wide)[0]
 
 
+def _doors(permissions: Sequence[IpPermissionOutputTypeDef]) -> list[str]:
+    """The ranges that may come in by SSH through doors of ours: what a user added by hand has another description."""
+    ours = [each for each in permissions if (each.get("FromPort"), each.get("ToPort")) == (SSH_PORT, SSH_PORT)]
+    narrow = [each for permission in ours for each in permission.get("IpRanges", [])]
+    wide = [each for permission in ours for each in permission.get("Ipv6Ranges", [])]
+    found = [each.get("CidrIp", "") for each in narrow if each.get("Description") == DESCRIPTION]
+    return found + [each.get("CidrIpv6", "") for each in wide if each.get("Description") == DESCRIPTION]
+
+
 def _rules(aws: Aws, group_id: str) -> dict[str, str]:
     """Rule id -> address range, of the group's ways in."""
     answer = aws.ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [group_id]}])
@@ -227,6 +283,14 @@ def _revoke(aws: Aws, group_id: str, rule_ids: Sequence[str] | Mapping[str, str]
         return
     try:
         aws.ec2.revoke_security_group_ingress(GroupId=group_id, SecurityGroupRuleIds=list(rule_ids))
+    except ClientError as error:
+        if not code_of(error).endswith(".NotFound"):
+            raise
+
+
+def _revoke_ranges(aws: Aws, group_id: str, permissions: Sequence[IpPermissionTypeDef]) -> None:
+    try:
+        aws.ec2.revoke_security_group_ingress(GroupId=group_id, IpPermissions=list(permissions))
     except ClientError as error:
         if not code_of(error).endswith(".NotFound"):
             raise

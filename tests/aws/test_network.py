@@ -1,11 +1,13 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from launcher.aws import network
-from launcher.errors import BrokenRequest, HostUnreachable, ProvisionError, SpecError
+from launcher.aws.client import Aws
+from launcher.errors import BrokenRequest, HostUnreachable, NotPermitted, ProvisionError, SpecError
 
 TAGS = {"gpurun:run": "r1", "gpurun:owner": "me", "Name": "gpurun r1"}
 
@@ -65,6 +67,97 @@ def test_the_door_moves_with_the_caller(aws):
     assert doors(aws) == [("tcp", 22, 22, "198.51.100.9/32")]
 
 
+def follow(aws, address, run_id="r1"):
+    return network.follow_address(aws, run_id=run_id, tags={**TAGS, "gpurun:run": run_id}, address=address)
+
+
+@pytest.mark.parametrize(
+    ("before", "address", "after"),
+    [
+        ("203.0.113.7/32", "198.51.100.9", "198.51.100.9/32"),
+        ("2001:db8::7/128", "2001:db8::8", "2001:db8::8/128"),
+        ("203.0.113.7/32", "2001:db8::8", "2001:db8::8/128"),
+        ("2001:db8::7/128", "198.51.100.9", "198.51.100.9/32"),
+        ("2001:db8:0::8/128", "2001:0db8::9", "2001:db8::9/128"),
+    ],
+)
+def test_the_door_follows_a_new_address_in_three_calls(aws, cloud, before, address, after):
+    open_for(aws, cidr=before)
+    cloud.calls.clear()
+    cloud.parameters.clear()
+    assert follow(aws, address) == after
+    assert cloud.calls == [
+        "DescribeSecurityGroups",
+        "AuthorizeSecurityGroupIngress",
+        "RevokeSecurityGroupIngress",
+    ]
+    assert doors(aws) == [("tcp", 22, 22, after)]
+    assert follow(aws, address) is None
+    (rule,) = [
+        each
+        for each in aws.ec2.describe_security_group_rules(
+            Filters=[{"Name": "tag:gpurun:run", "Values": ["r1"]}],
+        )["SecurityGroupRules"]
+        if not each["IsEgress"]
+    ]
+    assert {tag["Key"]: tag["Value"] for tag in rule["Tags"]} == TAGS
+
+
+@pytest.mark.parametrize(
+    ("cidr", "address"), [("203.0.113.7/32", "203.0.113.7"), ("2001:db8::7/128", "2001:0db8:0:0::7")]
+)
+def test_an_address_that_is_the_same_costs_one_call(aws, cloud, cidr, address):
+    open_for(aws, cidr=cidr)
+    cloud.calls.clear()
+    cloud.parameters.clear()
+    assert follow(aws, address) is None
+    assert cloud.calls == ["DescribeSecurityGroups"]
+
+
+def test_following_goes_on_where_it_was_broken_off(aws, cloud):
+    open_for(aws)
+    cloud.refuse("RevokeSecurityGroupIngress", "UnauthorizedOperation", status=403)
+    with pytest.raises(NotPermitted):
+        follow(aws, "198.51.100.9")
+    assert len(doors(aws)) == 2
+    cloud.faults.clear()
+    assert follow(aws, "198.51.100.9") == "198.51.100.9/32"
+    assert doors(aws) == [("tcp", 22, 22, "198.51.100.9/32")]
+
+
+def test_many_that_follow_at_once_make_one_door(aws):
+    open_for(aws)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: follow(aws, "198.51.100.9"), range(8)))
+    assert doors(aws) == [("tcp", 22, 22, "198.51.100.9/32")]
+
+
+def test_following_opens_a_door_that_was_lost_and_leaves_what_the_user_added(aws):
+    group_id = open_for(aws).group_id
+    theirs = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22}
+    aws.ec2.revoke_security_group_ingress(
+        GroupId=group_id,
+        IpPermissions=[{**theirs, "IpRanges": [{"CidrIp": "203.0.113.7/32", "Description": "gpurun"}]}],
+    )
+    aws.ec2.authorize_security_group_ingress(
+        GroupId=group_id, IpPermissions=[{**theirs, "IpRanges": [{"CidrIp": "192.0.2.1/32", "Description": "work"}]}]
+    )
+    assert follow(aws, "198.51.100.9") == "198.51.100.9/32"
+    assert {door[3] for door in doors(aws)} == {"192.0.2.1/32", "198.51.100.9/32"}
+
+
+def test_another_run_s_door_does_not_move(aws):
+    open_for(aws, "r1"), open_for(aws, "r2")
+    follow(aws, "198.51.100.9")
+    assert doors(aws, "r2") == [("tcp", 22, 22, "203.0.113.7/32")]
+
+
+def test_a_run_without_a_group_has_no_door_to_move(aws):
+    with pytest.raises(ProvisionError) as caught:
+        follow(aws, "198.51.100.9")
+    assert caught.value.hint == "gpurun status r1"
+
+
 def test_two_runs_from_one_address_do_not_close_each_others_door(aws):
     first, second = open_for(aws, "r1"), open_for(aws, "r2")
     assert first.group_id != second.group_id
@@ -111,7 +204,7 @@ def test_no_default_network(aws, cloud):
     cloud.refuse("CreateSecurityGroup", "VPCIdNotSpecified", "No default VPC for this user")
     with pytest.raises(BrokenRequest) as caught:
         open_for(aws)
-    assert caught.value.hint == "aws ec2 create-default-vpc"
+    assert caught.value.hint.startswith("aws ec2 create-default-vpc")
 
 
 @pytest.mark.parametrize("cidr", ["", "home", "203.0.113.7/33", "203.0.113.7/8"])
@@ -150,6 +243,7 @@ class Far:
     """A cloud whose endpoint is public."""
 
     endpoint_host = "8.8.8.8"
+    checkip_url = None
 
 
 @pytest.fixture
@@ -178,6 +272,16 @@ def test_far_from_the_endpoint_the_public_address_counts(what_is_my_address):
     what_is_my_address.body = b"203.0.113.7\n"
     url = f"http://127.0.0.1:{what_is_my_address.server_port}"
     assert network.caller_address(Far(), service=url) == "203.0.113.7"
+
+
+def test_the_service_that_the_profile_names_is_asked_before_all(aws, what_is_my_address, monkeypatch):
+    what_is_my_address.body = b"2001:db8::7"
+    url = f"http://127.0.0.1:{what_is_my_address.server_port}"
+    profile = aws.account.config_file.read_text()
+    config = aws.account.config_file.with_name("own_service")
+    config.write_text(f"{profile}checkip_url = {url}\n")
+    elsewhere = Aws(replace(aws.account, config_file=config))
+    assert network.caller_address(elsewhere) == "2001:db8::7"
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>Sign in</html>", b"203.0.113.7/0", b"\xff" * 200])
