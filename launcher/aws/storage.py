@@ -38,8 +38,8 @@ def presign(aws: Aws, uri: str, expires_s: int) -> list[RemoteObject]:
     Raises `SpecError` for a bad address, a missing bucket or prefix, and an object whose name would leave the data
     folder; `NotPermitted` where S3 refuses.
     """
-    bucket, prefix = _parts(uri)
-    here = aws.at(_region_of(aws, bucket))
+    bucket, prefix = parts(uri)
+    here = aws.at(region_of(aws, bucket))
     lifetime_s = min(int(expires_s), MAX_LIFETIME_S)
     with here.errors(f"list {uri}"):
         found = [
@@ -57,26 +57,29 @@ def presign(aws: Aws, uri: str, expires_s: int) -> list[RemoteObject]:
     return found
 
 
-def _parts(uri: str) -> tuple[str, str]:
+def parts(uri: str, field: str = "data") -> tuple[str, str]:
+    """Bucket and prefix; raises `SpecError`, which names the spec's `field`."""
     scheme, _, rest = uri.partition("://")
     bucket, _, prefix = rest.partition("/")
     if scheme != "s3" or not bucket:
-        raise SpecError(f"data: {uri!r} is no S3 address", hint="s3://BUCKET/PREFIX")
+        raise SpecError(f"{field}: {uri!r} is no S3 address", hint="s3://BUCKET/PREFIX")
     return bucket, prefix
 
 
-def _region_of(aws: Aws, bucket: str) -> str:
-    """Where the bucket lies: a link is good in its own region only."""
+def region_of(aws: Aws, bucket: str, field: str = "data") -> str:
+    """Where the bucket lies, for a link is good in its own region only; raises `SpecError` where there is none."""
     with aws.errors(f"look up bucket {bucket}"):
         try:
             return aws.s3.head_bucket(Bucket=bucket).get("BucketRegion") or aws.region
         except ClientError as error:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
             if status == 404 or code_of(error) in {"NoSuchBucket", "404"}:
-                raise SpecError(f"data: there is no bucket {bucket}", hint="aws s3 ls") from error
+                raise SpecError(
+                    f"{field}: there is no bucket {bucket}", hint=f"aws s3 ls, or aws s3 mb s3://{bucket}"
+                ) from error
             headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
             region = str(headers.get("x-amz-bucket-region", ""))
-            if region and status in {301, 400}:
+            if region and status in {301, 400, 403}:
                 return region
             raise
 

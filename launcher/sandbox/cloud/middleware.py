@@ -135,7 +135,9 @@ class Middleware:
 def _drain(call: Call, environ: Environ) -> None:
     """Take in an upload that is refused: its sender would otherwise find the connection reset, and no answer."""
     if call.action == POST_OBJECT:
-        get_input_stream(environ).exhaust()
+        upload = get_input_stream(environ)
+        while upload.read(1 << 20):
+            pass
 
 
 def _reset(connection: socket.socket) -> None:
