@@ -40,6 +40,10 @@ class SandboxClient:
         """Lift all faults."""
         self._ask("DELETE", "faults")
 
+    def lift_fault(self, rule_id: int) -> None:
+        """Lift one of them, whatever its times."""
+        self._ask("DELETE", f"faults/{rule_id}")
+
     def interrupt(self, instance_id: str, in_s: float = 120.0) -> dict[str, Any]:
         """Give a spot instance its notice, and end it `in_s` seconds from now."""
         return self._act(instance_id, "interrupt", {"in_s": in_s})

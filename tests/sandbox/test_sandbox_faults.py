@@ -114,6 +114,17 @@ def test_a_fault_holds_in_its_own_region_alone(region) -> None:
         region.client("ec2", "us-west-2").describe_instances()
 
 
+def test_one_fault_is_lifted_and_the_others_stay(region) -> None:
+    first = region.admin.fault({"match": {"action": "DescribeInstances"}, "effect": {"error": "X"}, "times": -1})
+    region.admin.fault({"match": {"action": "DescribeImages"}, "effect": {"error": "X"}, "times": -1})
+    region.admin.lift_fault(first["id"])
+    region.ec2.describe_instances()
+    with pytest.raises(ClientError):
+        region.ec2.describe_images()
+    with pytest.raises(GpurunError, match="no fault"):
+        region.admin.lift_fault(first["id"])
+
+
 def test_the_journal_tells_what_was_called_and_what_struck(region) -> None:
     region.admin.clear_journal()
     region.admin.fault({"match": {"action": "DescribeVpcs"}, "effect": {"error": "Unavailable"}})

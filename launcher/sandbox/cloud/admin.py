@@ -34,6 +34,8 @@ def administer(world: World, environ: Environ, path: str) -> Answer:
 def _route(world: World, method: str, parts: list[str], environ: Environ) -> object:
     if len(parts) == 3 and parts[0] == "instances" and method == "POST":
         return _act(world, parts[1], parts[2], _body(environ))
+    if len(parts) == 2 and parts[0] == "faults" and method == "DELETE":
+        return _lift(world, int(parts[1]))
     routes: dict[tuple[str, str], Callable[[], object]] = {
         ("GET", "status"): lambda: _status(world),
         ("GET", "instances"): lambda: _instances(world),
@@ -73,6 +75,12 @@ def _instances(world: World) -> list[Body]:
 def _change(world: World, data: Body) -> Body:
     world.settings = world.settings.changed(data)
     return world.settings.as_dict()
+
+
+def _lift(world: World, rule_id: int) -> Body:
+    if not world.faults.lift(rule_id):
+        raise _Refused(HTTPStatus.NOT_FOUND, f"no fault {rule_id} is in force")
+    return {}
 
 
 def _act(world: World, instance_id: str, verb: str, body: Body) -> Body:

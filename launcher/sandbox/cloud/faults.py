@@ -128,6 +128,13 @@ class FaultBook:
         with self._lock:
             self._rules.clear()
 
+    def lift(self, rule_id: int) -> bool:
+        """Lift one; whether it was in force."""
+        with self._lock:
+            found = [rule for rule in self._rules if rule.id == rule_id]
+            self._rules = [rule for rule in self._rules if rule.id != rule_id]
+        return bool(found)
+
     def for_call(self, service: str, action: str, region: str, params: Mapping[str, Any]) -> Effect | None:
         """The effect on a whole call; rules for pools are left to `for_pool` when the call has many."""
         with self._lock:
