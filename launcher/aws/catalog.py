@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ GPU_FAMILIES = ("g*", "p*")
 """EC2 names its accelerated families so; DescribeInstanceTypes has no filter for GPUs."""
 CPU_FAMILIES = ("t3.*", "t3a.*", "m6i.*", "m7i.*", "m7a.*", "c6i.*", "c7i.*", "c7a.*", "r6i.*", "r7i.*")
 """x86 families that are sold everywhere: enough choice for a job that needs no accelerator, in one page."""
+ARM_CPU_FAMILIES = ("t4g.*", "m6g.*", "m7g.*", "m8g.*", "c6g.*", "c7g.*", "c8g.*", "r6g.*", "r7g.*")
+"""The same for arm64."""
 FILTER_VALUES = 200
 """How many values one EC2 filter takes (EC2 API Reference)."""
 ALIASES = {"a10": "a10g", "radeon-pro-v520": "v520", "a100-80gb": "a100", "a100-40gb": "a100", "h100-80gb": "h100"}
@@ -61,7 +64,14 @@ def patterns_for(requirements: Requirements) -> tuple[str, ...]:
     """Which instance types to ask EC2 for, as its filters take them."""
     if requirements.instance_types:
         return tuple(sorted(set(requirements.instance_types)))
-    return GPU_FAMILIES if wants_gpu(requirements) else CPU_FAMILIES
+    if wants_gpu(requirements):
+        return GPU_FAMILIES
+    return ARM_CPU_FAMILIES if requirements.architecture == "arm64" else CPU_FAMILIES
+
+
+def named_by(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a type is one of those that a spec names, with EC2's wildcards."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def machine_types(aws: Aws, patterns: Sequence[str], cache: OfferCache) -> list[MachineType]:

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
+from launcher.errors import GpurunError, ProvisionError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+ANY_AGE = timedelta.max
 
 
 class OfferCache(Protocol):
@@ -37,7 +41,7 @@ def kept(cache: OfferCache, key: str, max_age: timedelta) -> Answer | None:
     if found is None:
         return None
     text, fetched_at = found
-    if datetime.now(UTC) - fetched_at > max_age:
+    if datetime.now(UTC) - fetched_at > max_age and not isinstance(cache, KeptOnly):
         return None
     try:
         return Answer(value=json.loads(text), fetched_at=fetched_at, source="cache")
@@ -46,10 +50,41 @@ def kept(cache: OfferCache, key: str, max_age: timedelta) -> Answer | None:
 
 
 def through(cache: OfferCache, key: str, max_age: timedelta, fetch: Callable[[], Any]) -> Answer:
-    """What the cache has under `key`, or else what `fetch` gives, which is then kept."""
+    """What the cache has under `key`, or else what `fetch` gives, which is then kept.
+
+    Where nothing answers, what the cache has counts, whatever its age; without it, the error is raised.
+    """
     found = kept(cache, key, max_age)
     if found is not None:
         return found
-    value = fetch()
+    if isinstance(cache, KeptOnly):
+        raise ProvisionError("nothing is kept of earlier answers", hint="check the network, then repeat")
+    try:
+        value = fetch()
+    except GpurunError as error:
+        old = kept(cache, key, ANY_AGE) if unanswered(error) else None
+        if old is None:
+            raise
+        return old
     cache.put(key, json.dumps(value, separators=(",", ":")))
     return Answer(value=value, fetched_at=datetime.now(UTC), source="live")
+
+
+def unanswered(error: GpurunError) -> bool:
+    """Whether AWS said nothing of the matter: no way there, busy, or ill."""
+    return type(error) is ProvisionError
+
+
+class KeptOnly:
+    """A cache that is all there is: whatever is in it counts, and nothing is fetched into it."""
+
+    def __init__(self, cache: OfferCache) -> None:
+        """Over the cache that others fill."""
+        self._cache = cache
+
+    def get(self, key: str) -> tuple[str, datetime] | None:
+        """The text under `key` and when it was fetched."""
+        return self._cache.get(key)
+
+    def put(self, key: str, text: str) -> None:
+        """Nothing is fetched, so nothing comes here."""

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
-from launcher.aws import catalog, prices, regions
-from launcher.aws.catalog import MachineType, normal_kind
-from launcher.aws.offercache import OfferCache
+from launcher.aws import catalog, fitting, misfits, pools, prices, regions, snapshots
+from launcher.aws.abreast import MIN_PATIENCE_S, abreast
+from launcher.aws.offercache import KeptOnly, OfferCache
 from launcher.domain import Market, Offer, SpotPolicy
-from launcher.errors import BrokenRequest, GpurunError, NoCapacity, PriceTooHigh, SpecError
+from launcher.errors import GpurunError, PriceTooHigh, ProvisionError, SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping, Sequence
 
     from launcher.aws.client import Aws
     from launcher.aws.prices import Prices
     from launcher.domain import Requirements
 
-__all__ = ["OfferCache", "find"]
+__all__ = ["Found", "OfferCache", "find", "from_snapshot", "survey", "under_cap"]
 
 MAX_CANDIDATES = 60
 """Types whose prices are looked up; the smallest that fit, since the cheapest are among them."""
-ARCHITECTURE = "x86_64"
-"""Of the default image, and of nearly all wheels; other types are offered only where they are named."""
+ALL_REGIONS = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What is on offer."""
+
+    offers: list[Offer]
+    """Cheapest first."""
+    notes: tuple[str, ...]
+    """A line for each region that has no part in it, or only with old figures, and why."""
 
 
 def find(
@@ -37,18 +46,30 @@ def find(
 ) -> list[Offer]:
     """Every pool that fits, with its price, cheapest first, over all the regions that are asked for.
 
-    Raises `SpecError` for an unknown region or type, `NotPermitted` for a region that is not enabled, `PriceTooHigh`
-    when the cap excludes all, `NoCapacity` when nothing on offer fits; each says what excluded the rest.
+    Raises as `survey` does, and `PriceTooHigh` when the cap excludes all.
     """
-    wanted = requirements.regions or (aws.region,)
-    if wanted != (aws.region,):
-        regions.check(aws, wanted)
-    with ThreadPoolExecutor(min(8, len(wanted))) as pool:
-        outcomes = list(pool.map(lambda region: _in_region(aws.at(region), requirements, cache), wanted))
-    found = [offer for outcome in outcomes if isinstance(outcome, list) for offer in outcome]
-    if not found:
-        raise next(outcome for outcome in outcomes if isinstance(outcome, GpurunError))
-    return under_cap(found, max_price_usd_per_hour)
+    return under_cap(survey(aws, requirements, cache).offers, max_price_usd_per_hour)
+
+
+def survey(aws: Aws, requirements: Requirements, cache: OfferCache) -> Found:
+    """Ask every region at once; one that is slow, not enabled or has nothing is told and left out.
+
+    Raises `SpecError` for a region that does not exist or a type that no region has, and what the first region says
+    where none has anything: `NotPermitted` for one that is not enabled, `NoCapacity` when nothing on offer fits, and
+    `ProvisionError` itself where nothing answers and nothing is kept of earlier answers.
+    """
+    wanted, refused = _usable(aws, _wanted(aws, requirements, cache), cache)
+    told = abreast({name: partial(_in_region, aws, name, requirements, cache) for name in wanted})
+    late = {name: _from_cache(aws, name, requirements, cache) for name in wanted if name not in told}
+    outcomes = {**refused, **told, **late}
+    answered = {name: each for name, each in outcomes.items() if not isinstance(each, GpurunError)}
+    failed = {name: each for name, each in outcomes.items() if isinstance(each, GpurunError)}
+    if not answered:
+        raise _all_of(failed)
+    left_out = [f"{name} is left out: {_short(error)}" for name, error in failed.items()]
+    old = [line for name, each in answered.items() for line in _old(name, each)]
+    offers = [offer for each in answered.values() for offer in each]
+    return Found(offers=under_cap(offers, None), notes=(*left_out, *old))
 
 
 def under_cap(found: Sequence[Offer], cap_usd_per_hour: float | None) -> list[Offer]:
@@ -65,173 +86,125 @@ def under_cap(found: Sequence[Offer], cap_usd_per_hour: float | None) -> list[Of
     return kept
 
 
-def _in_region(aws: Aws, requirements: Requirements, cache: OfferCache) -> list[Offer] | GpurunError:
-    """The region's offers, or why it has none; a failure of AWS is raised."""
-    patterns = catalog.patterns_for(requirements)
-    types = catalog.machine_types(aws, patterns, cache)
+def from_snapshot(asked_regions: Sequence[str], requirements: Requirements) -> list[Offer]:
+    """On-demand offers of the day of the figures that this package brings; none where they have nothing that fits."""
+    known = snapshots.regions()
+    wanted = [name for name in asked_regions if name in known] or known
+    asked = replace(requirements, spot=SpotPolicy.ON_DEMAND)
+    offers: list[Offer] = []
+    for region in wanted:
+        types = [
+            each
+            for each in snapshots.machine_types(region)
+            if not fitting.obstacles(each, asked)
+            and (not asked.instance_types or catalog.named_by(each.name, asked.instance_types))
+        ]
+        offers += pools.priced(types, region, asked, None, prices.snapshot(region))
+    return under_cap(offers, None)
+
+
+def _wanted(aws: Aws, requirements: Requirements, cache: OfferCache) -> tuple[str, ...]:
+    """The regions that are asked for; those without any of the zones that are asked for have no part in it."""
+    wanted = requirements.regions or (aws.region,)
+    if ALL_REGIONS in wanted:
+        wanted = tuple(regions.enabled(aws, cache))
+    zones = requirements.zones
+    return tuple(name for name in dict.fromkeys(wanted) if not zones or _has_zone(name, zones)) or wanted
+
+
+def _has_zone(region: str, zones: Sequence[str]) -> bool:
+    return any(zone.startswith(region) for zone in zones)
+
+
+def _usable(aws: Aws, wanted: Sequence[str], cache: OfferCache) -> tuple[Sequence[str], dict[str, GpurunError]]:
+    """The regions that can be asked, and why the others cannot; a region that does not exist is raised."""
+    if tuple(wanted) == (aws.region,):
+        return wanted, {}
+    known = _statuses(aws, cache)
+    if known is None:
+        return wanted, {}  # each will speak for itself
+    if any(known.get(name, regions.OFF) == regions.OFF for name in wanted):
+        known = _statuses(aws, None) or known  # it may have been enabled since
+    objections = {name: regions.objection_to(name, known) for name in wanted}
+    for objection in objections.values():
+        if isinstance(objection, SpecError):
+            raise objection
+    refused: dict[str, GpurunError] = {name: each for name, each in objections.items() if each is not None}
+    return [name for name in wanted if name not in refused], refused
+
+
+def _statuses(aws: Aws, cache: OfferCache | None) -> dict[str, str] | None:
+    answer = abreast({"regions": lambda: regions.statuses(aws, cache)}, patience_s=MIN_PATIENCE_S).get("regions")
+    return answer if isinstance(answer, dict) else None
+
+
+def _from_cache(aws: Aws, region: str, requirements: Requirements, cache: OfferCache) -> list[Offer] | GpurunError:
+    """What earlier answers of a region that gives none in time make of it."""
+    try:
+        return _in_region(aws, region, requirements, KeptOnly(cache))
+    except GpurunError as error:
+        return ProvisionError(f"EC2 in {region} does not answer in time, and {error.message}", hint=error.hint)
+
+
+def _short(error: GpurunError) -> str:
+    """What happened and the next step, in one line."""
+    happened = error.message.partition("\n")[0].partition(";")[0]
+    return f"{happened}; next: {error.hint}" if error.hint else happened
+
+
+def _all_of(failed: Mapping[str, GpurunError]) -> GpurunError:
+    """One error for all regions, of the first one's kind."""
+    first, *others = failed.values()
+    if others:
+        first.message = "\n".join(dict.fromkeys(error.message for error in failed.values()))
+    return first
+
+
+def _old(region: str, offers: Sequence[Offer]) -> list[str]:
+    """A line where a region's spot prices are older than they may be: it did not answer."""
+    at = min((offer.priced_at for offer in offers if offer.market is Market.SPOT), default=datetime.now(UTC))
+    age = datetime.now(UTC) - at
+    if age <= 2 * prices.SPOT_MAX_AGE:
+        return []
+    shown = f"{age / timedelta(days=1):.1f} days" if age > timedelta(days=2) else f"{age / timedelta(hours=1):.1f} h"
+    return [f"EC2 in {region} does not answer: its spot prices are {shown} old"]
+
+
+def _in_region(home: Aws, region: str, requirements: Requirements, cache: OfferCache) -> list[Offer]:
+    """The region's offers; raises what it lacks."""
+    aws = home.at(region)
+    types = catalog.machine_types(aws, catalog.patterns_for(requirements), cache)
     if not types:
-        regions.check(aws, [aws.region])
-    unknown = _unknown(requirements, types)
+        regions.check(aws, [region], cache)
+    unknown = misfits.unknown_types(requirements, types)
     if unknown:
-        return _no_such_type(unknown, aws.region)
-    fitting = [each for each in types if not _obstacles(each, requirements)]
-    if not fitting:
-        return _nothing_fits(types, requirements, aws.region)
-    candidates = sorted(fitting, key=_size)[:MAX_CANDIDATES]
+        raise misfits.no_such_type(unknown, region)
+    fitting_types = [each for each in types if not fitting.obstacles(each, requirements)]
+    if not fitting_types:
+        raise misfits.nothing_fits(types, requirements, region)
+    candidates = sorted(fitting_types, key=fitting.size)[:MAX_CANDIDATES]
     names = [each.name for each in candidates]
-    with ThreadPoolExecutor(2) as pool:
-        on_demand = pool.submit(prices.on_demand, aws, names, cache)
-        spot = None
-        if requirements.spot is not SpotPolicy.ON_DEMAND:
-            spot = pool.submit(prices.spot, aws, names, cache)
-        found = _priced(candidates, aws.region, requirements, spot.result() if spot else None, on_demand.result())
-    return found or _no_price(names, requirements, aws.region)
-
-
-def _size(each: MachineType) -> tuple[int, int, int, str]:
-    return (each.gpu.count if each.gpu else 0, each.vcpus, each.memory_bytes, each.name)
-
-
-def _checks(requirements: Requirements) -> dict[str, Callable[[MachineType], bool]]:
-    """What the job asks of a machine, each by the words in which it is told to the user."""
-    asked = requirements
-    named = bool(asked.instance_types)
-    checks: dict[str, Callable[[MachineType], bool]] = {
-        "no bare metal": lambda each: named or not each.bare_metal,
-        f"architecture {ARCHITECTURE}": lambda each: named or ARCHITECTURE in each.architectures,
-    }
-    if asked.zones:
-        checks[f"zones {', '.join(asked.zones)}"] = lambda each: bool(set(asked.zones) & set(each.zones))
-    if asked.vcpus:
-        checks[f"vcpus >= {asked.vcpus}"] = lambda each: each.vcpus >= asked.vcpus
-    if asked.memory_bytes:
-        checks[f"memory >= {_gib(asked.memory_bytes)} GiB"] = lambda each: each.memory_bytes >= asked.memory_bytes
-    return checks | _gpu_checks(asked, named=named)
-
-
-def _gpu_checks(asked: Requirements, *, named: bool) -> dict[str, Callable[[MachineType], bool]]:
-    if not catalog.wants_gpu(asked):
-        return {} if named else {"no GPU": lambda each: each.gpu is None}
-    count = max(1, asked.gpu_count)
-    checks: dict[str, Callable[[MachineType], bool]] = {
-        f"gpu count >= {count}": lambda each: each.gpu is not None and each.gpu.count >= count
-    }
-    if asked.gpu_kind:
-        kind = normal_kind(asked.gpu_kind)
-        checks[f"gpu kind {kind}"] = lambda each: each.gpu is not None and each.gpu.kind == kind
-    elif not named:
-        checks["an NVIDIA gpu"] = lambda each: each.manufacturer.upper() == "NVIDIA"
-    if asked.gpu_memory_bytes:
-        checks[f"gpu memory >= {_gib(asked.gpu_memory_bytes)} GiB"] = lambda each: (
-            each.gpu is not None and each.gpu.memory_bytes >= asked.gpu_memory_bytes
-        )
-    return checks
-
-
-def _obstacles(each: MachineType, requirements: Requirements) -> list[str]:
-    return [words for words, fits in _checks(requirements).items() if not fits(each)]
-
-
-def _priced(
-    candidates: Sequence[MachineType],
-    region: str,
-    requirements: Requirements,
-    spot: Prices | None,
-    on_demand: Prices,
-) -> list[Offer]:
-    found: list[Offer] = []
-    for each in candidates:
-        list_price = on_demand.usd_per_hour.get(each.name)
-        for zone in each.zones:
-            if requirements.zones and zone not in requirements.zones:
-                continue
-            spot_price = spot.usd_per_hour.get(f"{each.name}/{zone}") if spot else None
-            if spot is not None and spot_price is not None and "spot" in each.markets:
-                found.append(_offer(each, region, zone, Market.SPOT, spot_price, list_price, spot))
-            wanted = requirements.spot is not SpotPolicy.SPOT and "on-demand" in each.markets
-            if wanted and list_price is not None:
-                found.append(_offer(each, region, zone, Market.ON_DEMAND, list_price, list_price, on_demand))
+    spot, on_demand = _prices(aws, names, requirements, cache)
+    found = pools.priced(candidates, region, requirements, spot, on_demand)
+    if not found:
+        raise misfits.no_price(names, requirements, region)
     return found
 
 
-def _offer(
-    each: MachineType,
-    region: str,
-    zone: str,
-    market: Market,
-    price: float,
-    list_price: float | None,
-    prices_of: Prices,
-) -> Offer:
-    return Offer(
-        instance_type=each.name,
-        region=region,
-        zone=zone,
-        market=market,
-        price_usd_per_hour=price,
-        on_demand_usd_per_hour=list_price,
-        vcpus=each.vcpus,
-        memory_bytes=each.memory_bytes,
-        architecture=ARCHITECTURE if ARCHITECTURE in each.architectures else each.architectures[0],
-        gpu=each.gpu,
-        priced_at=prices_of.priced_at,
-        source=prices_of.source,
-    )
+def _prices(
+    aws: Aws, names: Sequence[str], requirements: Requirements, cache: OfferCache
+) -> tuple[Prices | None, Prices]:
+    """Spot prices where they are wanted, and on-demand ones; the Price List API may be as slow as it likes."""
+    questions = {"on-demand": partial(prices.on_demand, aws, names, cache)}
+    if requirements.spot is not SpotPolicy.ON_DEMAND:
+        questions["spot"] = partial(prices.spot, aws, names, cache)
+    told = abreast(questions)
+    late = KeptOnly(cache)
+    spot = _given(told.get("spot") or prices.spot(aws, names, late)) if "spot" in questions else None
+    return spot, _given(told.get("on-demand") or prices.on_demand(aws, names, late))
 
 
-def _unknown(requirements: Requirements, types: Sequence[MachineType]) -> list[str]:
-    names = [each.name for each in types]
-    return [pattern for pattern in requirements.instance_types if not fnmatch.filter(names, pattern)]
-
-
-def _no_such_type(unknown: Sequence[str], region: str) -> SpecError:
-    known = sorted(prices.snapshot("us-east-1").usd_per_hour)
-    near = difflib.get_close_matches(unknown[0], known, n=3, cutoff=0.5)
-    return SpecError(
-        f"resources.instance_types: {region} does not offer {', '.join(unknown)}",
-        hint=f"did you mean {', '.join(near)}?" if near else "gpurun offers",
-    )
-
-
-def _nothing_fits(
-    types: Sequence[MachineType], requirements: Requirements, region: str
-) -> NoCapacity | SpecError | BrokenRequest:
-    """Name the wishes that no machine grants, or the machine that comes nearest to granting all."""
-    obstacles = {each.name: _obstacles(each, requirements) for each in types}
-    hopeless = [words for words in _checks(requirements) if all(words in each for each in obstacles.values())]
-    fewest = min(len(each) for each in obstacles.values())
-    near = max((each for each in types if len(obstacles[each.name]) == fewest), key=_size)
-    kinds = sorted({each.gpu.kind for each in types if each.gpu})
-    reason = (
-        f"no machine has {' or '.join(hopeless)}"
-        if hopeless
-        else f"no machine has all of: {', '.join(_checks(requirements))}"
-    )
-    nearest = f"the nearest is {near.name}, which lacks: {', '.join(obstacles[near.name])}"
-    if requirements.zones and any(words.startswith("zones ") for words in hopeless):
-        zones = sorted({zone for each in types for zone in each.zones})
-        return SpecError(f"in {region} {reason}", hint=f"its zones are {', '.join(zones)}")
-    unknown_kind = any(words.startswith("gpu kind") for words in hopeless)
-    hint = (
-        f"gpu kinds there: {', '.join(kinds)}"
-        if unknown_kind
-        else "ask for less in `resources`, or see `gpurun offers`"
-    )
-    return NoCapacity(f"in {region} {reason}; {nearest}", hint=hint)
-
-
-def _no_price(names: Sequence[str], requirements: Requirements, region: str) -> NoCapacity:
-    sold = {
-        SpotPolicy.SPOT: "has a spot price",
-        SpotPolicy.ON_DEMAND: "has a known on-demand price",
-        SpotPolicy.PREFER_SPOT: "has a price",
-    }[requirements.spot]
-    shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-    return NoCapacity(
-        f"none of the machines that fit ({shown}) {sold} in {region} now",
-        hint="allow the other market (resources.spot: prefer), or more regions",
-    )
-
-
-def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / (1 << 30):g}"
+def _given(answer: Prices | GpurunError) -> Prices:
+    if isinstance(answer, GpurunError):
+        raise answer
+    return answer

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib import resources
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from launcher.aws import snapshots
 from launcher.aws.faults import FOREIGN
-from launcher.aws.offercache import Answer, OfferCache, kept, through
+from launcher.aws.offercache import ANY_AGE, Answer, OfferCache, kept, through
+from launcher.errors import GpurunError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,8 +26,11 @@ SPOT_MAX_AGE = timedelta(minutes=5)
 ON_DEMAND_MAX_AGE = timedelta(days=1)
 REFUSAL_MAX_AGE = timedelta(hours=1)
 """How long a Price List API that did not answer is left alone."""
-PRICE_LIST_TYPES = 50
-"""How many types one question to the Price List API names."""
+FILTER_CHARACTERS = 1000
+"""Of a filter's value, of the 1024 that the Price List API takes (its API Reference, "Filter")."""
+HISTORY = timedelta(days=3)
+"""How far back the spot price history is looked at: one page of it for a dozen types in five zones."""
+VOLATILITY_MAX_AGE = timedelta(hours=12)
 PRODUCT: Mapping[str, str] = {
     "operatingSystem": "Linux",
     "preInstalledSw": "NA",
@@ -57,47 +63,100 @@ def on_demand(aws: Aws, types: Sequence[str], cache: OfferCache) -> Prices:
     key = f"on-demand/1/{aws.endpoint}/{aws.region}/{_digest(types)}"
     refused = f"{key}/refused"
     if kept(cache, refused, REFUSAL_MAX_AGE) is not None:
-        return snapshot(aws.region)
+        return _without_price_list(aws.region, key, cache)
     try:
         answer: Answer = through(cache, key, ON_DEMAND_MAX_AGE, lambda: _on_demand(aws, types))
     except FOREIGN as error:
         # No permission, no such service at this endpoint, no way to us-east-1: a dated price is better than none.
         cache.put(refused, json.dumps(str(error)))
+        return _without_price_list(aws.region, key, cache)
+    except GpurunError:
         return snapshot(aws.region)
     return Prices(usd_per_hour=answer.value, priced_at=answer.fetched_at, source=answer.source)
 
 
+def _without_price_list(region: str, key: str, cache: OfferCache) -> Prices:
+    old = kept(cache, key, ANY_AGE)
+    if old is None:
+        return snapshot(region)
+    return Prices(usd_per_hour=old.value, priced_at=old.fetched_at, source=old.source)
+
+
+def volatility(aws: Aws, types: Sequence[str], cache: OfferCache) -> dict[str, float]:
+    """How much the spot price of each pool (`type/zone`) has moved of late, a share per square root of a day.
+
+    Realised volatility: the root of the summed squares of the logarithmic changes, over the days looked at. What
+    cannot be asked is left out.
+    """
+    key = f"volatility/1/{aws.endpoint}/{aws.region}/"
+    found = kept(cache, key, ANY_AGE)
+    known: dict[str, Any] = found.value if found is not None else {}
+    oldest = (datetime.now(UTC) - VOLATILITY_MAX_AGE).timestamp()
+    missing = [name for name in types if name not in known or known[name]["at"] < oldest]
+    if missing:
+        try:
+            fetched = _history(aws, missing)
+        except GpurunError:
+            fetched = {}  # a courtesy: the plan does without, or with older figures
+        known = known | {name: {"at": datetime.now(UTC).timestamp(), "pools": pools} for name, pools in fetched.items()}
+        if fetched:
+            cache.put(key, json.dumps(known, separators=(",", ":")))
+    return {pool: value for name in types for pool, value in known.get(name, {"pools": {}})["pools"].items()}
+
+
+def _history(aws: Aws, types: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Each type's pools with their volatility."""
+    rows: dict[str, dict[str, list[tuple[datetime, float]]]] = {name: {} for name in types}
+    for name, zone, at, price in _spot_rows(aws, types, datetime.now(UTC) - HISTORY):
+        rows.setdefault(name, {}).setdefault(f"{name}/{zone}", []).append((at, price))
+    return {
+        name: {pool: realised_volatility(series, HISTORY) for pool, series in pools.items()}
+        for name, pools in rows.items()
+    }
+
+
+def realised_volatility(series: Sequence[tuple[datetime, float]], span: timedelta) -> float:
+    """Of prices at their times, within a span: a share per square root of a day."""
+    ordered = [price for _, price in sorted(series) if price > 0]
+    squares = [math.log(after / before) ** 2 for before, after in pairwise(ordered)]
+    return math.sqrt(math.fsum(squares) / (span / timedelta(days=1)))
+
+
 def snapshot(region: str) -> Prices:
     """The published prices that this package brings, of the day that it names; none for most regions."""
-    text = resources.files("launcher.aws").joinpath("snapshot.json").read_text("utf-8")
-    kept_prices = json.loads(text)
+    figures = snapshots.figures()
     return Prices(
-        usd_per_hour=kept_prices["usd_per_hour"].get(region, {}),
-        priced_at=datetime.fromisoformat(kept_prices["date"]).replace(tzinfo=UTC),
+        usd_per_hour=figures["usd_per_hour"].get(region, {}),
+        priced_at=datetime.fromisoformat(figures["date"]).replace(tzinfo=UTC),
         source="snapshot",
     )
 
 
 def _spot(aws: Aws, types: Sequence[str]) -> dict[str, float]:
     latest: dict[str, tuple[datetime, float]] = {}
+    # The price in force now has its own row, however old.
+    for name, zone, at, price in _spot_rows(aws, types, datetime.now(UTC)):
+        pool, seen = f"{name}/{zone}", (at, price)
+        latest[pool] = max(latest.get(pool, seen), seen)
+    return {pool: price for pool, (_, price) in latest.items()}
+
+
+def _spot_rows(aws: Aws, types: Sequence[str], since: datetime) -> Iterator[tuple[str, str, datetime, float]]:
+    """Type, zone, time and price, from the price in force at `since` on."""
     with aws.errors("read the spot price history"):
         pages = aws.ec2.get_paginator("describe_spot_price_history").paginate(
             InstanceTypes=list(types),  # type: ignore[arg-type] # the stub lists yesterday's types
             ProductDescriptions=["Linux/UNIX", "Linux/UNIX (Amazon VPC)"],
-            StartTime=datetime.now(UTC),  # the price in force now has its own row, however old
+            StartTime=since,
         )
         for page in pages:
             for row in page["SpotPriceHistory"]:
-                pool = f"{row['InstanceType']}/{row['AvailabilityZone']}"
-                seen = (row["Timestamp"], float(row["SpotPrice"]))
-                latest[pool] = max(latest.get(pool, seen), seen)
-    return {pool: price for pool, (_, price) in latest.items()}
+                yield row["InstanceType"], row["AvailabilityZone"], row["Timestamp"], float(row["SpotPrice"])
 
 
 def _on_demand(aws: Aws, types: Sequence[str]) -> dict[str, float]:
     prices: dict[str, float] = {}
-    for start in range(0, len(types), PRICE_LIST_TYPES):
-        wanted = types[start : start + PRICE_LIST_TYPES]
+    for wanted in _chunks(types):
         fixed = {**PRODUCT, "regionCode": aws.region}
         filters: list[FilterTypeDef] = [
             {"Type": "TERM_MATCH", "Field": field, "Value": value} for field, value in fixed.items()
@@ -107,6 +166,18 @@ def _on_demand(aws: Aws, types: Sequence[str]) -> dict[str, float]:
             for product in page["PriceList"]:
                 prices.update(_priced(json.loads(product), fixed, set(wanted)))
     return prices
+
+
+def _chunks(types: Sequence[str]) -> Iterator[list[str]]:
+    """As few questions as the length of a filter's value allows."""
+    chunk: list[str] = []
+    for name in types:
+        if chunk and len(",".join([*chunk, name])) > FILTER_CHARACTERS:
+            yield chunk
+            chunk = []
+        chunk.append(name)
+    if chunk:
+        yield chunk
 
 
 def _priced(product: Any, fixed: Mapping[str, str], wanted: set[str]) -> Iterator[tuple[str, float]]:

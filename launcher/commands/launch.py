@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from launcher.commands import options, session
+from launcher.commands import options, planning, session
 from launcher.errors import SpecError
 
 if TYPE_CHECKING:
     from launcher.aws.client import Aws
     from launcher.domain import Account, JobSpec, Plan
     from launcher.ledger import Ledger
+    from launcher.plan import Experience
     from launcher.ports import Reporter
 
 _SPEC_SUFFIXES = {".yaml", ".yml"}
@@ -39,7 +40,8 @@ def command(
     env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the job; repeatable.")] = None,
     instance_type: Annotated[list[str] | None, typer.Option(help="Allowed type; repeatable.")] = None,
     gpu: Annotated[str | None, typer.Option(help="Kind and count, such as t4 or a10g:2.")] = None,
-    region: Annotated[list[str] | None, typer.Option(help="Allowed region; repeatable.")] = None,
+    architecture: Annotated[str | None, typer.Option(help="x86_64 or arm64.")] = None,
+    region: Annotated[list[str] | None, typer.Option(help="Allowed region; repeatable; all: every one.")] = None,
     zone: Annotated[list[str] | None, typer.Option(help="Allowed zone; repeatable.")] = None,
     spot: Annotated[str | None, typer.Option(help="true, false or prefer.")] = None,
     image: Annotated[str | None, typer.Option(help="ami-..., name:PATTERN, tag:KEY=VALUE or ssm:/PATH.")] = None,
@@ -51,6 +53,7 @@ def command(
         str | None, typer.Option(help="Where results go: a folder, or s3://BUCKET/PREFIX; default runs/<id>/.")
     ] = None,
     key: Annotated[Path | None, typer.Option(help="Your own private key; default: one per run.")] = None,
+    checkpoint_size: options.CheckpointSize = None,
     boot_timeout: options.BootTimeout = 240,
     lost_after: options.LostAfter = 300,
     profile: options.Profile = None,
@@ -70,6 +73,7 @@ def command(
         "env": env,
         "instance_types": instance_type,
         "gpu": gpu,
+        "architecture": architecture,
         "regions": region,
         "zones": zone,
         "spot": spot,
@@ -84,12 +88,13 @@ def command(
     # paramiko and the rest load while the plan waits for AWS: half a second that nobody has to see.
     threading.Thread(target=import_module, args=("launcher.runs",), daemon=True).start()
     spec = read_spec(target, arguments or [], changes)
-    account = session.account(sandbox=sandbox, profile=profile, region=region[0] if region else None)
+    account = session.account(sandbox=sandbox, profile=profile, region=planning.home_region(region))
     from launcher import prepare
 
     with session.ledger() as book, session.reporter(as_json=as_json) as reporter:
         prepare.check_key(spec, reporter)
-        aws, plan = _plan(spec, account, book)
+        known = planning.known(book, account, spec.name, checkpoint_size)
+        aws, plan = _plan(spec, account, book, known, rehearsal=dry_run)
         _show(spec, plan, as_json=as_json, dry_run=dry_run)
         if dry_run or not _confirmed(skip=yes or sandbox):
             return 0
@@ -126,12 +131,11 @@ def read_spec(target: str, arguments: list[str], changes: dict[str, Any]) -> Job
     return specs.override(loaded, specs.Overrides(**given))
 
 
-def _plan(spec: JobSpec, account: Account, book: Ledger) -> tuple[Aws, Plan]:
-    from launcher import plan as planning
-    from launcher.aws.client import Aws
+def _plan(spec: JobSpec, account: Account, book: Ledger, known: Experience, *, rehearsal: bool) -> tuple[Aws, Plan]:
+    from launcher import plan
 
-    aws = Aws(account)
-    return aws, planning.make(spec, aws, book.cache)
+    aws = planning.cloud(account, spec.resources, rehearsal=rehearsal)
+    return aws, plan.make(spec, aws, book.cache, known=known, rehearsal=rehearsal)
 
 
 def _show(spec: JobSpec, plan: Plan, *, as_json: bool, dry_run: bool) -> None:

@@ -34,3 +34,6 @@ LostAfter = Annotated[
     ),
 ]
 Run = Annotated[str, typer.Argument(help="A run's id, a unique beginning of it, its name, or 'last'.", metavar="RUN")]
+CheckpointSize = Annotated[
+    str | None, typer.Option(help="Of the job, such as '2 GB'; default: of the last run of that name.", metavar="SIZE")
+]

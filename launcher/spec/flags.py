@@ -27,6 +27,7 @@ class Overrides:
     floatx: str | None = None
     data: str | Path | None = None
     gpu: str | None = None
+    architecture: str | None = None
     max_hours: float | None = None
     max_cost: float | None = None
     max_price: float | None = None
@@ -60,7 +61,7 @@ def override(spec: JobSpec, changes: Overrides, *, cwd: Path | None = None) -> J
         env=spec.env | _environment(flags, changes.env),
         resources=_resources(flags, changes, spec.resources, device),
         limits=_limits(flags, changes, spec.limits),
-        outputs=flags.take("--outputs", changes.outputs, lambda path: files.output_folder(path, base), spec.outputs),
+        outputs=flags.take("--outputs", changes.outputs, lambda path: files.outputs(path, base), spec.outputs),
         ssh=replace(spec.ssh, key=flags.take("--key", changes.key, lambda path: files.file(path, base), spec.ssh.key)),
     )
     flags.raise_mistakes()
@@ -121,6 +122,7 @@ def _resources(flags: _Flags, changes: Overrides, old: Requirements, device: Dev
             lambda words: _each(values.instance_type, words),
             old.instance_types,
         ),
+        architecture=flags.take("--architecture", changes.architecture, values.architecture, old.architecture),
         regions=regions,
         zones=zones,
         spot=flags.take("--spot", changes.spot, values.spot, old.spot),

@@ -30,6 +30,8 @@ _IMAGE = re.compile(r"ami-[0-9a-f]{8}(?:[0-9a-f]{9})?|name:\S.*|tag:[^=]+=.+|ssm
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _POWERS = {"": 3, "k": 1, "m": 2, "g": 3, "t": 4}
 _MAX_GIB = 1e9
+ARCHITECTURES = ("x86_64", "arm64")
+ALL_REGIONS = "all"
 MAX_HOURS = 720
 """Thirty days: a run longer than that is a slip of the keyboard far more often than a wish."""
 MAX_COST_USD = 1_000_000
@@ -176,8 +178,20 @@ def instance_type(value: object) -> str:
     return matching(value, _INSTANCE_TYPE, "an instance type such as g4dn.xlarge")
 
 
+def architecture(value: object) -> str:
+    """Of the machine's processor, by one of its names."""
+    other_names = {"amd64": "x86_64", "x86-64": "x86_64", "aarch64": "arm64", "graviton": "arm64"}
+    word = str(value).strip().lower()
+    word = other_names.get(word, word)
+    if word not in ARCHITECTURES:
+        raise ValueError(f"{_shown(value)} is not known{nearest(word, ARCHITECTURES)}, expected x86_64 or arm64")
+    return word
+
+
 def region(value: object) -> str:
-    """Such as us-east-1."""
+    """Such as us-east-1; `all` stands for every enabled one."""
+    if value == ALL_REGIONS:
+        return ALL_REGIONS
     return matching(value, _REGION, "a region such as us-east-1")
 
 
@@ -287,5 +301,5 @@ def _shown(value: object) -> str:
 def check_zones(zones: tuple[str, ...], regions: tuple[str, ...]) -> None:
     """Zones must lie in the regions where both are given; raises `ValueError`."""
     for zone in zones:
-        if regions and region_of(zone) not in regions:
+        if regions and ALL_REGIONS not in regions and region_of(zone) not in regions:
             raise ValueError(f"{zone} lies outside of {', '.join(regions)}, expected a zone of those regions")

@@ -8,11 +8,13 @@ from typing import Any
 
 AMAZON, CANONICAL, COMMUNITY = "898082745236", "099720109477", "442011374225"
 BASE_DLAMI = "Deep Learning Base OSS Nvidia Driver GPU AMI (Ubuntu 24.04)"
+ARM_DLAMI = "Deep Learning ARM64 Base OSS Nvidia Driver GPU AMI (Ubuntu 24.04)"
 
 _IMAGES: tuple[tuple[str, str, str, str, str, int], ...] = (
     # name, owner, description, root device, created, root size in GiB
     (f"{BASE_DLAMI} 20261002", AMAZON, "Nvidia driver, CUDA and Docker", "/dev/sda1", "2026-10-02", 60),
     (f"{BASE_DLAMI} 20261106", AMAZON, "Nvidia driver, CUDA and Docker", "/dev/sda1", "2026-11-06", 60),
+    (f"{ARM_DLAMI} 20261106", AMAZON, "Nvidia driver, CUDA and Docker", "/dev/sda1", "2026-11-06", 60),
     (
         "Deep Learning OSS Nvidia Driver AMI GPU TensorFlow 2.18 (Ubuntu 22.04) 20261103",
         AMAZON,
@@ -55,7 +57,7 @@ def _row(image: tuple[str, str, str, str, str, int]) -> dict[str, Any]:
         "owner_id": owner,
         "public": True,
         "virtualization_type": "hvm",
-        "architecture": "x86_64",
+        "architecture": "arm64" if "ARM64" in name else "x86_64",
         "state": "available",
         "platform": None,
         "image_type": "machine",
@@ -93,6 +95,8 @@ def public_parameter(name: str) -> str | None:
     if re.fullmatch(r"/aws/service/deeplearning/ami/x86_64/[^/]+/latest/ami-id", name):
         wanted = "TensorFlow" if "tensorflow" in name else BASE_DLAMI
         return image_id(max(image[0] for image in _IMAGES if wanted in image[0]))
+    if re.fullmatch(r"/aws/service/deeplearning/ami/arm64/base-[^/]+/latest/ami-id", name):
+        return image_id(max(image[0] for image in _IMAGES if ARM_DLAMI in image[0]))
     if re.fullmatch(r"/aws/service/canonical/ubuntu/(\w+/)+[\d.]+/stable/[\w/-]+/ami-id", name):
         wanted = "noble" if "24.04" in name or "noble" in name else "jammy"
         return image_id(next(image[0] for image in _IMAGES if wanted in image[0]))
