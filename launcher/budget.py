@@ -66,6 +66,17 @@ def deadline(
     return now + timedelta(seconds=_within(limits, hourly, committed_usd=committed_usd, left_s=left_s))
 
 
+def max_price_usd_per_hour(limits: Limits, dearest: CostEstimate) -> float | None:
+    """The most that a spot instance may cost an hour: with a budget, no more than was planned, whatever prices do.
+
+    EC2's own bound is the on-demand price (EC2 User Guide, "Spot Instance pricing"): several times the planned one.
+    """
+    if limits.max_cost_usd is None:
+        return limits.max_price_usd_per_hour
+    planned = dearest.instance_usd_per_hour
+    return planned if limits.max_price_usd_per_hour is None else min(planned, limits.max_price_usd_per_hour)
+
+
 def _within(limits: Limits, hourly: CostEstimate, *, committed_usd: float, left_s: float) -> float:
     """Seconds: the time that is left, or less where the money is short."""
     if left_s < MIN_USEFUL_S:

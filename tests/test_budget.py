@@ -87,6 +87,14 @@ def test_too_small_a_budget_is_told_with_the_figures_and_what_would_do():
         budget.deadline(Limits(max_cost_usd=1.1), BEGIN, [segment(price=1.0)], hourly, 0, BEGIN + seconds(3600))
 
 
+def test_with_a_budget_spot_prices_may_not_rise_over_what_was_planned():
+    dearest = cost.estimate(0.3, DISK_GIB, "us-east-1")
+    assert budget.max_price_usd_per_hour(Limits(), dearest) is None
+    assert budget.max_price_usd_per_hour(Limits(max_price_usd_per_hour=0.6), dearest) == 0.6
+    assert budget.max_price_usd_per_hour(Limits(max_cost_usd=2), dearest) == 0.3
+    assert budget.max_price_usd_per_hour(Limits(max_cost_usd=2, max_price_usd_per_hour=0.2), dearest) == 0.2
+
+
 def test_a_deadline_that_is_here_is_told():
     hourly = cost.estimate(0.5, DISK_GIB, "us-east-1")
     with pytest.raises(BudgetExceeded, match="59 s are left until the run's deadline"):
