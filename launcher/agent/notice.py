@@ -113,12 +113,17 @@ class Service:
         """One answer: status, body and what time the service says that it is."""
         if not self.token or now_s() > self.token_until_s:
             self.renew(line)
-        status, body, now = exchange(line, "GET", f"/latest/meta-data/{name}", {"X-aws-ec2-metadata-token": self.token})
+        status, body, now = self.ask(line, name)
         if status == http.client.UNAUTHORIZED:
-            self.token = ""
+            self.renew(line)
+            status, body, now = self.ask(line, name)
         if status not in {http.client.OK, http.client.NOT_FOUND}:
             raise ValueError(status)
         return status, body, now
+
+    def ask(self, line: http.client.HTTPConnection, name: str) -> tuple[int, bytes, float | None]:
+        """Ask with the token that there is."""
+        return exchange(line, "GET", f"/latest/meta-data/{name}", {"X-aws-ec2-metadata-token": self.token})
 
     def renew(self, line: http.client.HTTPConnection) -> None:
         """Fetch a token, without which nothing is told."""

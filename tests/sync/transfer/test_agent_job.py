@@ -313,6 +313,62 @@ def test_a_state_from_before_a_reboot_is_lost(connection: Any, layout: RemoteLay
     assert remote_agent.report(connection, layout).state == "lost"
 
 
+FULL = """
+import errno, sys
+sys.path.insert(0, sys.argv[1])
+from agent import supervise
+write, tries = supervise.write_atomically, iter(range(1000))
+
+def full(path, text):
+    if path.endswith("/state") and '"job"' in text and next(tries) < {count}:
+        raise OSError(errno.ENOSPC, "No space left on device", path)
+    write(path, text)
+
+supervise.write_atomically = full
+supervise.supervise(sys.argv[2])
+"""
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_full_disk_hides_no_job_and_no_end(connection: Any, layout: RemoteLayout, job: Any, count: int) -> None:
+    # The disk takes nothing while the job begins: it runs on, and its end is written, by and by.
+    for name in ("code", "data", "output", "checkpoint"):
+        (connection.home / layout.home / name).mkdir(parents=True)
+    subprocess.run(
+        [sys.executable, "-c", FULL.format(count=count), AGENT.parent, connection.home / layout.home],
+        input=json.dumps(asdict(job("sleep 1.5; exit 3"))).encode(),
+        stdout=subprocess.DEVNULL,
+        env=connection.environment,
+        check=True,
+    )
+    assert remote_agent.report(connection, layout).exit_status == 3
+    assert (connection.home / layout.home / "spare").exists() is False
+
+
+# A run that goes on here.
+
+
+def test_a_run_from_another_machine_goes_on_with_its_log(connection: Any, layout: RemoteLayout, job: Any) -> None:
+    restored = connection.home / layout.home / "restore/log"
+    restored.parent.mkdir(parents=True)
+    restored.write_bytes(b"from before\n")
+    remote_agent.start(connection, layout, job("echo from here"))
+    follower = stream.follow(lambda: connection, layout, offset=5)
+    assert b"".join(follower) == b"before\nfrom here\n"
+    assert follower.report.log_bytes == 22
+    assert not restored.exists()
+    assert (connection.home / layout.log).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_log_that_is_there_is_not_replaced(connection: Any, layout: RemoteLayout, job: Any) -> None:
+    for name, text in (("restore/log", "older\n"), ("log", "newer\n")):
+        path = connection.home / layout.home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    _, log = run(connection, layout, job("echo end"))
+    assert log == b"newer\nend\n"
+
+
 # Secrets.
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from launcher.agent.job import supervised
+from launcher.agent.power import PATIENCE_S
 from launcher.sync import remote_agent, stream
 from launcher.sync.layout import RemoteLayout
 
@@ -95,3 +96,44 @@ def test_a_machine_that_is_not_ours_is_never_powered_off(
     # With its supervisor gone, nobody is left who could.
     eventually(lambda: not supervised(home))
     assert powered_off() == []
+
+
+def test_the_machines_own_deadline_ends_it_with_a_job_that_will_not_go(
+    connection: Any, layout: RemoteLayout, job: Any, powered_off: Any, eventually: Eventually
+) -> None:
+    stubborn = job("trap '' TERM; while true; do sleep 0.1; done", owned=True, machine_deadline_in_s=2.0, grace_s=60.0)
+    began = time.monotonic()
+    remote_agent.start(connection, layout, stubborn)
+    eventually(powered_off)
+    assert 1.9 < time.monotonic() - began < 4
+    assert powered_off() == ["sudo -n shutdown -h now"]
+    assert remote_agent.report(connection, layout).state == "running"
+    remote_agent.signal(connection, layout, "KILL")
+
+
+def test_no_lease_holds_the_machine_beyond_its_own_deadline(
+    connection: Any, layout: RemoteLayout, job: Any, powered_off: Any, eventually: Eventually
+) -> None:
+    held = job("exit 1", owned=True, machine_deadline_in_s=2.0, results_grace_s=600.0, keep_on_failure_s=600.0)
+    began = time.monotonic()
+    remote_agent.start(connection, layout, held)
+    remote_agent.renew(connection, layout, 600.0)
+    eventually(powered_off)
+    assert 1.9 < time.monotonic() - began < 4
+
+
+def test_a_deadline_without_a_machine_of_ours_powers_nothing_off(
+    connection: Any, layout: RemoteLayout, job: Any, powered_off: Any
+) -> None:
+    remote_agent.start(connection, layout, job("sleep 1.5", owned=False, machine_deadline_in_s=0.5))
+    list(stream.follow(lambda: connection, layout))
+    assert powered_off() == []
+
+
+def test_a_sudo_that_hangs_holds_nothing_up(
+    connection: Any, layout: RemoteLayout, job: Any, powered_off: Any, eventually: Eventually, tmp_path: Path
+) -> None:
+    (tmp_path / "programs/sudo").write_text("#!/bin/sh\nexec sleep 300\n")
+    remote_agent.start(connection, layout, job("true", owned=True, lease_s=0.0))
+    eventually(powered_off, timeout_s=PATIENCE_S + 10)
+    assert powered_off() == ["shutdown -h now"]

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launcher.domain import JobReport, JobUsage
+from launcher.domain import Interruption, JobReport, JobUsage
 from launcher.errors import CommandFailed, TransferError
 from launcher.ports import Completed
-from launcher.sync import remote_agent
+from launcher.sync import events, remote_agent
 from launcher.sync.down import download
 from launcher.sync.local import ignore, tree
 from launcher.sync.up import upload
@@ -33,6 +33,13 @@ USAGE = {
     "outputs": 5,
 }
 DONE = {"state": "done", "exit_status": 3, "killed_by_memory": False, "usage": USAGE, "log_bytes": 7}
+END: dict[str, Any] = {
+    "kind": "spot",
+    "action": "terminate",
+    "noticed_at": 5.0,
+    "ends_at": 120.0,
+    "ends_in_s": 115.5,
+}
 
 
 class Far:
@@ -173,6 +180,16 @@ def test_a_report_is_taken_as_it_is() -> None:
         {"log_bytes": 1 << 63},
         {"log_bytes": float("inf")},
         {"log_bytes": "7"},
+        {"ended_by": "somebody"},
+        {"ended_by": None},
+        {"ended_by": ["signal"]},
+        {"interruption": []},
+        {"interruption": {}},
+        {"interruption": "soon"},
+        *({"interruption": {**END, name: None}} for name in END),
+        {"interruption": {**END, "kind": "\x1b[2J"}},
+        {"interruption": {**END, "action": "explode"}},
+        *({"interruption": {**END, "ends_in_s": odd}} for odd in (float("nan"), float("inf"), -1, "1", True, 10**400)),
         {"usage": []},
         {"usage": {}},
         {"usage": {"user_s": 1}},
@@ -184,6 +201,22 @@ def test_a_report_of_other_types_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(TransferError) as caught:
         remote_agent.to_report({**DONE, **changes})
     assert caught.value.message.isprintable()
+
+
+def test_an_announced_end_is_taken_as_it_is() -> None:
+    report = remote_agent.to_report({**DONE, "ended_by": "interruption", "interruption": {**END, "more": 1}})
+    assert report.ended_by == "interruption"
+    assert report.interruption == Interruption(**END)
+    rebalance = {"kind": "rebalance", "action": "", "noticed_at": 5.0, "ends_at": None, "ends_in_s": None}
+    assert remote_agent.to_report({**DONE, "interruption": rebalance}).interruption == Interruption(**rebalance)
+
+
+@pytest.mark.parametrize(
+    "said", [{"checkpoint": None}, {"checkpoint": "A"}, {"checkpoint": "0" * 65}, {"interruption": 1}]
+)
+def test_events_that_are_none_are_refused(said: dict[str, object]) -> None:
+    with pytest.raises(TransferError):
+        events.event_of(said)
 
 
 @pytest.mark.parametrize("state", [None, [], "done", 5, {}])
