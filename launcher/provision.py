@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
+from launcher import door
 from launcher.acquire import acquire, offer_of
 from launcher.aws import fleet, killswitch
 from launcher.aws.refusals import Pool
@@ -119,8 +121,15 @@ def boot(live: LiveRun, instance: Instance) -> Instance:
 
 
 def wait(live: LiveRun, instance: Instance) -> Instance:
-    """Wait until EC2 says that a machine runs, and where.
+    """Wait until EC2 says that a machine runs, and where, and open its door to this laptop.
 
     Raises `MachineGone` where it ended before, and `HostUnreachable` where it does not come up in time.
     """
-    return fleet.wait_running(live.aws.at(instance.region), instance.instance_id, timeout_s=BOOT_TIMEOUT_S)
+    aws = live.aws.at(instance.region)
+    if door.is_open(live, instance.instance_id):
+        return fleet.wait_running(aws, instance.instance_id, timeout_s=BOOT_TIMEOUT_S)
+    with ThreadPoolExecutor(1) as pool:
+        group = pool.submit(door.make, live, instance.region)
+        ready = fleet.wait_running(aws, instance.instance_id, timeout_s=BOOT_TIMEOUT_S)
+        door.put_on(live, ready, group.result())
+    return ready

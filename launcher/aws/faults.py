@@ -99,8 +99,8 @@ def _of_code(
         hint = f"the identity lacks {action}: {hint}" if action else hint
     where = f" in {region}" if region else ""
     text = f"cannot {doing}{where}: {message} ({code})"
-    error = fault.error
-    return error(text, hint=hint, code=code) if issubclass(error, ProvisionError) else error(text, hint=hint)
+    raised = fault.error
+    return raised(text, hint=hint, code=code) if issubclass(raised, ProvisionError) else raised(text, hint=hint)
 
 
 def missing_action(message: str, decode: Callable[[str], str] | None = None) -> str:

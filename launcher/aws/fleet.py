@@ -1,4 +1,4 @@
-"""The launch: one CreateFleet over every pool of a region, and what became of it.
+"""The launch: one CreateFleet over the pools of a region and a market, and what became of it.
 
 `instant` fleets with the `price-capacity-optimized` strategy are what AWS recommends for spot (EC2 User
 Guide, "Allocation strategies for EC2 Fleet"). Spot and on-demand never share a call, so that each refusal can
@@ -12,22 +12,15 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from launcher.aws import refusals
 from launcher.aws import tags as tagging
-from launcher.aws.faults import LOST_REPLY, Fault, code_of, fault_of
-from launcher.aws.faulttable import PASSING
+from launcher.aws.faults import LOST_REPLY, code_of
+from launcher.aws.faulttable import NOT_YET, PASSING
 from launcher.aws.instances import console_output, describe, find, terminate, wait_running, wait_terminated
 from launcher.aws.polling import backoff
 from launcher.aws.template import FleetRequest, create_template, delete_template
-from launcher.domain import Instance, Market, Offer
-from launcher.errors import (
-    BrokenRequest,
-    CredentialsError,
-    NoCapacity,
-    NotPermitted,
-    PriceTooHigh,
-    ProvisionError,
-    QuotaExceeded,
-)
+from launcher.domain import TAG_SEGMENT, Instance, Market
+from launcher.errors import BrokenRequest, NoCapacity, NotPermitted, PriceTooHigh, ProvisionError, QuotaExceeded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +34,8 @@ if TYPE_CHECKING:
     )
 
     from launcher.aws.client import Aws
+    from launcher.aws.refusals import Refusal
+    from launcher.domain import Offer
 
 __all__ = [
     "FleetRequest",
@@ -56,43 +51,43 @@ __all__ = [
 
 MAX_OVERRIDES = 300
 """Of one fleet (EC2 User Guide, "EC2 Fleet quotas")."""
-ATTEMPTS = 4
-REFUSALS = (NoCapacity, QuotaExceeded, PriceTooHigh, NotPermitted)
+ATTEMPTS = 6
+UNHEARD_S = 10.0
+"""By when a machine that was made must show under its tag: DescribeInstances is eventually consistent."""
+MISMATCH = "IdempotentParameterMismatch"
+ANSWERS = (NoCapacity, QuotaExceeded, PriceTooHigh, NotPermitted, BrokenRequest)
 """After these AWS has surely made nothing."""
-GRAVITY: tuple[type[ProvisionError], ...] = (
-    NotPermitted,
-    QuotaExceeded,
-    BrokenRequest,
-    PriceTooHigh,
-    NoCapacity,
-)
-"""Where pools refuse for several reasons, the first of these that occurs is the one to act on."""
 
 
-def launch(aws: Aws, request: FleetRequest) -> Instance:
-    """Make one machine in the best pool that has one: spot pools first, then on-demand ones.
+class Unanswered(ProvisionError):
+    """The call was sent and never answered: a machine may come of it, and another region would make a second one."""
 
-    Returns it as `pending`. Raises the `ProvisionError` that fits, with a line for each distinct refusal.
+
+def launch(aws: Aws, request: FleetRequest) -> Instance | tuple[Refusal, ...]:
+    """Make one machine in the best pool that has one; returns it as `pending`, or else what AWS refused.
+
+    Raises `BrokenRequest` and `PriceTooHigh` where no pool is left to ask, before anything is made, `Unanswered`, and
+    `CredentialsError`.
     """
-    markets = _markets(request)
-    template = create_template(aws, request)
-    refusals: list[ProvisionError] = []
-    for market, offers in markets:
-        try:
-            answer = _create(aws, _call(request, template, market, offers))
-        except REFUSALS as refusal:
-            refusals.append(refusal)  # this market is closed to us; the other may not be
-            continue
-        if answer is None:
-            return _made_unheard(aws, request)
-        for made in answer.get("Instances", []):
-            return _pending(aws, request, made, offers)
-        refusals.append(_refusal(answer.get("Errors", []), market, request))
-    raise _worst(refusals)
+    offers = _askable(request)
+    template = request.template or create_template(aws, request)
+    try:
+        answer = _create(aws, _call(request, template, offers))
+    except ANSWERS as refusal:
+        if refusal.code == MISMATCH:
+            made = _made_unheard(aws, request)
+            if made is not None:
+                return made
+        return (refusals.of_error(refusal, region=aws.region, market=offers[0].market),)
+    if answer is None:
+        return _made_unheard(aws, request) or _nobody_knows(aws, request)
+    for made_now in answer.get("Instances", []):
+        return _pending(aws, request, made_now, offers)
+    return _refusals(aws, request, answer.get("Errors", []), offers[0].market)
 
 
-def _markets(request: FleetRequest) -> list[tuple[Market, list[Offer]]]:
-    """The offers that can be asked for, by market; raises where none is left."""
+def _askable(request: FleetRequest) -> list[Offer]:
+    """The offers that can be asked for; raises where none is left."""
     reachable = [offer for offer in request.offers if offer.zone in request.subnets]
     if not reachable:
         raise BrokenRequest(
@@ -108,8 +103,7 @@ def _markets(request: FleetRequest) -> list[tuple[Market, list[Offer]]]:
             f"no offer is under {cap} USD an hour; the cheapest costs {cheapest}",
             hint="raise limits.max_price",
         )
-    by_market = [(market, [offer for offer in kept if offer.market is market]) for market in Market]
-    return [(market, offers[:MAX_OVERRIDES]) for market, offers in by_market if offers]
+    return kept[:MAX_OVERRIDES]
 
 
 def _create(aws: Aws, call: CreateFleetRequestTypeDef) -> CreateFleetResultTypeDef | None:
@@ -117,35 +111,52 @@ def _create(aws: Aws, call: CreateFleetRequestTypeDef) -> CreateFleetResultTypeD
 
     Gives `None` when no reply was ever heard: then AWS may or may not have acted.
     """
-    waits = backoff(first_s=0.2)
-    for _ in range(ATTEMPTS):
+    waits = backoff(first_s=0.2, cap_s=5.0, factor=2.0)
+    heard = 0
+    while True:
         with aws.errors("launch the machine"):
             try:
                 return aws.launcher_ec2.create_fleet(**call)
             except LOST_REPLY:
-                time.sleep(next(waits))
+                heard += 1
             except ClientError as error:
-                if code_of(error) not in PASSING:
+                # A template that was made a moment ago may not be known everywhere yet.
+                if code_of(error) not in PASSING | NOT_YET:
                     raise
-                time.sleep(next(waits))
+                heard += 1
+                if heard == ATTEMPTS and code_of(error) in NOT_YET:
+                    raise
+        if heard == ATTEMPTS:
+            return None
+        time.sleep(next(waits))
+
+
+def _made_unheard(aws: Aws, request: FleetRequest) -> Instance | None:
+    """The machine that a call without a reply made, found by its tags once it must show."""
+    segment = request.tags.get(TAG_SEGMENT)
+    limit = time.monotonic() + UNHEARD_S
+    for wait_s in backoff(first_s=0.5):
+        for instance in find(aws, run_id=request.run_id):
+            if instance.state in {"pending", "running"} and instance.tags.get(TAG_SEGMENT) == segment:
+                return instance
+        if time.monotonic() + wait_s >= limit:
+            return None
+        time.sleep(wait_s)
     return None
 
 
-def _made_unheard(aws: Aws, request: FleetRequest) -> Instance:
-    """The machine that a call without a reply made, found by tag; no second one is asked for, in no market."""
-    for instance in find(aws, run_id=request.run_id):
-        if instance.state in {"pending", "running"}:
-            return instance
-    raise ProvisionError(
+def _nobody_knows(aws: Aws, request: FleetRequest) -> tuple[Refusal, ...]:
+    raise Unanswered(
         f"AWS did not answer the launch in {aws.region}, asked {ATTEMPTS} times, and no machine carries the run's tag",
         hint=f"gpurun resume {request.run_id}, or gpurun down {request.run_id}",
     )
 
 
-def _call(request: FleetRequest, template: str, market: Market, offers: Sequence[Offer]) -> CreateFleetRequestTypeDef:
+def _call(request: FleetRequest, template: str, offers: Sequence[Offer]) -> CreateFleetRequestTypeDef:
+    market = offers[0].market
     call: CreateFleetRequestTypeDef = {
         "Type": "instant",
-        "ClientToken": f"{request.token}-{'s' if market is Market.SPOT else 'd'}",
+        "ClientToken": request.token,
         "TargetCapacitySpecification": {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": market.value},
         "LaunchTemplateConfigs": [
             {
@@ -193,37 +204,19 @@ def _pending(aws: Aws, request: FleetRequest, made: CreateFleetInstanceTypeDef, 
     )
 
 
-def _refusal(errors: Sequence[CreateFleetErrorTypeDef], market: Market, request: FleetRequest) -> ProvisionError:
-    """One error for all that a fleet answered: a line for each distinct code and place."""
+def _refusals(
+    aws: Aws, request: FleetRequest, errors: Sequence[CreateFleetErrorTypeDef], market: Market
+) -> tuple[Refusal, ...]:
+    """What a fleet that made nothing answered, pool by pool."""
     zones = {subnet: zone for zone, subnet in request.subnets.items()}
-    lines: dict[str, Fault] = {}
+    found = []
     for each in errors:
         override = each.get("LaunchTemplateAndOverrides", {}).get("Overrides", {})
         zone = override.get("AvailabilityZone") or zones.get(override.get("SubnetId", ""), "")
-        where = " in ".join(part for part in (override.get("InstanceType", ""), zone) if part) or "everywhere"
         code, message = each.get("ErrorCode", "unknown"), each.get("ErrorMessage", "")
-        lines[f"{market.value} {where}: {message} ({code})"] = fault_of(code, message)
-    if not lines:
-        return NoCapacity(f"{market.value}: EC2 made no machine and gives no reason", hint="try again in some minutes")
-    fault = min(lines.values(), key=_gravity)
-    codes = [each.get("ErrorCode", "") for each in errors if fault_of(each.get("ErrorCode", "")) == fault]
-    return _as_provision(fault)("\n".join(lines), hint=fault.advice, code=codes[0] if codes else "")
-
-
-def _as_provision(fault: Fault) -> type[ProvisionError]:
-    """The call itself was let in: where a fleet speaks of credentials, a permission is missing."""
-    if issubclass(fault.error, ProvisionError):
-        return fault.error
-    return NotPermitted if issubclass(fault.error, CredentialsError) else ProvisionError
-
-
-def _gravity(fault: Fault) -> int:
-    kind = _as_provision(fault)
-    return GRAVITY.index(kind) if kind in GRAVITY else len(GRAVITY)
-
-
-def _worst(refusals: Sequence[ProvisionError]) -> ProvisionError:
-    """The refusal to act on, speaking for all."""
-    worst = min(refusals, key=lambda each: GRAVITY.index(type(each)) if type(each) in GRAVITY else len(GRAVITY))
-    message = "no machine could be had:\n" + "\n".join(each.message for each in refusals)
-    return type(worst)(message, hint=worst.hint, code=worst.code)
+        place = {"instance_type": override.get("InstanceType", ""), "zone": zone}
+        found.append(refusals.of_code(code, message, aws=aws, market=market, **place))
+    silent = refusals.of_code(
+        "UnfulfillableCapacity", "EC2 made no machine and gives no reason", aws=aws, market=market
+    )
+    return tuple(found) or (silent,)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from launcher.aws.faults import code_of
+from launcher.aws.offercache import through
 from launcher.domain import Image
 from launcher.errors import BrokenRequest, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import timedelta
 
     from types_boto3_ec2.type_defs import FilterTypeDef, ImageTypeDef
 
     from launcher.aws.client import Aws
+    from launcher.aws.offercache import OfferCache
 
 DEFAULT_IMAGE = "ssm:/aws/service/deeplearning/ami/{architecture}/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id"
 """The base Deep Learning AMI: NVIDIA driver and CUDA on Ubuntu 24.04, user `ubuntu`.
@@ -45,6 +49,15 @@ def resolve(aws: Aws, selector: str, *, architecture: str = "x86_64") -> Image:
     else:
         raise SpecError(f"image {selector!r}: expected {FORMS}", hint="leave it empty for the Deep Learning AMI")
     return _usable(found, selector, aws.region, architecture)
+
+
+def remembered(
+    aws: Aws, selector: str, cache: OfferCache, max_age: timedelta, *, architecture: str = "x86_64"
+) -> Image:
+    """As `resolve`, but an answer not older than `max_age` is not asked for again."""
+    key = f"image/1/{aws.endpoint}/{aws.profile or ''}/{aws.region}/{architecture}/{selector}"
+    found = through(cache, key, max_age, lambda: asdict(resolve(aws, selector, architecture=architecture)))
+    return Image(**found.value)
 
 
 def _by_id(aws: Aws, image_id: str) -> ImageTypeDef:

@@ -58,6 +58,7 @@ END = (
     "ec2:DeleteVolume",
     "ec2:DeregisterImage",
     "ec2:GetConsoleOutput",
+    "ec2:ModifyInstanceAttribute",
     "ec2:RevokeSecurityGroupIngress",
     "ec2:TerminateInstances",
 )

@@ -32,26 +32,33 @@ class FleetRequest:
 
     run_id: str
     token: str
-    """At most 60 ASCII characters; the same one never makes a second machine."""
+    """At most 64 ASCII characters; the same one never makes a second machine."""
     image: Image
     offers: Sequence[Offer]
-    """All of one region, best first."""
+    """All of one region and one market, best first."""
     subnets: Mapping[str, str]
     """Zone -> subnet."""
-    group_id: str
-    key_name: str | None
+    group_id: str | None = None
+    """`None`: the default group of the network, which lets nobody in from outside."""
+    key_name: str | None = None
     user_data: str
     disk_gib: int
     max_price_usd_per_hour: float | None = None
     tags: Mapping[str, str]
+    template: str = ""
+    """The launch template's name, where it is made already."""
+
+
+def name_of(request: FleetRequest) -> str:
+    """What the template is called: its content is in the name, so that one that is there already is the same one."""
+    digest = hashlib.sha256(json.dumps(template_data(request), sort_keys=True).encode()).hexdigest()[:10]
+    return f"gpurun-{request.run_id}-{digest}"
 
 
 def create_template(aws: Aws, request: FleetRequest) -> str:
     """Make the run's launch template, whose name is returned; harmless when done twice."""
     data = template_data(request)
-    # The content is in the name: a template that is there already is the same one.
-    digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:10]
-    name = f"gpurun-{request.run_id}-{digest}"
+    name = name_of(request)
     with aws.errors("make the launch template"):
         try:
             aws.ec2.create_launch_template(
@@ -71,6 +78,16 @@ def delete_template(aws: Aws, *, run_id: str) -> None:
         found = aws.ec2.describe_launch_templates(Filters=[tagging.of_run(run_id)])
         for template in found["LaunchTemplates"]:
             delete_by_id(aws, template["LaunchTemplateId"])
+
+
+def delete_by_name(aws: Aws, name: str) -> None:
+    """Delete one launch template, if it is still there."""
+    with aws.errors("delete the launch template"):
+        try:
+            aws.ec2.delete_launch_template(LaunchTemplateName=name)
+        except ClientError as error:
+            if "NotFound" not in code_of(error):
+                raise
 
 
 def delete_by_id(aws: Aws, template_id: str) -> None:
@@ -102,7 +119,6 @@ def template_data(request: FleetRequest) -> RequestLaunchTemplateDataTypeDef:
                 "DeviceIndex": 0,
                 "AssociatePublicIpAddress": True,
                 "DeleteOnTermination": True,
-                "Groups": [request.group_id],
             }
         ],
         "BlockDeviceMappings": [
@@ -121,6 +137,8 @@ def template_data(request: FleetRequest) -> RequestLaunchTemplateDataTypeDef:
             tagging.at_birth("volume", request.run_id, request.tags),
         ],
     }
+    if request.group_id is not None:
+        data["NetworkInterfaces"][0]["Groups"] = [request.group_id]
     if request.key_name is not None:
         data["KeyName"] = request.key_name
     return data

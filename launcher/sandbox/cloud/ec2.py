@@ -70,6 +70,18 @@ class SandboxEc2(EC2Response):  # type: ignore[misc] # moto comes without types
         ]
         return ActionResult({"TerminatingInstances": rows})
 
+    def modify_instance_attribute(self) -> Any:
+        """As moto's; security groups change on the interface too, in place of the old ones, and not while pending."""
+        groups = self.params.get("Groups")
+        if not groups:
+            return super().modify_instance_attribute()
+        instance = self.ec2_backend.get_instance(self.params["InstanceId"])
+        if instance.state not in {"running", "stopped"}:
+            raise EC2ClientError("IncorrectInstanceState", f"Instance {instance.id} is {instance.state}")
+        answer = super().modify_instance_attribute()
+        self.ec2_backend.modify_network_interface_attribute(instance.nics[0].id, groups)
+        return answer
+
     def delete_security_group(self) -> ActionResult:
         """Refused while anything still uses the group."""
         name = self.params.get("GroupId") or self.params.get("GroupName")
