@@ -204,7 +204,7 @@ class Shipper:
         the next one's will be.
         """
         final = manifest["final"] and manifest["job"]["ended_by"] != "interruption"
-        plain = {row[0] for row in output.rows if is_plain(row)} if final else set()
+        plain = {row[0] for row in output.rows if row[1] == "f" and is_plain(row)} if final else set()
         saved, made = self.chunks_of(checkpoint, set()), self.chunks_of(output, plain)
         shared = [chunk for chunks in saved.values() for chunk in chunks]
         shared += [chunk for name, chunks in made.items() if name not in plain for chunk in chunks]

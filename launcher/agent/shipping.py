@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sys
@@ -14,7 +15,7 @@ from .shipped import shipped
 if TYPE_CHECKING:
     from .wire import Json
 
-SHIP = "import sys; sys.path.insert(0, sys.argv[1]); from agent.ship import ship; ship(sys.argv[2])"
+SHIP = "import os, sys; os.setsid(); sys.path.insert(0, sys.argv[1]); from agent.ship import ship; ship(sys.argv[2])"
 AGAIN_S = 10.0
 """Between two starts of a shipper that dies."""
 
@@ -42,22 +43,20 @@ class Shipping:
             self.start()
 
     def start(self) -> None:
-        """Start it in a session of its own; its standard input closes when there is nothing more to come."""
+        """Start it; its standard input closes when there is nothing more to come. A failure is tried again."""
         self.job_ended()
         out, self.bell = os.pipe()
-        self.process = os.fork()
-        if self.process:
-            os.close(out)
-            return
-        try:
-            os.setsid()
-            log = os.open(run_paths(self.run)["supervisor.log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            for source, target in ((out, 0), (os.open(os.devnull, os.O_WRONLY), 1), (log, 2)):
-                os.dup2(source, target)
-            argv = [sys.executable, "-IS", "-X", "utf8", "-c", SHIP, package_home(), self.run]
-            os.execv(argv[0], argv)  # noqa: S606  (an argv list, no shell)
-        finally:
-            os._exit(127)
+        log = run_paths(self.run)["supervisor.log"]
+        argv = [sys.executable, "-IS", "-X", "utf8", "-c", SHIP, package_home(), self.run]
+        files = [
+            (os.POSIX_SPAWN_DUP2, out, 0),
+            (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 2, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+        ]
+        # No fork of our own: another thread may hold a lock.
+        with contextlib.suppress(OSError):
+            self.process = os.posix_spawn(argv[0], argv, os.environ, file_actions=files)
+        os.close(out)
 
     def job_ended(self) -> None:
         """Let it know at once."""

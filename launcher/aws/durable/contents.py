@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,7 @@ class Contents:
         """Read it once; whether it was right."""
         answer = self._aws.s3.get_object(Bucket=self._bucket, Key=self._prefix + chunk.key)
         digest, at = sha256(), 0
-        with answer["Body"] as body:
+        with closing(answer["Body"]) as body:
             if answer["ContentLength"] != chunk.size_bytes:
                 return False
             for block in body.iter_chunks(BLOCK_BYTES):
