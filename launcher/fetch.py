@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from launcher.errors import GpurunError, HostUnreachable, TransferError
 from launcher.live import LiveRun
 from launcher.paths import CHECKPOINT_NAME, LOG_NAME, OWN_FOLDER
 from launcher.sync import remote_agent, transfer
+from launcher.sync.telling import Overheard
 
 ATTEMPTS = 5
 RENEW_EVERY_S = 300.0
@@ -98,10 +100,9 @@ def pull(live: LiveRun, remote_dir: str, destination: Path, *, label: str) -> Ma
     if lines is None:
         raise HostUnreachable("no line to the machine", hint=f"gpurun resume {live.run_id}")
     for attempt in range(1, ATTEMPTS + 1):
+        overheard, began = Overheard(live.reporter.transfer), time.monotonic()
         try:
-            return transfer.pull(
-                lines, remote_dir, destination, live.reporter.transfer, label=label, warn=live.reporter.warn
-            )
+            manifest = transfer.pull(lines, remote_dir, destination, overheard, label=label, warn=live.reporter.warn)
         except HostUnreachable:
             if attempt == ATTEMPTS:
                 raise
@@ -111,4 +112,8 @@ def pull(live: LiveRun, remote_dir: str, destination: Path, *, label: str) -> Ma
                 f"results cannot be written to {destination}: {error.strerror}",
                 hint=f"gpurun fetch-weights {live.run_id} --to another folder, then gpurun down {live.run_id}",
             ) from None
+        else:
+            seconds = round(time.monotonic() - began, 3)
+            live.event("came", label=label, sent_bytes=overheard.sent_bytes, seconds=seconds)
+            return manifest
     raise AssertionError

@@ -47,5 +47,6 @@ def send(live: LiveRun, lines: Lines, scan: Scan, remote_dir: str, *, label: str
             for name in sent.changed:
                 live.reporter.warn(f"{shown(name)} changed while it was read; what went up is the newer state")
             memory.forget_old()
+            live.event("sent", label=label, sent_bytes=sent.sent_bytes, seconds=round(sent.seconds, 3))
             return sent
     raise AssertionError

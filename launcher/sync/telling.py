@@ -14,3 +14,16 @@ Note = Callable[[str], None]
 
 def silent(_: object) -> None:
     """For callers who want none of it."""
+
+
+class Overheard:
+    """Passes progress on, and remembers how much went over the line."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self.sent_bytes = 0
+
+    def __call__(self, progress: TransferProgress) -> None:
+        """Take the news of a transfer."""
+        self.sent_bytes = progress.sent_bytes
+        self._report(progress)
