@@ -35,6 +35,8 @@ class Found:
     """Cheapest first."""
     notes: tuple[str, ...]
     """A line for each region that has no part in it, or only with old figures, and why."""
+    silent: frozenset[str]
+    """The regions that did not answer, and are there with old figures."""
 
 
 def find(
@@ -67,9 +69,11 @@ def survey(aws: Aws, requirements: Requirements, cache: OfferCache) -> Found:
     if not answered:
         raise _all_of(failed)
     left_out = [f"{name} is left out: {_short(error)}" for name, error in failed.items()]
-    old = [line for name, each in answered.items() for line in _old(name, each)]
+    ages = {name: _age(each) for name, each in answered.items()}
+    silent = {name for name, age in ages.items() if name in late or age > 2 * prices.SPOT_MAX_AGE}
+    old = [f"EC2 in {name} does not answer: its figures are {_shown(ages[name])} old" for name in sorted(silent)]
     offers = [offer for each in answered.values() for offer in each]
-    return Found(offers=under_cap(offers, None), notes=(*left_out, *old))
+    return Found(offers=under_cap(offers, None), notes=(*left_out, *old), silent=frozenset(silent))
 
 
 def under_cap(found: Sequence[Offer], cap_usd_per_hour: float | None) -> list[Offer]:
@@ -160,14 +164,16 @@ def _all_of(failed: Mapping[str, GpurunError]) -> GpurunError:
     return first
 
 
-def _old(region: str, offers: Sequence[Offer]) -> list[str]:
-    """A line where a region's spot prices are older than they may be: it did not answer."""
-    at = min((offer.priced_at for offer in offers if offer.market is Market.SPOT), default=datetime.now(UTC))
-    age = datetime.now(UTC) - at
-    if age <= 2 * prices.SPOT_MAX_AGE:
-        return []
-    shown = f"{age / timedelta(days=1):.1f} days" if age > timedelta(days=2) else f"{age / timedelta(hours=1):.1f} h"
-    return [f"EC2 in {region} does not answer: its spot prices are {shown} old"]
+def _age(offers: Sequence[Offer]) -> timedelta:
+    """Of the spot prices: they are asked for every few minutes, unless nothing answers."""
+    now = datetime.now(UTC)
+    return now - min((offer.priced_at for offer in offers if offer.market is Market.SPOT), default=now)
+
+
+def _shown(age: timedelta) -> str:
+    if age < timedelta(hours=1):
+        return f"{age / timedelta(minutes=1):.0f} min"
+    return f"{age / timedelta(hours=1):.0f} h" if age < timedelta(days=2) else f"{age / timedelta(days=1):.0f} days"
 
 
 def _in_region(home: Aws, region: str, requirements: Requirements, cache: OfferCache) -> list[Offer]:

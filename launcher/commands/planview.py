@@ -79,8 +79,14 @@ def row(offer: Offer) -> tuple[str, ...]:
         str(offer.vcpus),
         f"{offer.memory_bytes / 2**30:.0f}",
         gpu,
-        f"{offer.source}, {render.age(offer.priced_at)} old",
+        _age(offer),
     )
+
+
+def _age(offer: Offer) -> str:
+    if offer.source == "snapshot":
+        return f"snapshot of {offer.priced_at:%Y-%m-%d}"
+    return f"{offer.source}, {render.age(offer.priced_at)} old"
 
 
 def _about(offers: Sequence[Offer], assumptions: Assumptions | None, notice: NoticeCheck | None) -> list[str]:

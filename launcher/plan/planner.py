@@ -8,7 +8,7 @@ from datetime import timedelta
 from launcher import cost
 from launcher.aws import images
 from launcher.aws.client import Aws
-from launcher.aws.offercache import OfferCache, unanswered
+from launcher.aws.offercache import KeptOnly, OfferCache, unanswered
 from launcher.domain import Device, Image, JobSpec, NoticeCheck, Offer, Plan, SpotPolicy
 from launcher.errors import GpurunError, NoCapacity
 from launcher.plan import expected, freight
@@ -49,7 +49,8 @@ def make(
             hint="--spot prefer allows both markets; gpurun offers lists them",
         )
     best = ranked[0]
-    image = _image(aws.at(best.region), requirements.image, best.architecture, cache, rehearsal=rehearsal)
+    asked = KeptOnly(cache) if best.region in surveyed.silent else cache
+    image = _image(aws.at(best.region), requirements.image, best.architecture, asked, rehearsal=rehearsal)
     disk_gib = max(requirements.disk_gib, image.root_size_gib)
     kept = within_budget([offer for offer in ranked if offer.architecture == best.architecture], spec.limits, disk_gib)
     dearest = max((estimate(offer, disk_gib) for offer in kept), key=lambda each: each.total_usd_per_hour)

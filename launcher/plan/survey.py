@@ -35,6 +35,8 @@ class Survey:
     """By expected cost."""
     assumptions: Assumptions
     warnings: tuple[str, ...]
+    silent: frozenset[str]
+    """Regions whose figures are old, since EC2 does not answer there."""
     snapshot_date: str
     """Of the figures in this package, where nothing else could be had; else empty."""
 
@@ -57,9 +59,9 @@ def survey(
     requirements = needed(spec)
     with ThreadPoolExecutor(1) as aside:
         weight = aside.submit(freight.weigh, spec) if upload_bytes is None else None
-        found, notes, snapshot_date = _on_offer(aws, requirements, cache, rehearsal=rehearsal)
-        kept = _not_avoided(offers.under_cap(found, spec.limits.max_price_usd_per_hour), avoid)
-        volatility, scores = _tempers(aws, kept, cache) if not snapshot_date else ({}, {})
+        found, snapshot_date = _on_offer(aws, requirements, cache, rehearsal=rehearsal)
+        kept = _not_avoided(offers.under_cap(found.offers, spec.limits.max_price_usd_per_hour), avoid)
+        volatility, scores = _tempers(aws, [each for each in kept if each.region not in found.silent], cache)
         size_bytes = weight.result() if weight is not None else upload_bytes
     assumptions = Assumptions(
         work_hours=_work_hours(spec.limits, kept, requirements.disk_gib),
@@ -78,28 +80,34 @@ def survey(
         )
         for offer in kept
     ]
-    return Survey(offers=tuple(by_cost(priced)), assumptions=assumptions, warnings=notes, snapshot_date=snapshot_date)
+    return Survey(
+        offers=tuple(by_cost(priced)),
+        assumptions=assumptions,
+        warnings=found.notes,
+        silent=found.silent,
+        snapshot_date=snapshot_date,
+    )
 
 
-def _on_offer(
-    aws: Aws, requirements: Requirements, cache: OfferCache, *, rehearsal: bool
-) -> tuple[Sequence[Offer], tuple[str, ...], str]:
-    """Offers, what is to be told of them, and the date of the figures where they are those of this package."""
+def _on_offer(aws: Aws, requirements: Requirements, cache: OfferCache, *, rehearsal: bool) -> tuple[offers.Found, str]:
+    """What is on offer, and the date of the figures where they are those of this package."""
     try:
-        found = offers.survey(aws, requirements, cache)
+        return offers.survey(aws, requirements, cache), ""
     except GpurunError as error:
         if not unanswered(error) and not aws.anonymous:
             raise
         brought = offers.from_snapshot(requirements.regions or (aws.region,), requirements) if rehearsal else []
         date = snapshots.figures()["date"]
+        if not rehearsal:
+            error.hint = f"{error.hint}; --dry-run plans with figures of {date} meanwhile"
         if not brought:
-            if not rehearsal:
-                error.hint = f"{error.hint}; --dry-run plans with figures of {date} meanwhile"
             raise
-        where = ", ".join(dict.fromkeys(offer.region for offer in brought))
-        told = f"{error.message.splitlines()[0]}: this is a snapshot of {date}, on-demand prices of {where} alone"
-        return brought, (told,), date
-    return found.offers, found.notes, ""
+        where = frozenset(offer.region for offer in brought)
+        told = (
+            f"{error.message.splitlines()[0]}: this is a snapshot of {date}, with on-demand prices of"
+            f" {', '.join(sorted(where))} alone"
+        )
+        return offers.Found(offers=brought, notes=(told,), silent=where), date
 
 
 def _not_avoided(found: Sequence[Offer], avoid: Avoid) -> list[Offer]:
