@@ -38,7 +38,13 @@ def check(live: LiveRun, gone: MachineGone) -> None:
 
 
 def hold_to_budget(live: LiveRun) -> None:
-    """Draw the run's deadline in to what its machines so far have left of the budget; raises `BudgetExceeded`."""
+    """Draw the run's deadline in to what its machines so far have left of the budget; raises `BudgetExceeded`.
+
+    Earlier machines that could not be seen to end are ended first: the budget counts on it.
+    """
+    for segment in live.ledger.segments(live.run_id):
+        if segment.ended_at is None and segment.number < live.record.segment:
+            bury(live, segment, segment.ended_by)
     at = budget.deadline(
         live.spec.limits,
         live.record.created_at,

@@ -98,7 +98,10 @@ def ship(live: LiveRun, lines: Lines, shipments: Shipments, segment: int) -> Shi
         files=sum(len(each.entries) for each in taken),
         size_bytes=sum(each.size_bytes for each in taken),
     )
-    live.event("checkpoint.saved", generation=made.number, at=at_epoch_s, files=made.files, size_bytes=made.size_bytes)
+    if taken[0].entries:
+        live.event(
+            "checkpoint.saved", generation=made.number, at=at_epoch_s, files=made.files, size_bytes=made.size_bytes
+        )
     return made
 
 

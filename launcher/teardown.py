@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from launcher.acquire import offer_of
 from launcher.aws import fleet, keypair, killswitch, network
 from launcher.aws.client import Aws
-from launcher.domain import Receipt, RunStatus
+from launcher.domain import TAG_SEGMENT, Instance, Receipt, RunStatus, Segment
 from launcher.errors import LedgerError, NotArmed
 from launcher.ledger import receipt_to_text
-from launcher.live import LiveRun
+from launcher.live import LiveRun, now
 from launcher.paths import RECEIPT_NAME
 from launcher.receipt import receipt
 from launcher.salvage import leave_last_checkpoint
@@ -115,18 +116,40 @@ def _disarm(live: LiveRun, aws: Aws) -> None:
 
 def _machines(live: LiveRun, aws: Aws) -> list[str]:
     """The run's machines in a region; where a launch was sent and never answered, looked for until it must show."""
-    unheard = True
+    unheard, noted = True, ()
     with suppress(LedgerError):
         unheard = _unheard(live, aws.region)
-        noted = [each for each in live.ledger.segments(live.run_id) if each.region == aws.region]
-        if noted and not unheard:
-            return [each.instance_id for each in noted if each.ended_at is None]
+        noted = tuple(each for each in live.ledger.segments(live.run_id) if each.region == aws.region)
+    if noted and not unheard:
+        return [each.instance_id for each in noted if each.ended_at is None]
+    known = {each.instance_id for each in noted}
     deadline = time.monotonic() + (UNHEARD_S if unheard else 0.0)
     while True:
-        found = [each.instance_id for each in fleet.find(aws, run_id=live.run_id) if not each.gone]
-        if found or time.monotonic() >= deadline:
-            return found
+        found = [each for each in fleet.find(aws, run_id=live.run_id) if not each.gone]
+        unknown = [each for each in found if each.instance_id not in known]
+        if unknown or time.monotonic() >= deadline:
+            break
         time.sleep(UNHEARD_POLL_S)
+    with suppress(LedgerError):
+        for each in unknown:
+            _note(live, each)
+    return [each.instance_id for each in found]
+
+
+def _note(live: LiveRun, instance: Instance) -> None:
+    """A machine whose birth nobody heard of is billed too."""
+    number = instance.tags.get(TAG_SEGMENT, "")
+    segment = Segment(
+        number=int(number) if number.isdecimal() else live.record.segment,
+        instance_id=instance.instance_id,
+        instance_type=instance.instance_type,
+        region=instance.region,
+        zone=instance.zone,
+        market=instance.market.value,
+        price_usd_per_hour=offer_of(live.plan, instance).price_usd_per_hour,
+        began_at=instance.launched_at or now(),
+    )
+    live.ledger.begin_segment(live.run_id, segment)
 
 
 def _unheard(live: LiveRun, region: str) -> bool:
