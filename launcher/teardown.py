@@ -116,7 +116,7 @@ def _disarm(live: LiveRun, aws: Aws) -> None:
 
 def _machines(live: LiveRun, aws: Aws) -> list[str]:
     """The run's machines in a region; where a launch was sent and never answered, looked for until it must show."""
-    unheard, noted = True, ()
+    unheard, noted = True, tuple[Segment, ...]()
     with suppress(LedgerError):
         unheard = _unheard(live, aws.region)
         noted = tuple(each for each in live.ledger.segments(live.run_id) if each.region == aws.region)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from launcher import render, runs
+from launcher.follow import LOST_AFTER_S
 
 if TYPE_CHECKING:
     from launcher.domain import Receipt
@@ -22,7 +23,7 @@ def attend(
     *,
     detach: bool = False,
     boot_timeout_s: float = runs.CONNECT_TIMEOUT_S,
-    lost_after_s: float = runs.LOST_AFTER_S,
+    lost_after_s: float = LOST_AFTER_S,
     as_json: bool,
 ) -> int:
     """Drive the run to its end and print its receipt; returns the job's exit status."""
