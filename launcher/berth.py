@@ -7,14 +7,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher import keepsake
+from launcher import keepsake, outputs
 from launcher.domain import Instance, RunStatus
 from launcher.live import LiveRun
 from launcher.order import agent_job, check_secrets
 from launcher.ports import Connection
 from launcher.prepare import Luggage, pack
 from launcher.send import send, send_all
-from launcher.shipments import Shipments
 from launcher.sync import remote_agent
 from launcher.sync.local import ignore, tree
 from launcher.sync.wire.lines import Lines
@@ -62,6 +61,7 @@ def start(live: LiveRun, lines: Lines, connection: Connection) -> None:
     live.phases.enter("start")
     if live.record.segment > 1 and not live.here("restored"):
         restore(live, lines)
+    outputs.permit(live, connection)
     live.event("job.intent")
     remote_agent.start(connection, live.layout, agent_job(live))
     live.event("job.started")
@@ -71,8 +71,8 @@ def start(live: LiveRun, lines: Lines, connection: Connection) -> None:
 
 def restore(live: LiveRun, lines: Lines) -> None:
     """Put the last checkpoint that is home onto a new machine, with the output of its time and the log so far."""
+    newest = outputs.catch_up(live)
     _restore_log(live, lines)
-    newest = Shipments(live.paths.shipments).newest()
     if newest is None or not any(newest.checkpoint.rglob("*")):
         live.event("restored", generation=0)
         live.reporter.note("no checkpoint came home: the job begins anew")

@@ -37,6 +37,7 @@ def agent_job(live: LiveRun) -> AgentJob:
         results_grace_s=lifeline.RESULTS_GRACE_S,
         lease_s=lifeline.LEASE_S,
         keep_on_failure_s=spec.keep_on_failure_s,
+        durable=isinstance(spec.outputs, str),
     )
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from launcher import berth, interrupts, lifeline, provision, respawn, teardown
+from launcher import berth, interrupts, lifeline, outputs, provision, respawn, teardown
 from launcher.attach import reach, still_there
 from launcher.domain import JobReport, Receipt, RunStatus
 from launcher.errors import (
@@ -108,8 +108,17 @@ def _attempt(live: LiveRun, attendance: Attendance, underway: Underway) -> Outco
         raise
 
 
+def _ended_unseen(live: LiveRun, report: JobReport) -> Outcome:
+    """End a run whose job ended while nobody watched, and whose results came home from where the machine sent them."""
+    exit_status = _record_end(live, report)
+    ended = teardown.end(live, RunStatus.FAILED if exit_status else RunStatus.SUCCEEDED)
+    return Outcome(exit_status=exit_status, receipt=ended)
+
+
 def _end_begun(live: LiveRun) -> Outcome:
     """Go on with an end that an earlier launcher began, to the status that it meant."""
+    if (report := outputs.results(live)) is not None:
+        _record_end(live, report)
     receipt = teardown.end(live, teardown.deserved(live), reason=live.record.reason or "its machine was gone")
     lost = not receipt.fetched or live.record.exit_status is None
     return Outcome(exit_status=RemoteError.exit_code if lost else live.record.exit_status or 0, receipt=receipt)
@@ -145,6 +154,9 @@ def _drive(live: LiveRun, attendance: Attendance, underway: Underway) -> Outcome
             ready = underway.leave()
         except MachineGone as gone:
             ready = underway.leave()
+            if (unseen := outputs.results(live)) is not None:
+                underway.close()
+                return _ended_unseen(live, unseen)
             respawn.check(live, gone)
             why = gone.message
         respawn.leave(live, why, ready)

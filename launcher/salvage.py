@@ -5,15 +5,17 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from launcher import outputs
 from launcher.live import LiveRun
 from launcher.paths import CHECKPOINT_NAME, LOG_NAME, OWN_FOLDER
-from launcher.shipments import Shipments
 
 
 def leave_last_checkpoint(live: LiveRun) -> bool:
     """Put what came home while the job ran where its results would be, as they never came; whether there was any."""
-    newest = Shipments(live.paths.shipments).newest()
-    if newest is None or live.has_event("fetched"):
+    if live.has_event("fetched"):
+        return False
+    newest = outputs.catch_up(live)
+    if newest is None:
         return False
     results = Path(live.record.results_dir)
     own = results / OWN_FOLDER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from launcher import outputs
 from launcher.berth import Berth
 from launcher.domain import Interruption, JobReport
 from launcher.errors import HostUnreachable
@@ -21,6 +22,7 @@ class Underway:
         self._boot_timeout_s = boot_timeout_s
         self._lost_after_s = lost_after_s
         self._shipper: Shipper | None = None
+        self._keeper: outputs.Keeper | None = None
         self._handover: Handover | None = None
 
     def follow(self, connection: Connection) -> JobReport:
@@ -28,6 +30,8 @@ class Underway:
         live = self._live
         if live.lines is None:
             raise HostUnreachable("no line to the machine", hint=f"gpurun resume {live.run_id}")
+        if self._keeper is None:
+            self._keeper = outputs.Keeper(live, live.lines)
         if self._shipper is None and live.spec.checkpoint:
             self._shipper = Shipper(live, live.lines)
         return follow(live, connection, on_event=self._answer, lost_after_s=self._lost_after_s)
@@ -50,6 +54,9 @@ class Underway:
         self._close_shipper()
 
     def _close_shipper(self) -> None:
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
         if self._shipper is not None:
             self._shipper.close()
             self._shipper = None

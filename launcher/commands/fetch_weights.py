@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from launcher.commands import options, session
-from launcher.errors import SpecError, WeightsError
+from launcher.errors import HostUnreachable, MachineGone, RemoteError, SpecError, WeightsError
 
 if TYPE_CHECKING:
     from launcher.ledger import Ledger, RunRecord
+    from launcher.live import LiveRun
 
 _FORMATS = ("pkl", "npz", "safetensors")
 
@@ -50,31 +51,79 @@ def command(
 
 
 def _folder(record: RunRecord, book: Ledger, to: Path | None) -> Path:
-    """Where the files lie once they are home."""
-    results = Path(record.results_dir)
-    if record.status.final:
-        return _copied(results, to) if to else results
+    """Where the files lie once they are home: from the machine while it lives, else the newest kept anywhere."""
     from launcher import weights
-    from launcher.attach import reach
-    from launcher.fetch import pull_everything
 
     if to is not None:
         weights.target_folder(to)
+    results = Path(record.results_dir)
     with session.reporter() as reporter:
+        if record.status.final and _all_home(record, book):
+            return _copied(results, to) if to else results
         live = session.live_run(record, book, reporter)
-        try:
-            reach(live)
-            return pull_everything(live, to or results)
-        finally:
-            live.hang_up()
+        gone = None if record.status.final else _from_machine(live, to or results)
+        if record.status.final or gone is not None:
+            _from_store(live, to or results, gone)
+        return to or results
+
+
+def _all_home(record: RunRecord, book: Ledger) -> bool:
+    """Whether everything came home and lies there still, or nothing lies anywhere else."""
+    fetched = any(event.kind == "fetched" for event in book.events(record.run_id))
+    return (fetched and Path(record.results_dir).is_dir()) or not _in_s3(record)
+
+
+def _in_s3(record: RunRecord) -> bool:
+    from launcher import outputs, spec
+
+    return outputs.store(spec.restore(record.spec)) is not None
+
+
+def _from_machine(live: LiveRun, destination: Path) -> RemoteError | None:
+    """Bring everything from the run's machine; gives why it could not be reached."""
+    from launcher.attach import reach
+    from launcher.fetch import pull_everything
+
+    try:
+        reach(live)
+        pull_everything(live, destination)
+    except (MachineGone, HostUnreachable) as error:
+        return error
+    finally:
+        live.hang_up()
+    return None
+
+
+def _from_store(live: LiveRun, destination: Path, gone: RemoteError | None) -> None:
+    """Bring the newest of what came home while the job ran and what its machine sent to S3; raises `gone` for none."""
+    from launcher import outputs
+    from launcher.shipments import Shipments
+
+    home = Shipments(live.paths.shipments).newest()
+    there = outputs.newer(live, home)
+    if there is None and home is None:
+        if gone is not None:
+            raise gone
+        _copied(Path(live.record.results_dir), destination)
+        return
+    if gone is not None:
+        live.reporter.warn(f"{gone.message}; these are what was saved last")
+    if there is not None:
+        outputs.lay_out(live, destination)
+    elif home is not None:
+        outputs.lay_out_home(home, destination)
 
 
 def _copied(results: Path, to: Path) -> Path:
     from launcher import weights
 
     if not results.is_dir():
-        raise WeightsError(f"the results folder {results} is not there any more")
-    weights.target_folder(to)
+        raise WeightsError(
+            f"the results folder {results} is not there any more",
+            hint="nothing of the run lies anywhere else: outputs: s3://bucket/prefix in a spec keeps a copy",
+        )
+    if to == results:
+        return to
     for path in weights.find(results):
         target = to / path.relative_to(results)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -89,12 +89,14 @@ def command(
     threading.Thread(target=import_module, args=("launcher.runs",), daemon=True).start()
     spec = read_spec(target, arguments or [], changes)
     account = session.account(sandbox=sandbox, profile=profile, region=planning.home_region(region))
+    from launcher import outputs as outputs_in_s3
     from launcher import prepare
 
     with session.ledger() as book, session.reporter(as_json=as_json) as reporter:
         prepare.check_key(spec, reporter)
         known = planning.known(book, account, spec.name, checkpoint_size)
         aws, plan = _plan(spec, account, book, known, rehearsal=dry_run)
+        outputs_in_s3.check(spec, aws, plan, reporter, rehearsal=dry_run)
         _show(spec, plan, as_json=as_json, dry_run=dry_run)
         if dry_run or not _confirmed(skip=yes or sandbox):
             return 0
