@@ -156,3 +156,20 @@ def test_a_region_that_leaves_the_zone_of_the_spec_out_is_refused(job):
         spec.override(zoned, Overrides(regions=("eu-west-1",)))
     moved = spec.override(zoned, Overrides(zones=("eu-west-1b",)))
     assert moved.resources.regions == ("eu-west-1",)
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"), [("arm64", "arm64"), ("aarch64", "arm64"), ("x86_64", "x86_64"), ("AMD64", "x86_64")]
+)
+def test_an_architecture_has_more_than_one_name(job, word, meant):
+    assert spec.override(job, Overrides(architecture=word)).resources.architecture == meant
+
+
+def test_an_unknown_architecture_is_told_with_the_known_ones(job):
+    with pytest.raises(SpecError, match=r"'arm' is not known.*expected x86_64 or arm64"):
+        spec.override(job, Overrides(architecture="arm"))
+
+
+def test_all_stands_for_every_region_and_takes_any_zone(job):
+    found = spec.override(job, Overrides(regions=("all",), zones=("eu-west-1a",))).resources
+    assert (found.regions, found.zones) == (("all",), ("eu-west-1a",))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYPES, InstanceType
@@ -105,8 +105,16 @@ def matches(instance_type: str, filters: Mapping[str, Iterable[str]]) -> bool:
 
 def any_matches(values: Iterable[object], patterns: Iterable[str]) -> bool:
     """Whether a value fits one of the patterns, with EC2's wildcards `*` and `?`."""
+    names, wild = _sorted_out(tuple(patterns))
     texts = [str(value).lower() if isinstance(value, bool) else str(value) for value in values]
-    return any(fnmatchcase(text, pattern.replace("[", "[[]")) for pattern in patterns for text in texts)
+    return any(text in names or any(fnmatchcase(text, pattern) for pattern in wild) for text in texts)
+
+
+@lru_cache(maxsize=64)
+def _sorted_out(patterns: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Patterns without wildcards, which need no more than a look, and those with, as `fnmatch` takes them."""
+    wild = [pattern for pattern in patterns if "*" in pattern or "?" in pattern]
+    return frozenset(patterns) - frozenset(wild), tuple(pattern.replace("[", "[[]") for pattern in wild)
 
 
 def _at(value: Any, path: list[str]) -> list[object]:
