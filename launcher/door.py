@@ -11,10 +11,11 @@ from launcher.search import tags_of
 def make(live: LiveRun, region: str) -> str:
     """The id of the run's group in a region, open to this laptop and nobody else; harmless when done twice."""
     aws = live.aws.at(region)
-    live.ledger.intend(live.run_id, "security-group", f"gpurun-{live.run_id}", region)
+    resource = live.ledger.intend(live.run_id, "security-group", f"gpurun-{live.run_id}", region)
     address = network.caller_address(aws)
     prefix = 128 if ":" in address else 32
     ingress = network.open_ingress(aws, run_id=live.run_id, cidr=f"{address}/{prefix}", tags=tags_of(live))
+    live.ledger.confirm(resource, ingress.group_id)
     return ingress.group_id
 
 

@@ -9,10 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from launcher.acquire import offer_of
-from launcher.aws import fleet, keypair, killswitch, network
+from launcher.aws import fleet, killswitch, network, refusals, template
 from launcher.aws.client import Aws
 from launcher.domain import TAG_SEGMENT, Instance, Receipt, RunStatus, Segment
-from launcher.errors import LedgerError, NotArmed
+from launcher.errors import GpurunError, LedgerError
 from launcher.ledger import receipt_to_text
 from launcher.live import LiveRun, now
 from launcher.paths import RECEIPT_NAME
@@ -76,8 +76,9 @@ def _remove_everything(live: LiveRun) -> None:
 
 
 def _regions(live: LiveRun) -> set[str]:
+    """Where something of the run may still be."""
     try:
-        return {live.record.region, *(data["region"] for data in live.told("network.intent"))}
+        return {resource.region for resource in live.ledger.open_resources(live.run_id)}
     except LedgerError:
         return {live.record.region}
 
@@ -85,19 +86,45 @@ def _regions(live: LiveRun) -> set[str]:
 def _remove_in(live: LiveRun, aws: Aws) -> None:
     ids = _machines(live, aws)
     fleet.terminate(aws, ids)
-    with ThreadPoolExecutor(2) as pool:
-        removed = [
-            pool.submit(keypair.delete_key, aws, run_id=live.run_id),
-            pool.submit(fleet.delete_template, aws, run_id=live.run_id),
-        ]
+    with ThreadPoolExecutor(1) as pool:
+        templates = pool.submit(_delete_templates, live, aws)
         fleet.wait_terminated(aws, ids, timeout_s=TERMINATE_TIMEOUT_S)
-        for each in removed:
-            each.result()
+        templates.result()
     with suppress(LedgerError):
         _close_segments(live, aws.region)
-        if any(data["region"] == aws.region for data in live.told("armed")):
-            _disarm(live, aws)
-    network.close_ingress(aws, run_id=live.run_id)
+        _disarm(live, aws)
+        # What ended frees its quota and its place.
+        refusals.lift(live.ledger.cache, aws)
+    _delete_door(live, aws)
+
+
+def _delete_templates(live: LiveRun, aws: Aws) -> None:
+    try:
+        names = _noted(live, aws, "launch-template")
+    except LedgerError:
+        fleet.delete_template(aws, run_id=live.run_id)
+        return
+    for name, _ in names:
+        template.delete_by_name(aws, name)
+
+
+def _delete_door(live: LiveRun, aws: Aws) -> None:
+    """Delete the run's security group; one whose making was never answered is looked for by its tag."""
+    try:
+        groups = [group_id for _, group_id in _noted(live, aws, "security-group")]
+    except LedgerError:
+        groups = [None]
+    if None in groups:
+        network.close_ingress(aws, run_id=live.run_id)
+        return
+    for group_id in groups:
+        network.remove_group(aws, group_id or "")
+
+
+def _noted(live: LiveRun, aws: Aws, kind: str) -> list[tuple[str, str | None]]:
+    """(token, AWS id) of what was made in the region and may still be there."""
+    found = live.ledger.open_resources(live.run_id)
+    return [(each.token, each.aws_id) for each in found if (each.kind, each.region) == (kind, aws.region)]
 
 
 def _close_segments(live: LiveRun, region: str) -> None:
@@ -108,9 +135,11 @@ def _close_segments(live: LiveRun, region: str) -> None:
 
 def _disarm(live: LiveRun, aws: Aws) -> None:
     """A switch that stays fires at machines that are gone, and deletes itself: no reason to fail."""
+    names = {data["name"] for data in live.told("armed") if data["region"] == aws.region}
     try:
-        killswitch.disarm(aws, run_id=live.run_id)
-    except NotArmed as error:
+        for name in sorted(names):
+            killswitch.remove(aws, name)
+    except GpurunError as error:
         live.reporter.warn(error.message)
 
 

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 from launcher.aws import tags as tagging
 from launcher.aws.faults import code_of, fault_of
-from launcher.aws.polling import until
+from launcher.aws.polling import backoff, until
 from launcher.domain import Instance, Market
 from launcher.errors import HostUnreachable, MachineGone, ProvisionError
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from launcher.aws.client import Aws
 
+FIRST_LOOK_S = 0.3
+"""No machine comes or goes in less."""
 PUBLIC_ADDRESS_GRACE_S = 3.0
 """A network that gives out no public addresses is reached by its private ones; else they come within a second."""
 
@@ -68,7 +70,7 @@ def wait_running(aws: Aws, instance_id: str, timeout_s: float) -> Instance:
         reachable = last.public_address or (last.private_address and waited_s > PUBLIC_ADDRESS_GRACE_S)
         return last if reachable else None
 
-    instance = until(ready, timeout_s)
+    instance = until(ready, timeout_s, backoff(first_s=0.4, cap_s=5.0, factor=2.0), first_look_s=FIRST_LOOK_S)
     if instance is None:
         state = last.state if last else "unknown to EC2"
         raise HostUnreachable(
@@ -92,7 +94,8 @@ def wait_terminated(aws: Aws, instance_ids: Sequence[str], timeout_s: float) -> 
         last[:] = by_filter(aws, wanted)
         return last if all(each.gone for each in last) else None
 
-    ended = until(gone, timeout_s)
+    # A machine takes from half a minute to two to end.
+    ended = until(gone, timeout_s, backoff(first_s=0.4, cap_s=10.0, factor=2.0), first_look_s=FIRST_LOOK_S)
     if ended is None:
         standing = ", ".join(f"{each.instance_id} ({each.state})" for each in last if not each.gone)
         raise ProvisionError(f"not terminated after {timeout_s:.0f} s: {standing}", hint="gpurun gc")

@@ -12,12 +12,13 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
 from launcher.aws import tags as tagging
 from launcher.aws.faults import code_of
-from launcher.aws.polling import until
+from launcher.aws.polling import backoff, until
 from launcher.errors import BrokenRequest, HostUnreachable, ProvisionError, SpecError
 
 if TYPE_CHECKING:
@@ -144,9 +145,15 @@ def close_ingress(aws: Aws, *, run_id: str, timeout_s: float = GROUP_RELEASE_TIM
 
 def delete_group(aws: Aws, group_id: str, *, timeout_s: float = GROUP_RELEASE_TIMEOUT_S) -> None:
     """Close and delete one security group; raises `ProvisionError` when still held after `timeout_s`."""
-    with aws.errors("delete the security group"):
+    with aws.errors("close the security group"):
         _revoke(aws, group_id, _rules(aws, group_id))
-        if until(lambda: _deleted(aws, group_id), timeout_s) is None:
+    remove_group(aws, group_id, timeout_s=timeout_s)
+
+
+def remove_group(aws: Aws, group_id: str, *, timeout_s: float = GROUP_RELEASE_TIMEOUT_S) -> None:
+    """Delete a security group, its rules with it, that no machine needs any more; raises as `delete_group` does."""
+    with aws.errors("delete the security group"):
+        if until(lambda: _deleted(aws, group_id), timeout_s, backoff(first_s=0.5, cap_s=8.0, factor=2.0)) is None:
             raise ProvisionError(
                 f"security group {group_id} is closed but still held by a machine after {timeout_s:.0f} s",
                 hint="gpurun gc",
@@ -173,8 +180,11 @@ def _source_towards(address: str) -> str:
 
 def _public_address(service: str) -> str:
     hint = f"it must be reachable from here, past any proxy or sign-in page: curl {service}"
+    near = _private_address(urlsplit(service).hostname or "")
+    # A proxy stands between us and the world, not between us and our own network.
+    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if near else []))
     try:
-        with urllib.request.urlopen(service, timeout=5) as answer:  # noqa: S310 - a constant https address
+        with opener.open(service, timeout=5) as answer:
             text = answer.read(64).decode("ascii", "replace").strip()
     except (urllib.error.URLError, OSError) as error:
         raise HostUnreachable(f"cannot learn our public address from {service}: {error}", hint=hint) from error

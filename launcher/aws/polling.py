@@ -20,10 +20,17 @@ def backoff(first_s: float = 0.05, cap_s: float = 2.0, factor: float = 1.6) -> I
         wait_s = min(cap_s, wait_s * factor)
 
 
-def until(look: Callable[[], T | None], timeout_s: float) -> T | None:
-    """What `look` gives, once it gives something; `None` when that takes longer than `timeout_s`."""
+def until(
+    look: Callable[[], T | None], timeout_s: float, waits: Iterator[float] | None = None, *, first_look_s: float = 0.0
+) -> T | None:
+    """What `look` gives, once it gives something; `None` when that takes longer than `timeout_s`.
+
+    `waits` says how long to wait after each look: `backoff()`, where it is left out. The first look is after
+    `first_look_s`, where nothing can be seen before.
+    """
     deadline = time.monotonic() + timeout_s
-    for wait_s in backoff():
+    time.sleep(min(first_look_s, timeout_s))
+    for wait_s in waits or backoff():
         seen = look()
         if seen is not None:
             return seen

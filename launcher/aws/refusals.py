@@ -56,6 +56,8 @@ class Refusal:
     zone: str = ""
     at: float = 0.0
     """When it was said, in seconds since the epoch."""
+    remembered: bool = False
+    """Whether it was said to an earlier search, and not asked for again."""
 
     def bars(self, offer: Offer) -> bool:
         """Whether it speaks for that pool too."""
@@ -164,9 +166,9 @@ def _from_json(values: dict[str, object]) -> Refusal:
         "scope": Scope(str(values["scope"])),
         "market": None if market is None else Market(str(market)),
     }
-    return Refusal(**{**values, **typed})  # type: ignore[arg-type] # checked by its own field names
+    return Refusal(**{**values, **typed, "remembered": True})  # type: ignore[arg-type] # checked by its own field names
 
 
 def _distinct(refusals: Iterable[Refusal]) -> list[Refusal]:
     """The last of each, however often it was said."""
-    return list({replace(each, at=0.0, message="", step=""): each for each in refusals}.values())
+    return list({replace(each, at=0.0, message="", step="", remembered=False): each for each in refusals}.values())

@@ -17,7 +17,6 @@ GRAVITY = (Kind.PERMISSION, Kind.QUOTA, Kind.BROKEN, Kind.PRICE, Kind.CAPACITY, 
 """Where regions refuse for several reasons, the first of these that occurs is what it is raised as."""
 FEW = 4
 """So many names are listed; of more, their number."""
-JUST_NOW_S = 5.0
 
 
 def error(refusals: Sequence[Refusal]) -> ProvisionError:
@@ -62,8 +61,9 @@ def _steps(found: Sequence[Refusal]) -> str:
 
 
 def _age(found: Sequence[Refusal]) -> str:
-    age_s = time.time() - max(each.at for each in found)
-    return f", said {age_s:.0f} s ago and not asked again" if age_s > JUST_NOW_S else ""
+    if not all(each.remembered for each in found):
+        return ""
+    return f", said {time.time() - max(each.at for each in found):.0f} s ago and not asked again"
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -147,13 +147,12 @@ def test_pools_to_avoid_are_asked_last(cloud, run):
     assert pool_of(got.offer) == pool_of(first)
 
 
-def test_a_second_launch_does_not_ask_again_what_was_refused_just_now_and_says_so(cloud, run, monkeypatch):
+def test_a_second_launch_does_not_ask_again_what_was_refused_just_now_and_says_so(cloud, run):
     cloud.refuse("InsufficientInstanceCapacity")
     with pytest.raises(NoCapacity):
         acquire(run())
     asked = len(cloud.calls("CreateFleet"))
     assert asked == 2
-    monkeypatch.setattr("launcher.aws.verdict.JUST_NOW_S", -1.0)
     cloud.admin.clear_faults()
     with pytest.raises(NoCapacity) as caught:
         acquire(run(name="second"))
