@@ -7,6 +7,7 @@ from contextlib import suppress
 from launcher.aws import fleet, network
 from launcher.errors import CredentialsError, GpurunError, MachineGone
 from launcher.live import LiveRun
+from launcher.search import tags_of
 from launcher.sync.wire.lines import Lines
 
 CONNECT_TIMEOUT_S = 60.0
@@ -56,6 +57,7 @@ def still_there(live: LiveRun) -> bool:
 def let_in(live: LiveRun) -> None:
     """Have the machine's door follow the laptop to the address that it has now; a failure is no news."""
     with suppress(GpurunError):
-        if network.follow_address(live.aws, run_id=live.run_id):
-            live.event("address")
-            live.reporter.note("this laptop has a new address; the machine's door is open to it")
+        address = network.follow_address(live.aws, run_id=live.run_id, tags=tags_of(live))
+        if address is not None:
+            live.event("address", address=address)
+            live.reporter.note(f"this laptop is at {address} now; the machine's door is open to it")
