@@ -126,6 +126,51 @@ def partition(
     typer.echo(f"{instance_id} is {'reachable again' if heal else 'cut off'}")
 
 
+@app.command()
+def fill(
+    instance: Instance,
+    *,
+    leave: Annotated[str, typer.Option(help="How much room to leave: 0, 4096, 1MiB ...", metavar="SIZE")] = "0",
+    undo: Annotated[bool, typer.Option("--undo", help="Empty it again.")] = False,
+) -> None:
+    """Fill a machine's disk; one that was launched after `set disk_bytes=2GiB`."""
+    client, instance_id = _found(instance)
+    if undo:
+        client.empty(instance_id)
+        typer.echo(f"the disk of {instance_id} has its room again")
+    else:
+        left_bytes = _size(leave)
+        client.fill(instance_id, left_bytes)
+        typer.echo(f"the disk of {instance_id} is full but for {left_bytes} bytes")
+
+
+@app.command()
+def address(
+    new: Annotated[
+        str, typer.Argument(help="An IPv4 or IPv6 address; none: say which it is.", metavar="[ADDRESS]")
+    ] = "",
+) -> None:
+    """Give this computer another address, in the cloud's eyes: lines from the old one go silent."""
+    client = _client(_running())
+    if new:
+        client.move(new)
+    typer.echo(f"the cloud sees this computer at {client.address}")
+
+
+@app.command(name="set")
+def change(
+    settings: Annotated[
+        list[str] | None,
+        typer.Argument(help="NAME=VALUE, several with blanks between; none: show all.", metavar="[NAME=VALUE]..."),
+    ] = None,
+) -> None:
+    """Turn the sandbox's knobs: gpurun sandbox set boot_delay_s=30 disk_bytes=2GiB."""
+    client = _client(_running())
+    shown = client.settings(**dict(map(_setting, settings or [])))
+    for name, value in shown.items():
+        typer.echo(f"{name}={json.dumps(value)}")
+
+
 @fault_app.command("add")
 def add_fault(
     error: Annotated[
@@ -185,6 +230,32 @@ def clear_faults() -> None:
     """Lift all faults."""
     _client(_running()).clear_faults()
     typer.echo("no fault is in force")
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """One knob: JSON, or a size, or numbers with commas between them."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise SpecError(f"{text!r} is no setting", hint="NAME=VALUE, such as boot_delay_s=30")
+    if name.endswith("_bytes"):
+        return name, _size(value)
+    if name.endswith("s_s"):
+        return name, [part for part in value.split(",") if part]
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _size(text: str) -> int:
+    from launcher.spec.values import size_bytes
+
+    if text.isascii() and text.isdigit():
+        return int(text)
+    try:
+        return size_bytes(text)
+    except ValueError as error:
+        raise SpecError(f"{text!r} is no size: {error}", hint="512MiB, 2GiB, or a number of bytes") from error
 
 
 def _running() -> Sandbox:

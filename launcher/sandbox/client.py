@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from launcher.errors import GpurunError
@@ -59,6 +60,32 @@ class SandboxClient:
     def partition(self, instance_id: str, *, cut: bool = True) -> dict[str, Any]:
         """Cut its network, or heal it."""
         return self._act(instance_id, "partition", {"cut": cut})
+
+    def fill(self, instance_id: str, leave_bytes: int = 0) -> dict[str, Any]:
+        """Fill its disk but for that much; needs a host with a disk of its own (`settings(disk_bytes=...)`)."""
+        return self._act(instance_id, "fill", {"leave_bytes": leave_bytes})
+
+    def empty(self, instance_id: str) -> dict[str, Any]:
+        """Undo `fill`."""
+        return self._act(instance_id, "fill", {"leave_bytes": None})
+
+    @property
+    def address(self) -> str:
+        """The address under which the cloud sees this computer."""
+        return str(self._ask("GET", "address")["address"])
+
+    def move(self, address: str) -> None:
+        """Give this computer another address: connections from the old one go silent, for good."""
+        self._ask("POST", "address", {"address": address})
+
+    @contextmanager
+    def faulty(self, rule: Mapping[str, Any]) -> Iterator[None]:
+        """Have a fault in force for a while, as often as it is met: credentials that expire, and are renewed."""
+        made = self.fault({"times": -1, **rule})
+        try:
+            yield
+        finally:
+            self.lift_fault(made["id"])
 
     def journal(self) -> list[dict[str, Any]]:
         """The last few thousand calls, oldest first."""

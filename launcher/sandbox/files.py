@@ -12,7 +12,8 @@ def write_aws_files(paths: SandboxPaths, port: int) -> None:
     paths.aws_config.parent.mkdir(exist_ok=True, mode=0o700)
     write(
         paths.aws_config,
-        f"[profile {PROFILE}]\nregion = {REGION}\nendpoint_url = http://127.0.0.1:{port}\noutput = json\n",
+        f"[profile {PROFILE}]\nregion = {REGION}\nendpoint_url = http://127.0.0.1:{port}\noutput = json\n"
+        f"checkip_url = http://127.0.0.1:{port}/_sandbox/checkip\n",
     )
     write(
         paths.aws_credentials,

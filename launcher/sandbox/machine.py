@@ -44,6 +44,10 @@ class Machine:
     """The instance's own, made by the driver, gone after `release`."""
     cloud_port: int
     """127.0.0.1:cloud_port is the control plane, inside the host as outside."""
+    disk_bytes: int = 0
+    """How large its disk is, which then lies in memory; 0: as large as this laptop's, where the folder lies."""
+    clock_ahead_s: float = 0.0
+    """By how much its clock is wrong."""
     metadata: Callable[[str, str, dict[str, str]], MetadataAnswer]
     """(method, path, lower-case headers) -> what 169.254.169.254 answers."""
     admits: Callable[[str, int], bool]
@@ -67,6 +71,12 @@ class Host(Protocol):
 
     def partition(self, *, cut: bool) -> None:
         """Cut or heal its network: while cut, bytes stall both ways and nothing is reset."""
+
+    def strand(self) -> None:
+        """Leave the laptop's present connections in the air, as when its address changes; new ones go through."""
+
+    def fill(self, leave_bytes: int | None) -> None:
+        """Leave that much room on its disk, or all of it again (`None`); raises `GpurunError` where it cannot."""
 
     def console(self) -> bytes:
         """What its console printed so far."""

@@ -115,6 +115,7 @@ class Bench:
         user_data: bytes | None = None,
         delay_s: float = 0.0,
         cloud_port: int = 1,
+        **more: object,
     ) -> Booted:
         number = next(self._numbers)
         name = f"i-{number:017x}"
@@ -143,6 +144,7 @@ class Bench:
             metadata=metadata_of(name, data, public),
             admits=self._admits,
             ended=endings.put,
+            **more,  # type: ignore[arg-type]
         )
         return self.again(Booted(machine, None, endings, user, keys / "known_hosts"))  # type: ignore[arg-type]
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
+from launcher.errors import GpurunError
 from launcher.sandbox.cloud.wire import Answer, Environ, json_answer
 from launcher.sandbox.cloud.world import World
+from launcher.sandbox.hosts import clock
 
 _JSON = "application/json"
 Body = dict[str, Any]
@@ -22,10 +25,14 @@ class _Refused(Exception):
 
 def administer(world: World, environ: Environ, path: str) -> Answer:
     """One request to the sandbox itself."""
+    if path == "/checkip":  # as checkip.amazonaws.com answers
+        return Answer(status=HTTPStatus.OK, body=f"{_seen(world, environ)}\n".encode(), content_type="text/plain")
     try:
         value = _route(world, environ["REQUEST_METHOD"], path.strip("/").split("/"), environ)
     except _Refused as no:
         return json_answer({"error": str(no)}, status=no.status, content_type=_JSON)
+    except GpurunError as error:
+        return json_answer({"error": error.message, "hint": error.hint}, status=HTTPStatus.CONFLICT, content_type=_JSON)
     except (ValueError, TypeError, KeyError) as error:
         return json_answer({"error": str(error)}, status=HTTPStatus.BAD_REQUEST, content_type=_JSON)
     return json_answer(value, content_type=_JSON)
@@ -46,7 +53,8 @@ def _route(world: World, method: str, parts: list[str], environ: Environ) -> obj
         ("DELETE", "journal"): world.journal.clear,
         ("GET", "settings"): world.settings.as_dict,
         ("POST", "settings"): lambda: _change(world, _body(environ)),
-        ("GET", "checkip"): lambda: environ.get("REMOTE_ADDR", ""),
+        ("GET", "address"): lambda: {"address": world.machines.laptop_address},
+        ("POST", "address"): lambda: _move(world, str(_body(environ)["address"])),
     }
     handler = routes.get((method, "/".join(parts)))
     if handler is None:
@@ -73,8 +81,25 @@ def _instances(world: World) -> list[Body]:
 
 
 def _change(world: World, data: Body) -> Body:
-    world.settings = world.settings.changed(data)
+    for name in ("disk_bytes", "clock_ahead_s"):
+        if data.get(name) and world.hosts != "namespaces":
+            raise _Refused(HTTPStatus.CONFLICT, f"{name}: {world.hosts} hosts have the disk and clock of this computer")
+    if data.get("clock_ahead_s"):
+        clock.check()
+    with world.lock:
+        world.settings = world.settings.changed(data)
     return world.settings.as_dict()
+
+
+def _seen(world: World, environ: Environ) -> str:
+    """Under which address the cloud sees the caller."""
+    peer = environ.get("REMOTE_ADDR", "127.0.0.1")
+    return world.machines.laptop_address if ipaddress.ip_address(peer).is_loopback else str(peer)
+
+
+def _move(world: World, address: str) -> Body:
+    world.machines.move_laptop(address)
+    return {"address": world.machines.laptop_address}
 
 
 def _lift(world: World, rule_id: int) -> Body:
@@ -89,7 +114,7 @@ def _act(world: World, instance_id: str, verb: str, body: Body) -> Body:
         guest = machines.get(instance_id)
     except KeyError:
         raise _Refused(HTTPStatus.NOT_FOUND, f"no instance {instance_id} in this sandbox") from None
-    if verb not in {"interrupt", "rebalance", "kill", "partition"}:
+    if verb not in {"interrupt", "rebalance", "kill", "partition", "fill"}:
         raise _Refused(HTTPStatus.NOT_FOUND, f"an instance cannot be asked to {verb}")
     if not guest.wanted:
         raise _Refused(HTTPStatus.CONFLICT, f"{instance_id} is {guest.instance.state}")
@@ -99,6 +124,15 @@ def _act(world: World, instance_id: str, verb: str, body: Body) -> Body:
         machines.recommend_rebalance(guest)
     elif verb == "kill":
         machines.kill(guest)
+    elif verb == "fill":
+        leave = body.get("leave_bytes")
+        machines.fill(guest, None if leave is None else _positive(leave))
     else:
         machines.partition(guest, cut=bool(body.get("cut", True)))
     return guest.summary()
+
+
+def _positive(size_bytes: Any) -> int:
+    if int(size_bytes) < 0:
+        raise ValueError(f"{size_bytes} bytes cannot be left")
+    return int(size_bytes)

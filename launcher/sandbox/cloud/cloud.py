@@ -46,7 +46,12 @@ def _driver(kind: str, state: Path) -> Driver | None:
 def _world(state: Path, port: int, driver: Driver | None) -> World:
     world = World(hosts=driver.kind if driver is not None else "none")
     world.machines = Machines(
-        driver=driver, state=state, cloud_port=port, settings=lambda: world.settings, lock=world.lock
+        driver=driver,
+        state=state,
+        cloud_port=port,
+        settings=lambda: world.settings,
+        settings_of_next=world.settings_of_next,
+        lock=world.lock,
     )
     world.schedules = Schedules(targets.caller(world, f"http://127.0.0.1:{port}"))
     install.install(world.machines.launched)

@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+from launcher.sandbox.cloud.settings import Settings
 from launcher.sandbox.machine import Host
 
 
@@ -17,6 +18,8 @@ class Guest:
     user_data: bytes
     authorized_key: str | None
     mac: str
+    birth: Settings
+    """What held when it was launched: its delay, disk and clock stay so over reboots."""
     lifting: threading.Lock = field(default_factory=threading.Lock)
     host: Host | None = None
     wanted: bool = True

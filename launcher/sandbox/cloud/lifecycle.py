@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import threading
 import time
@@ -42,18 +43,21 @@ class Machines:
         state: Path,
         cloud_port: int,
         settings: Callable[[], Settings],
+        settings_of_next: Callable[[], Settings],
         lock: threading.RLock,
     ) -> None:
         self._driver = driver
         self._state = state
         self._cloud_port = cloud_port
         self._settings = settings
+        self._settings_of_next = settings_of_next
         self._lock = lock
         self._guests: dict[str, Guest] = {}
         self._clock = Clock()
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="sandbox-host")
         self._writing = threading.Lock()
         self._closing = False
+        self.laptop_address = "127.0.0.1"
 
     def listed(self) -> list[Guest]:
         """Every instance that EC2 still shows, oldest first."""
@@ -75,6 +79,7 @@ class Machines:
             user_data=metadata.decoded_user_data(instance),
             authorized_key=key,
             mac=instance.nics[0].mac_address,
+            birth=self._settings_of_next(),
         )
         instance.machines = self
         self._guests[guest.id] = guest
@@ -136,6 +141,21 @@ class Machines:
             if guest.host is not None:
                 guest.host.partition(cut=cut)
 
+    def fill(self, guest: Guest, leave_bytes: int | None) -> None:
+        """Leave that much room on the host's disk, or all of it again; raises `GpurunError` where it cannot."""
+        with guest.lifting:
+            if guest.host is None:
+                raise GpurunError(f"{guest.id} has no host", hint="gpurun sandbox status")
+            guest.host.fill(leave_bytes)
+
+    def move_laptop(self, address: str) -> None:
+        """From now on the laptop has this address: lines from the old one are left in the air."""
+        self.laptop_address = str(ipaddress.ip_address(address))
+        for guest in self.listed():
+            with guest.lifting:
+                if guest.host is not None:
+                    guest.host.strand()
+
     def close(self) -> None:
         """Release every host, in parallel, and end all threads."""
         self._closing = True
@@ -146,6 +166,11 @@ class Machines:
         self._pool.shutdown(wait=True)
         if self._driver is not None:
             self._driver.close()
+
+    def _admits(self, instance: Any, peer: str, port: int) -> bool:
+        """All callers are on this computer; the cloud sees them under the address that the laptop has at present."""
+        here = ipaddress.ip_address(peer).is_loopback
+        return security_groups.admits(instance, self.laptop_address if here else peer, port)
 
     # What happens in the pool.
 
@@ -195,11 +220,13 @@ class Machines:
             public_address=instance.public_ip or "",
             user_data=guest.user_data,
             authorized_key=guest.authorized_key,
-            boot_delay_s=self._settings().boot_delay_s,
+            boot_delay_s=guest.birth.boot_delay_s,
+            disk_bytes=guest.birth.disk_bytes,
+            clock_ahead_s=guest.birth.clock_ahead_s,
             folder=self._state / "hosts" / guest.id,
             cloud_port=self._cloud_port,
             metadata=partial(metadata.answer, guest),
-            admits=partial(security_groups.admits, instance),
+            admits=partial(self._admits, instance),
             ended=partial(self._ended, guest),
         )
 

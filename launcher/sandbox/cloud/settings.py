@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -43,6 +44,12 @@ class Settings:
 
     pending_s: float = 0.0
     boot_delay_s: float = 0.0
+    boot_delays_s: tuple[float, ...] = ()
+    """Of the next instances to be launched, one each, before `boot_delay_s` holds again."""
+    disk_bytes: int = 0
+    """Of hosts that boot from now on: a disk of their own in memory, which can be filled; 0: this computer's."""
+    clock_ahead_s: float = 0.0
+    """Of hosts that boot from now on: by how much their clock is wrong."""
     shutting_down_s: float = 0.0
     terminated_visible_s: float = 3600.0
     quotas: dict[str, float] = field(default_factory=_default_quotas)
@@ -54,13 +61,42 @@ class Settings:
         unknown = set(data) - names
         if unknown:
             raise ValueError(f"unknown setting {', '.join(sorted(unknown))}; there are {', '.join(sorted(names))}")
-        values: dict[str, Any] = {name: float(data[name]) for name in data if name.endswith("_s")}
+        values: dict[str, Any] = {name: _number(name, data[name]) for name in data if name.endswith(("_s", "_bytes"))}
         if "quotas" in data:
             values["quotas"] = {**self.quotas, **{code: float(v) for code, v in data["quotas"].items()}}
         if "enabled_regions" in data:
             values["enabled_regions"] = tuple(data["enabled_regions"])
         return replace(self, **values)
 
+    def for_next(self) -> tuple[Settings, Settings]:
+        """The next instance's own, and those that hold after it."""
+        if not self.boot_delays_s:
+            return self, self
+        first, *rest = self.boot_delays_s
+        return replace(self, boot_delay_s=first), replace(self, boot_delays_s=tuple(rest))
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return asdict(self)
+
+
+def _number(name: str, value: Any) -> float | int | tuple[float, ...]:
+    if name == "boot_delays_s":
+        return tuple(map(_seconds, value))
+    if name.endswith("_bytes"):
+        if int(value) < 0:
+            raise ValueError(f"{name}: {value} is negative")
+        return int(value)
+    return _seconds(value) if name != "clock_ahead_s" else _finite(value)
+
+
+def _seconds(value: Any) -> float:
+    if _finite(value) < 0:
+        raise ValueError(f"{value} seconds are negative")
+    return float(value)
+
+
+def _finite(value: Any) -> float:
+    if not math.isfinite(float(value)):
+        raise ValueError(f"{value} is no number of seconds")
+    return float(value)

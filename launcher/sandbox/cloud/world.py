@@ -35,3 +35,8 @@ class World:
     account: Account = field(default_factory=Account)
     machines: Machines = field(init=False)
     schedules: Schedules = field(init=False)
+
+    def settings_of_next(self) -> Settings:
+        """What holds for an instance that is launched now; called with the lock held."""
+        own, self.settings = self.settings.for_next()
+        return own

@@ -21,6 +21,9 @@ class Body(Protocol):
     def dial(self) -> socket.socket:
         """A connection to its SSH server; raises `OSError`."""
 
+    def fill(self, leave_bytes: int | None) -> None:
+        """Leave that much room on its disk, or all of it again (`None`); raises `GpurunError` where it cannot."""
+
     def fall(self) -> None:
         """Every process of it is gone when this returns; harmless when done twice."""
 

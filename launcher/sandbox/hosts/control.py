@@ -24,6 +24,7 @@ class Control:
         self._messages = messages
         self._lock = threading.Lock()
         self._sockets: queue.SimpleQueue[socket.socket | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
     def receive(self) -> tuple[dict[str, Any], list[int]]:
         """The next event and the descriptors that came with it; an empty event once the process is gone."""
@@ -32,8 +33,12 @@ class Control:
             if event.get("event") == "socket":
                 self._sockets.put(socket.socket(fileno=descriptors[0]))
                 continue
+            if event.get("event") == "answer":
+                self._answers.put(event)
+                continue
             if not event:
                 self._sockets.put(None)
+                self._answers.put({"error": "the host is gone"})
             return event, descriptors
 
     def fresh_socket(self) -> socket.socket:
@@ -47,6 +52,15 @@ class Control:
         if fresh is None:
             raise ConnectionError("the host is gone")
         return fresh
+
+    def ask(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Have the first process do something; its answer, with an `error` where it could not."""
+        with self._lock:
+            try:
+                self._messages.send(message)
+                return self._answers.get(timeout=ANSWER_WAIT_S)
+            except (OSError, queue.Empty):
+                return {"error": "the host is gone"}
 
     def close(self) -> None:
         """Drop the socket."""

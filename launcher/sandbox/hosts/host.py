@@ -70,6 +70,14 @@ class SandboxHost:
         """Cut or heal its network."""
         self._wire.cut(cut=cut)
 
+    def strand(self) -> None:
+        """Leave the laptop's present connections in the air."""
+        self._wire.strand()
+
+    def fill(self, leave_bytes: int | None) -> None:
+        """Leave that much room on its disk, or all of it again (`None`); raises `GpurunError` where it cannot."""
+        self._body.fill(leave_bytes)
+
     def console(self) -> bytes:
         """The last 64 KiB of its console, as EC2 keeps them."""
         with contextlib.suppress(FileNotFoundError), (self._machine.folder / "console").open("rb") as file:
@@ -81,7 +89,7 @@ class SandboxHost:
         self._wire.hold(line)
         with contextlib.suppress(OSError):
             self._wire.wait_whole()
-            self._wire.join(line, socket.create_connection(("127.0.0.1", self._machine.cloud_port)))
+            self._wire.join(line, socket.create_connection(("127.0.0.1", self._machine.cloud_port)), laptop=False)
         self._wire.drop(line)
 
     def _follow(self) -> None:

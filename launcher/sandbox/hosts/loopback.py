@@ -133,6 +133,13 @@ class LoopbackBody:
         """Connect to its SSH server."""
         return socket.create_connection(self._address)
 
+    def fill(self, leave_bytes: int | None) -> None:  # noqa: ARG002 - the protocol's
+        """Never: its disk is the laptop's."""
+        raise GpurunError(
+            "a loopback host writes to this computer's own disk, which is not filled",
+            hint="gpurun sandbox start --hosts namespaces",
+        )
+
     def fall(self) -> None:
         """Kill the first process and all that carries the mark, double forks included."""
         if self._process is None:
@@ -163,6 +170,7 @@ class LoopbackBody:
             "SHELL": shutil.which("bash") or "/bin/sh",
             "LANG": os.environ.get("LANG", "C.UTF-8"),
             "TMPDIR": self._temporary(),
+            "STATE_DIRECTORY": str(self._machine.folder / "disk/var/lib/gpurun"),
             "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{metadata_port}",
         }
 

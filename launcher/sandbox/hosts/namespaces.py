@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import GpurunError
+from launcher.sandbox.hosts import clock
 from launcher.sandbox.hosts.control import GUEST, Control, spawn
 from launcher.sandbox.hosts.door import SSH_PORT
 from launcher.sandbox.hosts.host import SandboxHost
@@ -39,12 +40,13 @@ class NamespaceDriver:
         self._image = read_image()
         ways = [False, True] if os.geteuid() == 0 else [True]
         self._rootless = _probe(self._image, state, ways if rootless is None else [rootless])
+        self._clocks = state / "clocks"
         self._switchboard = Switchboard()
         self._hosts: dict[str, SandboxHost] = {}
 
     def boot(self, machine: Machine) -> SandboxHost:
         """Start a host; raises `GpurunError` when it cannot."""
-        body = NamespaceBody(machine, self._image, rootless=self._rootless)
+        body = NamespaceBody(machine, self._image, self._clocks, rootless=self._rootless)
         host = SandboxHost(machine, body, self._switchboard, Wire())
         self._hosts[machine.instance_id] = host
         host.start()
@@ -60,7 +62,7 @@ class NamespaceDriver:
 class NamespaceBody:
     """The processes of one host: all that descend from its first process, and die with it."""
 
-    def __init__(self, machine: Machine, image: HostImage, *, rootless: bool) -> None:
+    def __init__(self, machine: Machine, image: HostImage, clocks: Path, *, rootless: bool) -> None:
         self._machine = machine
         self._config = _config(
             image,
@@ -70,6 +72,8 @@ class NamespaceBody:
             public_address=machine.public_address,
             cloud_port=machine.cloud_port,
             boot_delay_s=machine.boot_delay_s,
+            disk_bytes=machine.disk_bytes,
+            clock_library=str(clock.library(clocks, machine.clock_ahead_s)) if machine.clock_ahead_s else "",
             rootless=rootless,
             probe=False,
         )
@@ -111,6 +115,19 @@ class NamespaceBody:
             far.close()
             raise
         return far
+
+    def fill(self, leave_bytes: int | None) -> None:
+        """Change the size of the file system that its disk is, live; raises `GpurunError`."""
+        if not self._machine.disk_bytes:
+            raise GpurunError(
+                f"the disk of {self._machine.instance_id} is this computer's, which is not filled",
+                hint="gpurun sandbox set disk_bytes=2GiB, before a machine is launched, gives it one of its own",
+            )
+        if self._control is None:
+            raise GpurunError("the host is not up", hint="gpurun sandbox status")
+        answer = self._control.ask({"do": "fill", "leave_bytes": leave_bytes, "disk_bytes": self._machine.disk_bytes})
+        if answer.get("error"):
+            raise GpurunError(f"the disk could not be filled: {answer['error']}", hint="gpurun sandbox status")
 
     def fall(self) -> None:
         """Kill the first process: the kernel kills all of its namespace before it lets go (pid_namespaces(7))."""
@@ -171,6 +188,8 @@ def _try_world(image: HostImage, state: Path, *, rootless: bool) -> None:
             public_address="",
             cloud_port=1,
             boot_delay_s=0.0,
+            disk_bytes=0,
+            clock_library="",
             rootless=rootless,
             probe=True,
         )

@@ -20,6 +20,8 @@ class Wire:
         self._whole.set()
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
+        self._adrift: set[threading.Event] = set()
+        self._over = threading.Event()
         self._closed = False
 
     @property
@@ -33,6 +35,13 @@ class Wire:
             self._whole.clear()
         else:
             self._whole.set()
+
+    def strand(self) -> None:
+        """Leave the laptop's present lines in the air for good, as when its address changes: no byte moves on them, and
+        neither end is told."""
+        with self._lock:
+            for adrift in self._adrift:
+                adrift.set()
 
     def wait_whole(self) -> None:
         """Return when the line is not cut, or closed for good."""
@@ -52,16 +61,29 @@ class Wire:
             self._sockets.discard(line)
         line.close()
 
-    def join(self, near: socket.socket, far: socket.socket) -> None:
-        """Relay between two connected sockets; returns when both directions ended and both are closed."""
+    def join(self, near: socket.socket, far: socket.socket, *, laptop: bool = True) -> None:
+        """Relay between two connected sockets; returns when both directions ended and both are closed.
+
+        `laptop` says whether one of them is the laptop's, which may move.
+        """
+        adrift = threading.Event()
+        with self._lock:
+            self._adrift.update([adrift] if laptop else [])
+        try:
+            self._relay(near, far, adrift)
+        finally:
+            with self._lock:
+                self._adrift.discard(adrift)
+
+    def _relay(self, near: socket.socket, far: socket.socket, adrift: threading.Event) -> None:
         for line in (near, far):
             line.settimeout(None)
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.hold(line)
         broken = threading.Event()
-        back = threading.Thread(target=self._pump, args=(far, near, broken), daemon=True)
+        back = threading.Thread(target=self._pump, args=(far, near, broken, adrift), daemon=True)
         back.start()
-        self._pump(near, far, broken)
+        self._pump(near, far, broken, adrift)
         back.join()
         self.drop(near)
         self.drop(far)
@@ -74,11 +96,14 @@ class Wire:
         for line in lines:
             _shut(line)
         self._whole.set()
+        self._over.set()
 
-    def _pump(self, source: socket.socket, target: socket.socket, broken: threading.Event) -> None:
+    def _pump(
+        self, source: socket.socket, target: socket.socket, broken: threading.Event, adrift: threading.Event
+    ) -> None:
         try:
-            self._copy(source, target)
-            self.wait_whole()
+            self._copy(source, target, adrift)
+            self._wait_through(adrift)
             if not broken.is_set():
                 target.shutdown(socket.SHUT_WR)
         except OSError:
@@ -90,11 +115,18 @@ class Wire:
                     line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                     line.shutdown(socket.SHUT_RD)
 
-    def _copy(self, source: socket.socket, target: socket.socket) -> None:
+    def _copy(self, source: socket.socket, target: socket.socket, adrift: threading.Event) -> None:
         room = memoryview(bytearray(CHUNK_BYTES))
         while moved := source.recv_into(room):
-            self.wait_whole()
+            self._wait_through(adrift)
             target.sendall(room[:moved])
+
+    def _wait_through(self, adrift: threading.Event) -> None:
+        """Return when bytes may move; raises `OSError` at the end of the host where they never may again."""
+        self.wait_whole()
+        if adrift.is_set():
+            self._over.wait()
+            raise ConnectionError("the line was left in the air")
 
 
 def _shut(line: socket.socket) -> None:

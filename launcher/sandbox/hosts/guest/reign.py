@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import cloudinit, power
+from . import cloudinit, disk, power
 from .messages import Messages
 
 
@@ -70,13 +70,16 @@ def _reap() -> None:
 
 
 def _answer(messages: Messages) -> bool:
-    """Give the daemon a fresh socket for each message; false when the daemon is gone."""
+    """Do what each of the daemon's messages asks for, mostly a fresh socket; false when the daemon is gone."""
     while True:
         message, _ = messages.receive()
         if not message:
             return False
-        with socket.socket() as fresh:
-            messages.send({"event": "socket"}, [fresh.fileno()])
+        if message["do"] == "fill":
+            messages.send({"event": "answer", "error": disk.fill(message["leave_bytes"], message["disk_bytes"])})
+        else:
+            with socket.socket() as fresh:
+                messages.send({"event": "socket"}, [fresh.fileno()])
         if not messages.waiting:
             return True
 

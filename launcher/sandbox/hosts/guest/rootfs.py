@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
+from . import disk as disks
 from . import linux, power
 from .layers import Changes, show
 from .reign import make_pipe
@@ -17,6 +19,7 @@ POWER_PIPE = "/run/initctl"
 UBUNTU_ID = 1000
 PATH = "/opt/gpurun/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 GUEST_CODE = "/opt/gpurun-guest/guest"
+CLOCK = "/opt/wrong-clock.so"
 PROGRAM_FOLDERS = ("usr/bin", "usr/sbin", "bin", "sbin")
 OPEN_FOLDERS = ("usr/local/bin", "usr/local/sbin", "etc/systemd/system", "etc/sysctl.d", "etc/cron.d", "etc/profile.d")
 
@@ -55,6 +58,8 @@ def build(config: dict[str, Any]) -> None:
     changes = Changes(hidden=set(config["hidden"]), files=_system_files(config), folders={*OPEN_FOLDERS, "etc/ssh"})
     for name in SYSTEM_FOLDERS:
         show(Path("/", name), root / name, layers, changes.below(name))
+    if config["disk_bytes"]:
+        disks.make(str(disk), config["disk_bytes"])
     _mount_disk(root, disk, config)
     _show_environment(root, config)
     _make_devices(root, rootless=config["rootless"])
@@ -98,6 +103,8 @@ def _show_environment(root: Path, config: dict[str, Any]) -> None:
     code = root / GUEST_CODE.lstrip("/")
     code.mkdir(parents=True, exist_ok=True)
     linux.bind(config["guest_code"], str(code), read_only=True)
+    if config["clock_library"]:
+        shutil.copy(config["clock_library"], root / CLOCK.lstrip("/"))
     (root / "opt/gpurun").symlink_to(config["environment"][0])
 
 
@@ -142,6 +149,7 @@ def _system_files(config: dict[str, Any]) -> dict[str, tuple[str, int]]:
     return {
         **{path: (text, 0o644) for path, text in texts.items()},
         "etc/shadow": (shadow, 0o600),
+        **({"etc/ld.so.preload": (f"{CLOCK}\n", 0o644)} if config["clock_library"] else {}),
         **{f"{place}/{name}": (shims[name], 0o755) for place in PROGRAM_FOLDERS for name in shims},
     }
 
