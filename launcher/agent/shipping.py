@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .wire import Json
 
 SHIP = "import os, sys; os.setsid(); sys.path.insert(0, sys.argv[1]); from agent.ship import ship; ship(sys.argv[2])"
-AGAIN_S = 10.0
+AGAIN_S = 5.0
 """Between two starts of a shipper that dies."""
 
 
@@ -36,11 +36,15 @@ class Shipping:
             return
         if self.process and os.waitpid(self.process, os.WNOHANG)[0]:
             self.process = 0
-        if self.process or self.shipped().get("final"):
-            return
-        if self.started is None or time.monotonic() - self.started >= AGAIN_S:
+        if not self.process and self.pause_s() <= 0:
             self.started = time.monotonic()
             self.start()
+
+    def pause_s(self) -> float:
+        """In how long it is to be started again; infinite where it runs, or is not needed any more."""
+        if not self.wanted or self.process or self.shipped().get("final"):
+            return math.inf
+        return 0.0 if self.started is None else max(0.0, self.started + AGAIN_S - time.monotonic())
 
     def start(self) -> None:
         """Start it; its standard input closes when there is nothing more to come. A failure is tried again."""

@@ -167,7 +167,7 @@ class Supervisor:
 
     def pause_s(self) -> float:
         """How long nothing can be due."""
-        due = [now_s() + (LOOK_S if self.written else 1.0)]
+        due = [now_s() + min(LOOK_S if self.written else 1.0, self.shipping.pause_s())]
         if self.kill_at is not None:
             due.append(self.kill_at)
         else:

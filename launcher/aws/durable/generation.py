@@ -14,6 +14,7 @@ FORMAT = 1
 _KINDS = {"f": FileKind.FILE, "d": FileKind.DIRECTORY, "l": FileKind.SYMLINK}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _KEY = re.compile(r"objects/[A-Za-z0-9-]{1,80}")
+_MOMENT_LIMIT_S = 1 << 33
 _COUNT_LIMIT = 1 << 62
 
 
@@ -94,7 +95,7 @@ def parse(text: bytes, run_id: str) -> Generation:
             run_id=run_id,
             segment=_count(said["segment"]),
             number=_count(said["number"]),
-            at_epoch_s=float(said["at"]),
+            at_epoch_s=_moment(said["at"]),
             final=bool(said["final"]),
             state=str(job["state"]),
             exit_status=None if job["exit_status"] is None else _count(job["exit_status"]),
@@ -133,7 +134,7 @@ def _item(line: Any) -> Item:
         name=_name(name),
         kind=_KINDS[kind],
         size_bytes=_count(size),
-        mtime_ns=int(mtime_ns),
+        mtime_ns=_mtime_ns(mtime_ns),
         mode=_count(mode) & 0o777,
         target=_target(name, target) if kind == "l" else "",
         chunks=tuple(_chunk(each) for each in chunks) if kind == "f" else (),
@@ -168,6 +169,20 @@ def _chunk(said: Any) -> Chunk:
     if not _SHA256.fullmatch(digest):
         raise ValueError(digest)
     return Chunk(key=key, sha256=digest, size_bytes=_count(size))
+
+
+def _mtime_ns(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(value)
+    _moment(value / 1e9)
+    return value
+
+
+def _moment(value: Any) -> float:
+    """Seconds since the epoch that a file can have for its time."""
+    if type(value) not in {int, float} or not abs(value) < _MOMENT_LIMIT_S:
+        raise ValueError(value)
+    return float(value)
 
 
 def _count(value: Any) -> int:
