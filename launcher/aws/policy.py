@@ -13,6 +13,7 @@ from launcher.aws.killswitch import GROUP, ROLE
 from launcher.domain import TAG_RUN
 
 READ = (
+    "ec2:DescribeAddresses",
     "ec2:DescribeImages",
     "ec2:DescribeInstanceTypeOfferings",
     "ec2:DescribeInstanceTypes",
@@ -58,6 +59,7 @@ END = (
     "ec2:DeleteVolume",
     "ec2:DeregisterImage",
     "ec2:GetConsoleOutput",
+    "ec2:ReleaseAddress",
     "ec2:ModifyInstanceAttribute",
     "ec2:RevokeSecurityGroupIngress",
     "ec2:TerminateInstances",

@@ -72,7 +72,7 @@ def test_the_policy_grants_all_that_the_launcher_calls():
     """Each EC2 method that the room calls, from its source."""
     model = botocore.session.Session().get_service_model("ec2")
     operations = {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(): name for name in model.operation_names}
-    source = "".join(path.read_text() for path in (ROOT / "launcher" / "aws").glob("*.py"))
+    source = "".join(path.read_text() for path in (ROOT / "launcher" / "aws").rglob("*.py"))
     called = set(re.findall(r"ec2\.([a-z_]+)\(|ec2\.get_paginator\(\"([a-z_]+)\"\)", source))
     names = {name for pair in called for name in pair if name in operations}
     assert "create_fleet" in names
