@@ -30,7 +30,8 @@ resources:
   # vcpus: 4
   # memory: 16 GiB
   # instance_types: [g4dn.xlarge, g5.xlarge]
-  # regions: [us-east-1]
+  # architecture: arm64     # left out: x86_64, or that of the instance_types
+  # regions: [us-east-1]    # all: every one that the account has enabled
   # zones: [us-east-1a]
   spot: prefer              # true: spot alone; false: on-demand alone; prefer: spot, else on-demand
   disk: 50 GiB
