@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 
 from launcher.aws import fleet, network
-from launcher.errors import CredentialsError, GpurunError, MachineGone
+from launcher.errors import CredentialsError, GpurunError, HostUnreachable, MachineGone
 from launcher.live import LiveRun
+from launcher.ports import Connection
 from launcher.search import tags_of
+from launcher.sync.ssh.connection import Line
 from launcher.sync.wire.lines import Lines
 
 CONNECT_TIMEOUT_S = 60.0
+LOOK_EVERY_S = 15.0
+"""How long a machine that boots is dialled before EC2 is asked whether it still is."""
 
 
 def reach(live: LiveRun) -> Lines:
@@ -32,8 +37,31 @@ def reach(live: LiveRun) -> Lines:
     return lines
 
 
-def still_there(live: LiveRun) -> bool:
-    """Whether EC2 says that the run's machine is; `False` where it cannot be asked.
+def until_up(live: LiveRun, line: Line, instance_id: str, timeout_s: float) -> Connection:
+    """The first connection to a machine that boots; its door follows this laptop meanwhile.
+
+    Raises `MachineGone` where it ends before it answers. One that does not answer in time raises `HostUnreachable` as
+    the run's first, since the way there may be closed for good, and `MachineGone` once another one has been reached.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return line.fresh(min(LOOK_EVERY_S, max(deadline - time.monotonic(), 1.0)))
+        except HostUnreachable as error:
+            asked = still_there(live, instance_id)
+            if time.monotonic() < deadline:
+                let_in(live)
+            elif asked and live.has_event("job.started"):
+                raise MachineGone(
+                    f"machine {instance_id} runs, says EC2, but did not answer within {timeout_s:.0f} s",
+                    hint=f"gpurun status {live.run_id}",
+                ) from error
+            else:
+                raise
+
+
+def still_there(live: LiveRun, instance_id: str | None = None) -> bool:
+    """Whether EC2 says that a machine of the run is, its present one if none is named; `False` if it cannot be asked.
 
     Raises `MachineGone`, with EC2's reason, when the machine has ended, and `CredentialsError`.
     """
@@ -43,7 +71,7 @@ def still_there(live: LiveRun) -> bool:
         raise
     except GpurunError:  # the laptop is offline: the line will be dialled again
         return False
-    mine = [each for each in instances if each.instance_id == live.record.instance_id]
+    mine = [each for each in instances if each.instance_id == (instance_id or live.record.instance_id)]
     if any(each.state in {"pending", "running"} for each in mine):
         return True
     reason = next((each.state_reason for each in mine if each.state_reason), "terminated")

@@ -70,6 +70,14 @@ def _keep(live: LiveRun, copy: BinaryIO, data: bytes) -> None:
         live.reporter.warn(f"the log is no longer written to {live.paths.log}: {error.strerror}")
 
 
+def find_again(live: LiveRun, line: Line, lost_after_s: float) -> Connection:
+    """A connection to a machine that has worked for the run: its door follows this laptop, and it may have died.
+
+    Raises as `follow` does.
+    """
+    return _dial(line, _Lost(live, lost_after_s))
+
+
 def _dial(line: Line, lost: Callable[[RemoteError], None]) -> Connection:
     """A live connection, however long it takes; `lost` is told of each vain attempt and may give up."""
     while True:

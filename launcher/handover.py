@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 
 from launcher import berth, provision, respawn
+from launcher.attach import until_up
 from launcher.aws.refusals import Pool
 from launcher.berth import Berth
 from launcher.domain import Interruption, Market
@@ -82,7 +83,7 @@ class Handover:
         instance = provision.wait(live, instance)
         began = self._spent("boot", number, began)
         lines = Lines(live.endpoint(instance))
-        connection = lines.control.fresh(self._boot_timeout_s)
+        connection = until_up(live, lines.control, instance.instance_id, self._boot_timeout_s)
         began = self._spent("connect", number, began)
         if self._cancelled.is_set():
             return None

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from launcher import berth, interrupts, lifeline, outputs, provision, respawn, teardown
-from launcher.attach import reach, still_there
+from launcher.attach import reach, still_there, until_up
 from launcher.domain import JobReport, Receipt, RunStatus
 from launcher.errors import (
     BudgetExceeded,
@@ -26,7 +26,7 @@ from launcher.errors import (
     RemoteError,
 )
 from launcher.fetch import bring_home
-from launcher.follow import LOST_AFTER_S, follow
+from launcher.follow import LOST_AFTER_S, find_again, follow
 from launcher.live import LiveRun
 from launcher.ports import Connection
 from launcher.sync import remote_agent
@@ -141,7 +141,7 @@ def _drive(live: LiveRun, attendance: Attendance, underway: Underway) -> Outcome
     while True:
         ready = None
         try:
-            connection = _started(live, attendance.boot_timeout_s)
+            connection = _started(live, attendance)
             if attendance.detach:
                 return _let_go(live)
             report = underway.follow(connection)
@@ -162,10 +162,10 @@ def _drive(live: LiveRun, attendance: Attendance, underway: Underway) -> Outcome
         respawn.leave(live, why, ready)
 
 
-def _started(live: LiveRun, boot_timeout_s: float) -> Connection:
+def _started(live: LiveRun, attendance: Attendance) -> Connection:
     """The present segment's machine, reached, with the job running on it."""
     if live.lines is not None and live.record.status is RunStatus.PROVISIONING:
-        return _moved_in(live, live.lines, boot_timeout_s)
+        return _moved_in(live, live.lines, attendance.lost_after_s)
     luggage = None if _job_started(live) else berth.luggage(live)
     if live.record.status in {RunStatus.PLANNED, RunStatus.INTERRUPTED}:
         live.phases.enter("provision", _pool_text(live))
@@ -175,22 +175,23 @@ def _started(live: LiveRun, boot_timeout_s: float) -> Connection:
     instance = provision.boot(live, instance)
     live.phases.enter("connect", instance.public_address or instance.private_address or "")
     lines = live.open_lines(instance)
-    connection = lines.control.fresh(boot_timeout_s)
-    if luggage is not None:
-        lines.warm()
-        live.phases.enter("sync", luggage.text)
-        if live.record.status is RunStatus.BOOTING:
-            live.advance(RunStatus.SYNCING)
-        berth.fill(live, lines, connection, luggage)
-        berth.start(live, lines, connection)
+    if luggage is None:
+        return find_again(live, lines.control, attendance.lost_after_s)
+    connection = until_up(live, lines.control, instance.instance_id, attendance.boot_timeout_s)
+    lines.warm()
+    live.phases.enter("sync", luggage.text)
+    if live.record.status is RunStatus.BOOTING:
+        live.advance(RunStatus.SYNCING)
+    berth.fill(live, lines, connection, luggage)
+    berth.start(live, lines, connection)
     return connection
 
 
-def _moved_in(live: LiveRun, lines: Lines, boot_timeout_s: float) -> Connection:
+def _moved_in(live: LiveRun, lines: Lines, lost_after_s: float) -> Connection:
     """The job started on a machine that was made ready while the last one still worked."""
     live.advance(RunStatus.BOOTING)
     live.advance(RunStatus.SYNCING)
-    connection = lines.control.fresh(boot_timeout_s)
+    connection = find_again(live, lines.control, lost_after_s)
     berth.start(live, lines, connection)
     return connection
 
