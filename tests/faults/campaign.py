@@ -1,0 +1,423 @@
+"""Schedules of faults played on whole runs, several at once over one sandbox, each in a region and a home of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from launcher.errors import GpurunError
+from launcher.sandbox.client import SandboxClient
+from launcher.sandbox.control import Sandbox
+from tests.e2e.conftest import Laptop
+from tests.faults import verdict
+from tests.faults.observer import Book, Cloud, Told, chains, step_of
+from tests.faults.schedules import After, Fault, Kind, Moment, Schedule
+
+PATIENCE_S = 150.0
+"""By when a run that is attended, or resumed, has come to its end."""
+LOST_AFTER_S = 4.0
+AWAY_S = 2.0
+RESUMES = 6
+MARGIN_S = 15.0
+"""After the deadline, by when nothing is billed any more."""
+LOOK_S = 0.05
+TYPES = ("t3a.medium", "t3.medium", "c5a.large", "m5.large")
+"""Few are looked up soon: planning is not what is tried here."""
+FINAL = ("succeeded", "failed", "cancelled")
+HOME_MIB = 64
+
+
+@dataclass(slots=True, kw_only=True)
+class Played:
+    """What came of a schedule."""
+
+    seed: int
+    struck: list[str] = field(default_factory=list)
+    """Kinds of the faults that did strike, in order."""
+    missed: list[str] = field(default_factory=list)
+    """Those whose moment never came."""
+    status: str = ""
+    reason: str = ""
+    machines: int = 0
+    saved: int = 0
+    """Checkpoints that were reported as saved."""
+    lost: int = 0
+    corrupt: int = 0
+    leftovers: int = 0
+    resumed: int = 0
+    api_calls: int = 0
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+    folder: str = ""
+    """Where all is kept of one with problems."""
+
+
+class Trial:
+    """One schedule, played from the launch to the end of everything that it made."""
+
+    def __init__(self, schedule: Schedule, sandbox: Sandbox, region: str, folder: Path) -> None:
+        self.schedule = schedule
+        self.region = region
+        self.laptop = Laptop(home=folder, cloud=sandbox)
+        self.book = Book(self.laptop.state.ledger)
+        self.cloud = Cloud(sandbox.endpoint_url)
+        self.events: list[Told] = []
+        self.saved_steps: dict[int, int | None] = {}
+        """Generation -> the step that it held when it was reported; `None` where it was not whole."""
+        self.played = Played(seed=schedule.seed, folder=str(folder))
+        self.right = chains(schedule.steps)
+        self.log: list[str] = []
+        """What was done and seen, with times."""
+        self._admin = SandboxClient(sandbox.endpoint_url)
+        self._pending = list(schedule.faults)
+        self._reached: dict[int, float] = {}
+        self._cures: list[tuple[float, Fault, Any]] = []
+        self._launcher: subprocess.Popen[bytes] | None = None
+        self._killed = False
+        self._began = time.monotonic()
+
+    # The play.
+
+    def play(self) -> Played:
+        """All of it; what goes wrong in the campaign itself is raised."""
+        with self._home():
+            try:
+                self._live()
+                self._heal_all()
+                self._come_to_the_end()
+                verdict.judge(self)
+            finally:
+                self._heal_all()
+                self._tidy()
+        self.played.seconds = round(time.monotonic() - self._began, 1)
+        return self.played
+
+    @contextmanager
+    def _home(self) -> Iterator[None]:
+        laptop = self.laptop
+        laptop.home.mkdir(parents=True)
+        small = self.schedule.has(Kind.FULL_HOME) and os.geteuid() == 0
+        if small:
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={HOME_MIB}m", "tmpfs", str(laptop.home)], check=True)
+        try:
+            laptop.work.mkdir()
+            laptop.state.home.mkdir(parents=True, mode=0o700)
+            laptop.state.sandbox.symlink_to(laptop.cloud.state)
+            self._write_job()
+            yield
+        finally:
+            if small:
+                kept = laptop.home.with_name(laptop.home.name + "-kept")
+                if self.played.problems:
+                    shutil.copytree(laptop.home, kept, symlinks=True)
+                    self.played.folder = str(kept)
+                subprocess.run(["umount", "-l", str(laptop.home)], check=True)
+
+    def _write_job(self) -> None:
+        job = self.schedule
+        shutil.copy(Path(__file__).with_name("chained.py"), self.laptop.work / "chained.py")
+        argv = ["python3", "chained.py", *map(str, (job.steps, job.step_s, job.every, job.habit, job.weights_kib))]
+        spec = {"name": f"chaos-{job.seed}", "run": argv, "device": "cpu"}
+        (self.laptop.work / "chaos.yaml").write_text(json.dumps(spec))
+
+    def _live(self) -> None:
+        """The run attended, tormented, and resumed where the schedule says so, until nobody attends it any more."""
+        self._strike_what_is_due()
+        self._launcher = self._start("launch", "--sandbox", "chaos.yaml", *self._options())
+        limit = time.monotonic() + PATIENCE_S
+        while time.monotonic() < limit:
+            self.see()
+            self._strike_what_is_due()
+            self._heal_what_is_due()
+            if self._launcher.poll() is not None and not self._goes_on():
+                return
+            time.sleep(LOOK_S)
+        self.played.problems.append(f"no end after {PATIENCE_S:.0f} s")
+        self._launcher.kill()
+        self._launcher.wait()
+
+    def _options(self) -> list[str]:
+        job = self.schedule
+        options = ["--region", self.region, "--max-hours", f"{job.max_hours:.6f}", "--lost-after", str(LOST_AFTER_S)]
+        options += [word for name in TYPES for word in ("--instance-type", name)]
+        if job.max_cost_usd is not None:
+            options += ["--max-cost", str(job.max_cost_usd)]
+        return options + (["--detach"] if job.detach else [])
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        self.note(f"gpurun {' '.join(arguments)}")
+        return self.laptop.start(*arguments, LOGNAME=f"chaos-{self.schedule.seed}")
+
+    def _goes_on(self) -> bool:
+        """The launcher has ended: resume the run where somebody would."""
+        self.see()
+        code, killed, self._killed = self._launcher.returncode, self._killed, False
+        run = self.book.run()
+        self.note(f"launcher ended with {code}; the run is {run.get('status', 'not there')}")
+        if run.get("status") in FINAL or not run:
+            return False
+        if self.schedule.after is not After.RESUME and (killed or code == 0) and not self._to_come(Kind.KILL):
+            return False
+        if self.played.resumed == RESUMES:
+            self.played.problems.append(f"resumed {RESUMES} times without an end")
+            return False
+        if not killed:
+            self._heal_all()
+            time.sleep(AWAY_S)  # nobody looks: what happens meanwhile is part of the schedule
+        self.played.resumed += 1
+        self._launcher = self._start("resume", run["run_id"], "--lost-after", str(LOST_AFTER_S))
+        return True
+
+    def _to_come(self, kind: Kind) -> bool:
+        return any(fault.kind is kind for fault in self._pending)
+
+    def see(self) -> None:
+        """Take in what is new in the ledger, and what each checkpoint that is reported as saved holds."""
+        for told in self.book.new_events():
+            self.events.append(told)
+            self.note(f"{told.kind} {json.dumps(told.data)[:150]}")
+            if told.kind == "checkpoint.saved":
+                self._look_at(told)
+
+    def _look_at(self, told: Told) -> None:
+        number = told.data["generation"]
+        path = self.laptop.state.runs / told.run_id / "shipments" / f"{number:08d}" / "checkpoint" / "state.bin"
+        with suppress(FileNotFoundError):  # the next but one has been published already
+            self.saved_steps[number] = step_of(path, self.right)
+
+    def note(self, text: str) -> None:
+        """Write down what is done or seen."""
+        self.log.append(f"{time.monotonic() - self._began:7.2f}  {text}")
+
+    # Faults.
+
+    def _strike_what_is_due(self) -> None:
+        for fault in list(self._pending):
+            if self._is_due(fault.at) and self._strike(fault):
+                self._pending.remove(fault)
+                self.played.struck.append(fault.kind.value)
+                self.note(f"*** {fault}")
+
+    def _is_due(self, moment: Moment) -> bool:
+        if id(moment) not in self._reached and self._has_come(moment):
+            self._reached[id(moment)] = time.monotonic()
+        return id(moment) in self._reached and time.monotonic() >= self._reached[id(moment)] + moment.after_s
+
+    def _has_come(self, moment: Moment) -> bool:
+        if moment.step:
+            logs = list(self.laptop.state.runs.glob("*/log"))
+            return bool(logs) and f"step {moment.step} ".encode() in logs[0].read_bytes()
+        if not moment.event:
+            return True
+        wanted = dict(moment.wanted).items()
+        return any(told.kind == moment.event and wanted <= told.data.items() for told in self.events)
+
+    def _strike(self, fault: Fault) -> bool:
+        """Do it; whether it could be done now."""
+        if fault.kind is Kind.KILL:
+            return self._kill()
+        if fault.kind in RULES:
+            self._cure_later(fault, self._admin.fault(self._rule(fault))["id"])
+        elif fault.kind is Kind.SLOW_BOOT:
+            self._admin.settings(boot_delay_s=fault.in_s)
+            self._cure_later(fault, None)
+        elif fault.kind is Kind.FULL_HOME:
+            self._fill_home(fault)
+        else:
+            return self._strike_machine(fault)
+        return True
+
+    def _kill(self) -> bool:
+        if self._launcher is None or self._launcher.poll() is not None:
+            return False
+        self._launcher.kill()
+        self._launcher.wait()
+        self._killed = True
+        return True
+
+    def _strike_machine(self, fault: Fault) -> bool:
+        machines = [told.data["id"] for told in self.events if told.kind == "instance"]
+        if not machines:
+            return False
+        acts = {
+            Kind.END: lambda it: self._admin.interrupt(it, in_s=0.0),
+            Kind.NOTICE: lambda it: self._admin.interrupt(it, in_s=fault.in_s),
+            Kind.DEATH: self._admin.kill,
+            Kind.REBALANCE: self._admin.rebalance,
+            Kind.PARTITION: self._admin.partition,
+            Kind.CUT_OFF: self._admin.partition,
+        }
+        try:
+            acts[fault.kind](machines[-1])
+        except GpurunError as error:
+            self.note(f"    {fault.kind.value}: {error.message}")
+            return False
+        if fault.kind is Kind.PARTITION:
+            self._cure_later(fault, machines[-1])
+        return True
+
+    def _rule(self, fault: Fault) -> dict[str, Any]:
+        action, effect = RULES[fault.kind]
+        return {
+            "match": {"region": self.region, "action": fault.action or action},
+            "effect": effect,
+            "times": fault.times or -1,
+        }
+
+    def _fill_home(self, fault: Fault) -> None:
+        """Leave no byte on the laptop's disk; where this system lets nobody mount one, nothing is done."""
+        if os.geteuid() != 0:
+            return
+        ballast = self.laptop.home / "ballast"
+        with suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        self._cure_later(fault, ballast)
+
+    def _cure_later(self, fault: Fault, what: Any) -> None:
+        until = time.monotonic() + fault.lasts_s if fault.lasts_s else float("inf")
+        self._cures.append((until, fault, what))
+
+    def _heal_what_is_due(self) -> None:
+        for cure in [each for each in self._cures if each[0] <= time.monotonic()]:
+            self._heal(cure)
+
+    def _heal_all(self) -> None:
+        for cure in list(self._cures):
+            self._heal(cure)
+
+    def _heal(self, cure: tuple[float, Fault, Any]) -> None:
+        _, fault, what = cure
+        self._cures.remove(cure)
+        self.note(f"    over: {fault.kind.value}")
+        with suppress(GpurunError):  # the machine is gone, or the rule is used up
+            if fault.kind in RULES:
+                self._admin.lift_fault(what)
+            elif fault.kind is Kind.SLOW_BOOT:
+                self._admin.settings(boot_delay_s=0.0)
+            elif fault.kind is Kind.PARTITION:
+                self._admin.partition(what, cut=False)
+            elif fault.kind is Kind.FULL_HOME:
+                what.unlink(missing_ok=True)
+
+    # The end.
+
+    def _come_to_the_end(self) -> None:
+        """A run that nobody attends any more is left to its deadline, or to `gc`; then its owner looks again."""
+        self.see()
+        run = self.book.run()
+        if not run or run["status"] in FINAL or self.played.problems:
+            return
+        if self.schedule.after is After.DEADLINE:
+            self._outwait(run)
+            self._command("gc", "--sandbox", "--yes")
+        else:
+            self._collect_from_elsewhere()
+        left = self.cloud.leftovers(self.region, run["run_id"])
+        self.played.leftovers += len(left)
+        self.played.problems.extend(f"gc left {kind} {what}" for kind, what in left)
+        self._command("down", run["run_id"], "--yes") if self.schedule.after is After.GC else self._command(
+            "resume", run["run_id"]
+        )
+        self.see()
+
+    def _outwait(self, run: dict[str, Any]) -> None:
+        """Until the deadline and its margin: by then nothing may be billed."""
+        deadline = datetime.fromisoformat(run["deadline_at"]).timestamp() + MARGIN_S
+        while set(self.cloud.states(self.region, run["run_id"])) - {"terminated"} and time.time() < deadline:
+            time.sleep(0.5)
+        billed = verdict.billed(self.cloud.leftovers(self.region, run["run_id"]))
+        self.played.leftovers += len(billed)
+        self.played.problems.extend(f"{MARGIN_S:.0f} s after the deadline: {kind} {what}" for kind, what in billed)
+        # Whoever looks again does so after the deadline.
+        time.sleep(max(0.0, deadline - MARGIN_S - time.time()))
+
+    def _collect_from_elsewhere(self) -> None:
+        """`gc` by the same person on a laptop that knows nothing."""
+        other = Laptop(home=self.laptop.home / "other", cloud=self.laptop.cloud)
+        other.work.mkdir(parents=True)
+        other.state.home.mkdir(parents=True, mode=0o700)
+        other.state.sandbox.symlink_to(self.laptop.cloud.state)
+        time.sleep(AWAY_S)  # a launch that was under way when the launcher died shows by then
+        self._run(other, "gc", "--sandbox", "--yes")
+
+    def _command(self, *arguments: str) -> None:
+        self._run(self.laptop, *arguments)
+
+    def _run(self, laptop: Laptop, *arguments: str) -> None:
+        self.note(f"gpurun {' '.join(arguments)}")
+        done = laptop.gpurun(*arguments, timeout_s=PATIENCE_S, LOGNAME=f"chaos-{self.schedule.seed}")
+        with (self.laptop.home / "stderr").open("a") as file:
+            file.write(f"--- {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}")
+
+    def _tidy(self) -> None:
+        """Nothing of this trial goes on, whatever came of it."""
+        self.played.missed = [fault.kind.value for fault in self._pending]
+        self.played.api_calls = sum(each["region"] == self.region for each in self._admin.journal())
+        for process in self.laptop.started:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        run = self.book.run()
+        if run:
+            self.cloud.end(self.region, run["run_id"])
+
+
+RULES: dict[Kind, tuple[str, dict[str, Any]]] = {
+    Kind.LOST_REPLY: ("", {"drop": "after"}),
+    Kind.THROTTLING: (".*", {"error": "RequestLimitExceeded"}),
+    Kind.NO_CAPACITY: ("CreateFleet|RunInstances", {"error": "InsufficientInstanceCapacity"}),
+    Kind.EXPIRED: (".*", {"error": "expired-credentials"}),
+    Kind.NO_SWITCH: ("CreateSchedule", {"error": "AccessDeniedException"}),
+}
+"""Faults of the API: which calls they strike where the fault does not say so, and how."""
+
+
+def play_all(
+    schedules: Iterable[Schedule], sandbox: Sandbox, folder: Path, *, at_once: int, keep: bool = False
+) -> Iterator[Played]:
+    """Play schedules, so many at once, each in a region that no other has meanwhile; as they end, each is given."""
+    regions: queue.Queue[str] = queue.Queue()
+    # The Price List API answers from us-east-1 for all.
+    for region in Cloud(sandbox.endpoint_url).regions():
+        if region != "us-east-1":
+            regions.put(region)
+
+    def one(schedule: Schedule) -> Played:
+        region = regions.get()
+        home = folder / f"s{schedule.seed}"
+        trial = Trial(schedule, sandbox, region, home)
+        try:
+            played = trial.play()
+        finally:
+            regions.put(region)
+        if played.problems or keep:
+            tell(trial, Path(played.folder))
+        else:
+            shutil.rmtree(home)
+        return played
+
+    with ThreadPoolExecutor(min(at_once, regions.qsize())) as pool:
+        yield from (done.result() for done in as_completed([pool.submit(one, schedule) for schedule in schedules]))
+
+
+def tell(trial: Trial, folder: Path) -> None:
+    """Leave the whole story beside the trial's home."""
+    lines = [str(trial.schedule), "", *trial.log, "", json.dumps(asdict(trial.played), indent=1)]
+    (folder / "story").write_text("\n".join(lines) + "\n")
+
+
+def stamp() -> str:
+    """Now, for a folder's name."""
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S")

@@ -1,0 +1,216 @@
+"""Whether the promises were kept, by somebody who uses none of gpurun's code: plain boto3, SQLite and files."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from tests.faults.chained import content, link
+
+BILLED = frozenset({"instance", "volume", "address"})
+LINE = re.compile(rb"step ([0-9]+) ([0-9a-f]{16})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """An event of the ledger."""
+
+    number: int
+    run_id: str
+    kind: str
+    data: dict[str, Any]
+
+
+class Book:
+    """A laptop's ledger, read beside whoever writes it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._last = 0
+
+    def new_events(self) -> list[Told]:
+        """Those that were written since the last time."""
+        rows = self._rows("SELECT event_id, run_id, kind, data FROM events WHERE event_id > ? ORDER BY 1", self._last)
+        found = [Told(number=n, run_id=run, kind=kind, data=json.loads(data)) for n, run, kind, data in rows]
+        self._last = max([self._last, *(each.number for each in found)])
+        return found
+
+    def run(self) -> dict[str, Any]:
+        """The one run's row; nothing where there is none."""
+        names = ("run_id", "status", "reason", "exit_status", "deadline_at", "region", "results_dir", "detached")
+        rows = self._rows(f"SELECT {', '.join(names)} FROM runs ORDER BY created_at DESC LIMIT 1")
+        return dict(zip(names, rows[0], strict=True)) if rows else {}
+
+    def segments(self) -> int:
+        """How many machines the run has had."""
+        return int(self._rows("SELECT count(*) FROM segments")[0][0]) if self._path.exists() else 0
+
+    def _rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        if not self._path.exists():
+            return []
+        try:
+            with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=5)) as book:
+                return book.execute(query, values).fetchall()
+        except sqlite3.OperationalError:  # not made yet, or the disk under it is full
+            return []
+
+
+class Cloud:
+    """The cloud as EC2's and Scheduler's own APIs tell it."""
+
+    def __init__(self, endpoint_url: str) -> None:
+        self._endpoint_url = endpoint_url
+        self._session = boto3.Session(aws_access_key_id="observer", aws_secret_access_key="observer")
+        self._making = threading.Lock()
+
+    def leftovers(self, region: str, run_id: str) -> list[tuple[str, str]]:
+        """(kind, id and state) of everything that a run has left in a region."""
+        ec2 = self._client("ec2", region)
+        mine = [{"Name": "tag:gpurun:run", "Values": [run_id]}]
+        found = [
+            ("instance", f"{each['InstanceId']} {each['State']['Name']}")
+            for reservation in ec2.describe_instances(Filters=mine)["Reservations"]
+            for each in reservation["Instances"]
+            if each["State"]["Name"] != "terminated"
+        ]
+        looks = (
+            ("volume", ec2.describe_volumes, "Volumes", "VolumeId"),
+            ("address", ec2.describe_addresses, "Addresses", "AllocationId"),
+            ("key pair", ec2.describe_key_pairs, "KeyPairs", "KeyName"),
+            ("security group", ec2.describe_security_groups, "SecurityGroups", "GroupId"),
+            ("rule", ec2.describe_security_group_rules, "SecurityGroupRules", "SecurityGroupRuleId"),
+            ("template", ec2.describe_launch_templates, "LaunchTemplates", "LaunchTemplateName"),
+        )
+        for kind, look, rows, name in looks:
+            found.extend((kind, each[name]) for each in look(Filters=mine)[rows])
+        scheduler = self._client("scheduler", region)
+        pages = scheduler.get_paginator("list_schedules").paginate()
+        found.extend(
+            ("schedule", each["Name"]) for page in pages for each in page["Schedules"] if run_id in each["Name"]
+        )
+        return found
+
+    def states(self, region: str, run_id: str) -> list[str]:
+        """The state of each of a run's machines."""
+        answer = self._client("ec2", region).describe_instances(
+            Filters=[{"Name": "tag:gpurun:run", "Values": [run_id]}]
+        )
+        return [each["State"]["Name"] for one in answer["Reservations"] for each in one["Instances"]]
+
+    def end(self, region: str, run_id: str) -> None:
+        """End whatever machine of a run still is."""
+        ec2 = self._client("ec2", region)
+        answer = ec2.describe_instances(Filters=[{"Name": "tag:gpurun:run", "Values": [run_id]}])
+        ids = [
+            each["InstanceId"]
+            for one in answer["Reservations"]
+            for each in one["Instances"]
+            if each["State"]["Name"] != "terminated"
+        ]
+        if ids:
+            ec2.terminate_instances(InstanceIds=ids)
+
+    def regions(self) -> list[str]:
+        """Those that the account may use."""
+        answer = self._client("ec2", "us-east-1").describe_regions()
+        return sorted(each["RegionName"] for each in answer["Regions"])
+
+    def _client(self, service: str, region: str) -> Any:
+        config = Config(retries={"total_max_attempts": 8})
+        with self._making:
+            return self._session.client(service, region_name=region, endpoint_url=self._endpoint_url, config=config)
+
+
+@dataclass(slots=True, kw_only=True)
+class Weights:
+    """What the files of a folder are worth."""
+
+    steps: dict[str, int] = field(default_factory=dict)
+    """Of each whole file."""
+    broken: list[str] = field(default_factory=list)
+
+    @property
+    def furthest(self) -> int:
+        """The latest step that any file is of."""
+        return max(self.steps.values(), default=0)
+
+
+def chains(steps: int) -> list[str]:
+    """The chain after each step."""
+    found = [""]
+    for step in range(1, steps + 1):
+        found.append(link(found[-1], step))
+    return found
+
+
+def step_of(path: Path, right: list[str]) -> int | None:
+    """The step that a file of the job is of; `None` for one that is not whole."""
+    data = path.read_bytes()
+    with suppress(ValueError, KeyError, IndexError, TypeError):
+        told = json.loads(data.partition(b"\n")[0])
+        step = told["step"]
+        if data == content(step, right[step], told["size_bytes"]):
+            return int(step)
+    return None
+
+
+def weights_in(folder: Path, right: list[str]) -> Weights:
+    """Every weight file below a folder, each judged."""
+    found = Weights()
+    for path in sorted(folder.rglob("*.bin")):
+        step = step_of(path, right)
+        if step is None:
+            found.broken.append(str(path.relative_to(folder)))
+        else:
+            found.steps[str(path.relative_to(folder))] = step
+    return found
+
+
+def strays(folder: Path) -> list[str]:
+    """Files in a results folder that are neither the job's nor gpurun's: halves, partials, drafts of a download."""
+    known = re.compile(r"(weights\.bin|gpurun(/(checkpoint(/state\.(bin|draft))?|log\.txt|receipt\.json))?|weights\.draft)$")
+    return [
+        str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if not known.match(str(path.relative_to(folder)))
+    ]
+
+
+def judge_log(log: bytes, right: list[str]) -> tuple[list[int], list[str]]:
+    """The steps of a log in order, and what is wrong with it: a line that is not whole, a step left out."""
+    steps: list[int] = []
+    wrong: list[str] = []
+    for number, line in enumerate(log.split(b"\n")[:-1], 1):
+        match = LINE.fullmatch(line)
+        if match is None:
+            if not line.startswith(b"cannot save"):
+                wrong.append(f"line {number} of the log is {line[:60]!r}")
+            continue
+        step = int(match[1])
+        if step >= len(right) or right[step][:16].encode() != match[2]:
+            wrong.append(f"line {number} of the log has another chain than step {step}")
+        if step > (steps[-1] if steps else 0) + 1:
+            wrong.append(f"the log goes from step {steps[-1] if steps else 0} to step {step}")
+        steps.append(step)
+    if log and not log.endswith(b"\n"):
+        wrong.append(f"the log ends in {log[-60:]!r}")
+    return steps, wrong
+
+
+def processes_with(word: str) -> Iterator[str]:
+    """Processes that have a word in their environment or command line."""
+    wanted = os.fsencode(word)
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            command = (folder / "cmdline").read_bytes()
+            if command and (wanted in command or wanted in (folder / "environ").read_bytes()):
+                yield f"{folder.name} {command.replace(bytes(1), b' ').decode(errors='replace')[:100]}"

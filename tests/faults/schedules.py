@@ -1,0 +1,270 @@
+"""Schedules of faults, drawn from seeds: what is done to one whole run, and at which moments of its life."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What can be done to a run."""
+
+    KILL = "launcher killed"
+    END = "machine ended"
+    """By the cloud, without a notice."""
+    DEATH = "host dead"
+    """While EC2 goes on showing it as running."""
+    PARTITION = "partition, healed"
+    CUT_OFF = "partition for good"
+    NOTICE = "notice"
+    REBALANCE = "rebalance"
+    LOST_REPLY = "reply lost"
+    THROTTLING = "throttled"
+    SLOW_BOOT = "slow boot"
+    NO_CAPACITY = "no capacity"
+    EXPIRED = "credentials expired"
+    NO_SWITCH = "no kill switch"
+    """The permission to arm the one in the cloud is missing."""
+    SKEW = "clock skewed"
+    FULL_HOST = "host's disk full"
+    FULL_HOME = "laptop's disk full"
+    ADDRESS = "laptop moved"
+
+
+class After(StrEnum):
+    """What becomes of a run whose launcher was killed."""
+
+    RESUME = "resume"
+    DEADLINE = "deadline"
+    """Nobody comes back before the deadline."""
+    GC = "gc"
+    """Nobody comes back; another laptop of the same owner, which has no ledger, collects what is left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """When a fault strikes: at an event of the ledger, or a step of the log that is home, and so long after it."""
+
+    event: str = ""
+    wanted: tuple[tuple[str, object], ...] = ()
+    """What the event's data must say."""
+    step: int = 0
+    after_s: float = 0.0
+
+    def __str__(self) -> str:
+        what = f"step {self.step}" if self.step else " ".join([self.event, *(f"{k}={v}" for k, v in self.wanted)])
+        return f"{what or 'the launch'}{f' + {self.after_s:.1f} s' if self.after_s else ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One thing that is done; `lasts_s` later it is undone, where that can be."""
+
+    kind: Kind
+    at: Moment
+    lasts_s: float = 0.0
+    """0: it is not undone, or nothing is there to undo."""
+    action: str = ""
+    """Of an API fault: a pattern of the calls that it strikes."""
+    times: int = 0
+    in_s: float = 0.0
+    """Of a notice: how long before the end it comes; of a skew: by how much; of a slow boot: how long."""
+
+    def __str__(self) -> str:
+        more = [
+            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in (("for", self.lasts_s), ("of", self.action), ("times", self.times), ("s", self.in_s))
+            if value
+        ]
+        return f"{self.kind.value} at {self.at}{': ' + ', '.join(more) if more else ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """One run, and all that is done to it."""
+
+    seed: int
+    steps: int
+    step_s: float
+    every: int
+    habit: str
+    """What the job does about checkpoints: see `chained`."""
+    weights_kib: int
+    detach: bool
+    durable: bool
+    """With `outputs: s3://`."""
+    max_cost_usd: float | None
+    after: After
+    faults: tuple[Fault, ...] = field(default=())
+
+    @property
+    def max_hours(self) -> float:
+        """Long enough for all that can happen, or just above the least where the deadline is waited for."""
+        return (75.0 if self.after is After.DEADLINE else 400.0) / 3600
+
+    def has(self, *kinds: Kind) -> bool:
+        """Whether one of these is in it."""
+        return any(fault.kind in kinds for fault in self.faults)
+
+    def __str__(self) -> str:
+        job = f"{self.steps} steps of {self.step_s} s, saves {self.habit}, {self.weights_kib} KiB"
+        how = [word for word, said in (("detached", self.detach), ("to S3", self.durable)) if said]
+        return f"seed {self.seed}: {', '.join([job, *how])}; then {self.after.value}\n" + "\n".join(
+            f"  {fault}" for fault in self.faults
+        )
+
+
+def at(event: str, **wanted: object) -> Moment:
+    """The moment of an event."""
+    return Moment(event=event, wanted=tuple(sorted(wanted.items())))
+
+
+PLAIN: tuple[Moment, ...] = (
+    at("phase", name="plan"),
+    at("network.intent"),
+    at("fleet.intent"),
+    at("instance"),
+    at("armed"),
+    at("phase", name="boot"),
+    at("phase", name="connect"),
+    at("phase", name="sync"),
+    at("phase", name="start"),
+    at("job.intent"),
+    at("job.started"),
+    at("phase", name="run"),
+    at("checkpoint.saved"),
+    at("job.done"),
+    at("phase", name="fetch"),
+    at("fetched"),
+    at("ending"),
+    at("phase", name="end"),
+)
+"""Events of every run."""
+BETWEEN: tuple[Moment, ...] = (
+    at("notice"),
+    at("successor", phase="provision"),
+    at("successor", phase="sync"),
+    at("job.stopped"),
+    at("interrupted"),
+    at("restored"),
+    at("job.started", segment=2),
+)
+"""Events of a run that goes from one machine to the next."""
+MOMENTS = PLAIN + BETWEEN
+
+API_CALLS = (
+    "CreateFleet",
+    "TerminateInstances",
+    "ImportKeyPair",
+    "CreateLaunchTemplate",
+    "CreateSecurityGroup",
+    "AuthorizeSecurityGroupIngress",
+    "DeleteKeyPair",
+    "DeleteLaunchTemplate",
+    "DeleteSecurityGroup",
+    "CreateSchedule",
+    "DeleteSchedule",
+    "DescribeInstances",
+)
+"""Calls whose reply may be lost after they took effect."""
+
+Draw = Callable[[random.Random], Fault]
+
+
+def somewhere(dice: random.Random) -> Moment:
+    """A moment while the job runs, or on the way there."""
+    if dice.random() < 0.6:
+        return Moment(step=dice.randint(2, 20), after_s=round(dice.uniform(0, 0.3), 2))
+    return dice.choice([at("phase", name="boot"), at("phase", name="sync"), at("job.started"), at("phase", name="fetch")])
+
+
+def working(dice: random.Random) -> Moment:
+    """A moment while the job runs."""
+    return Moment(step=dice.randint(2, 20), after_s=round(dice.uniform(0, 0.3), 2))
+
+
+def early(dice: random.Random) -> Moment:
+    """A moment before the first machine is asked for, or while the job runs."""
+    return dice.choice([Moment(), at("phase", name="plan"), at("network.intent"), working(dice)])
+
+
+def kill(moment: Moment) -> Fault:
+    return Fault(kind=Kind.KILL, at=moment)
+
+
+def notice(dice: random.Random, moment: Moment | None = None) -> Fault:
+    return Fault(kind=Kind.NOTICE, at=moment or somewhere(dice), in_s=dice.choice([4.0, 12.0, 30.0, 90.0]))
+
+
+DRAWS: dict[Kind, Draw] = {
+    Kind.KILL: lambda dice: kill(dice.choice(PLAIN)),
+    Kind.END: lambda dice: Fault(kind=Kind.END, at=somewhere(dice)),
+    Kind.DEATH: lambda dice: Fault(kind=Kind.DEATH, at=somewhere(dice)),
+    Kind.PARTITION: lambda dice: Fault(
+        kind=Kind.PARTITION, at=somewhere(dice), lasts_s=round(dice.uniform(0.5, 6.0), 1)
+    ),
+    Kind.CUT_OFF: lambda dice: Fault(kind=Kind.CUT_OFF, at=somewhere(dice)),
+    Kind.NOTICE: notice,
+    Kind.REBALANCE: lambda dice: Fault(kind=Kind.REBALANCE, at=somewhere(dice)),
+    Kind.LOST_REPLY: lambda dice: Fault(
+        kind=Kind.LOST_REPLY, at=Moment(), action=dice.choice(API_CALLS), times=dice.choice([1, 1, 2])
+    ),
+    Kind.THROTTLING: lambda dice: Fault(
+        kind=Kind.THROTTLING, at=early(dice), action=dice.choice([".*", *API_CALLS]), times=dice.randint(1, 3)
+    ),
+    Kind.SLOW_BOOT: lambda dice: Fault(
+        kind=Kind.SLOW_BOOT, at=Moment(), in_s=round(dice.uniform(1.0, 5.0), 1), lasts_s=10.0
+    ),
+    Kind.NO_CAPACITY: lambda dice: Fault(kind=Kind.NO_CAPACITY, at=early(dice), lasts_s=round(dice.uniform(2, 8), 1)),
+    Kind.EXPIRED: lambda dice: Fault(kind=Kind.EXPIRED, at=early(dice), lasts_s=round(dice.uniform(1, 8), 1)),
+    Kind.NO_SWITCH: lambda _: Fault(kind=Kind.NO_SWITCH, at=Moment()),
+}
+
+
+def draw(seed: int) -> Schedule:
+    """The schedule of a seed: of five, two kill the launcher, each at the next event; three have the next other kind.
+
+    So every event and every kind comes up; the rest is chance.
+    """
+    dice = random.Random(seed)
+    block, place = divmod(seed, 5)
+    others = [kind for kind in DRAWS if kind is not Kind.KILL]
+    faults: list[Fault] = []
+    if place < 2:
+        faults.extend(_killed(dice, MOMENTS[(2 * block + place) % len(MOMENTS)]))
+    else:
+        faults.extend(_struck(dice, others[(3 * block + place - 2) % len(others)]))
+    while len(faults) < 3 and dice.random() < 0.45:
+        faults.append(DRAWS[dice.choice(list(DRAWS))](dice))
+    killed = any(fault.kind is Kind.KILL for fault in faults)
+    detach = dice.random() < 0.15
+    return Schedule(
+        seed=seed,
+        steps=dice.randint(25, 50),
+        step_s=round(dice.uniform(0.06, 0.12), 2),
+        every=dice.randint(4, 10),
+        habit=dice.choice(["often", "often", "often", "asked", "never"]),
+        weights_kib=dice.choice([1, 64, 700]),
+        detach=detach,
+        durable=False,
+        max_cost_usd=dice.choice([None, 0.5]),
+        after=dice.choices(list(After), [6, 1, 1])[0] if killed or detach else After.RESUME,
+        faults=tuple(faults),
+    )
+
+
+def _killed(dice: random.Random, moment: Moment) -> Iterator[Fault]:
+    """A launcher killed at this moment, and what brings the moment about."""
+    if moment in BETWEEN:
+        yield notice(dice, working(dice))
+    yield kill(moment)
+
+
+def _struck(dice: random.Random, kind: Kind) -> Iterator[Fault]:
+    """A fault of this kind, sometimes twice in a row: the successor is struck, too."""
+    yield DRAWS[kind](dice)
+    if kind in {Kind.NOTICE, Kind.END} and dice.random() < 0.5:
+        moment = dice.choice([at("job.started", segment=2), at("successor", phase="sync")])
+        yield notice(dice, moment) if kind is Kind.NOTICE else Fault(kind=kind, at=moment)

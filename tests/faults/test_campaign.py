@@ -1,0 +1,58 @@
+"""Sixty seeded schedules of faults over whole runs; benchmarks/chaos.py plays more of them, and one alone to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import cloud
+from tests.faults.campaign import play_all
+from tests.faults.observer import chains, judge_log
+from tests.faults.schedules import MOMENTS, Kind, draw
+
+__all__ = ["cloud"]
+
+SCHEDULES = 60
+BATCHES = 4
+"""One a test, so that several workers share them; those of a batch are played at once, and wait at once."""
+AT_ONCE = 5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("batch", range(BATCHES))
+def test_whatever_is_done_to_a_run_the_promises_hold(cloud, tmp_path: Path, batch: int) -> None:
+    schedules = [draw(seed) for seed in range(batch, SCHEDULES, BATCHES)]
+    played = list(play_all(schedules, cloud, tmp_path, at_once=AT_ONCE))
+    assert len(played) == len(schedules)
+    told = {f"python benchmarks/chaos.py --seed {each.seed}": each.problems for each in played if each.problems}
+    assert told == {}
+
+
+def test_the_schedules_have_a_kill_at_every_event_and_every_kind_of_fault() -> None:
+    faults = [fault for seed in range(SCHEDULES) for fault in draw(seed).faults]
+    assert {fault.kind for fault in faults} == set(Kind)
+    kills = {(fault.at.event, fault.at.wanted) for fault in faults if fault.kind is Kind.KILL}
+    assert kills >= {(moment.event, moment.wanted) for moment in MOMENTS[: 2 * SCHEDULES // 5]}
+
+
+def test_a_seed_always_gives_the_same_schedule() -> None:
+    assert [draw(seed) for seed in range(20)] == [draw(seed) for seed in range(20)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "wrong"),
+    [
+        ([1, 2, 3], ""),
+        ([1, 2, 3, 2, 3], ""),
+        ([1, 3], "from step 1 to step 3"),
+        ([2, 3], "from step 0 to step 2"),
+    ],
+)
+def test_a_log_with_a_gap_is_found_out(steps: list[int], wrong: str) -> None:
+    right = chains(5)
+    found, problems = judge_log("".join(f"step {step} {right[step][:16]}\n" for step in steps).encode(), right)
+    assert found == steps
+    assert wrong in "".join(problems)
+    assert bool(wrong) == bool(problems)
