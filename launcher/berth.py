@@ -61,7 +61,7 @@ def start(live: LiveRun, lines: Lines, connection: Connection) -> None:
     live.phases.enter("start")
     if live.record.segment > 1 and not live.here("restored"):
         restore(live, lines)
-    outputs.permit(live, connection)
+    outputs.permit(live, connection, live.record.segment)
     live.event("job.intent")
     remote_agent.start(connection, live.layout, agent_job(live))
     live.event("job.started")

@@ -23,6 +23,7 @@ RENEW_SHARE = 0.5
 """A grant is renewed when so much of its time has passed."""
 RENEW_AT_LEAST_S = 60.0
 CONNECT_TIMEOUT_S = 60.0
+CLOSE_S = 2.0
 
 
 def store(spec: JobSpec) -> str | None:
@@ -52,13 +53,13 @@ def check(spec: JobSpec, aws: Aws, plan: Plan, reporter: Reporter, *, rehearsal:
         reporter.warn(note)
 
 
-def permit(live: LiveRun, connection: Connection) -> durable.Grant | None:
-    """Let the run's present machine send its outputs; nothing where they only go home. Raises what S3 and SSH do."""
+def permit(live: LiveRun, connection: Connection, segment: int) -> durable.Grant | None:
+    """Let a segment's machine send its outputs; nothing where they only go home. Raises what S3 and SSH do."""
     uri = store(live.spec)
     if uri is None:
         return None
     there = find(live.aws, uri)
-    grant = durable.mint(live.aws, there, live.run_id, segment=live.record.segment, deadline=live.deadline)
+    grant = durable.mint(live.aws, there, live.run_id, segment=segment, deadline=live.deadline)
     remote_agent.grant(connection, live.layout, grant.form)
     live.event("outputs.granted", expires_at=grant.expires_at.isoformat())
     return grant
@@ -70,6 +71,8 @@ class Keeper:
     def __init__(self, live: LiveRun, lines: Lines) -> None:
         self._live = live
         self._lines = lines
+        self._segment = live.record.segment
+        """Of the machine that those lines lead to, whatever the run's present one is by then."""
         self._over = threading.Event()
         self._told = False
         self._thread = threading.Thread(target=self._keep, name="gpurun-outputs", daemon=True)
@@ -77,17 +80,17 @@ class Keeper:
             self._thread.start()
 
     def close(self) -> None:
-        """Stop renewing; what was granted stays."""
+        """Stop renewing; what was granted stays. A line that is dead is not waited for."""
         self._over.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(CLOSE_S)
 
     def _keep(self) -> None:
         pause_s = 0.0
         while not self._over.wait(pause_s):
             pause_s = RENEW_AT_LEAST_S
             try:
-                grant = permit(self._live, self._lines.control.fresh(CONNECT_TIMEOUT_S))
+                grant = permit(self._live, self._lines.control.fresh(CONNECT_TIMEOUT_S), self._segment)
             except GpurunError as error:
                 if not self._told:
                     self._told = True
