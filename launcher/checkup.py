@@ -43,7 +43,7 @@ def run(account: Account, state: StatePaths) -> tuple[Finding, ...]:
     checks: dict[str, Callable[[], list[Finding]]] = {
         "credentials": lambda: _identity(aws),
         "permissions": lambda: _permissions(aws),
-        "kill switch": lambda: _kill_switch(aws),
+        "kill switch": lambda: kill_switch(aws),
         "quota": lambda: _quotas(aws),
         "network": lambda: _network(aws),
         "address": lambda: _address(aws),
@@ -91,7 +91,7 @@ def _permissions(aws: Aws) -> list[Finding]:
     return [Finding(name="permissions", verdict="bad", text=f"{p.action} is denied", fix=p.advice) for p in denied]
 
 
-def _kill_switch(aws: Aws) -> list[Finding]:
+def kill_switch(aws: Aws) -> list[Finding]:
     """The lifeline's layer in the cloud; runs are safe without it, so that nothing here is worse than a warning."""
     name = "kill switch"
     denied = [probe for probe in permissions.probe_switch(aws) if not probe.allowed]
