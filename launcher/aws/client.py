@@ -79,7 +79,7 @@ class Aws:
     @cached_property
     def ec2(self) -> EC2Client:
         """EC2, with standard retries."""
-        return cast("EC2Client", self._client("ec2", _config(attempts=4)))
+        return cast("EC2Client", self._client("ec2", _config(attempts=6)))
 
     @cached_property
     def launcher_ec2(self) -> EC2Client:
@@ -94,12 +94,12 @@ class Aws:
     @cached_property
     def sts(self) -> STSClient:
         """The Security Token Service."""
-        return cast("STSClient", self._client("sts", _config(attempts=3)))
+        return cast("STSClient", self._client("sts", _config(attempts=5)))
 
     @cached_property
     def ssm(self) -> SSMClient:
         """Systems Manager, for its public parameters."""
-        return cast("SSMClient", self._client("ssm", _config(attempts=3)))
+        return cast("SSMClient", self._client("ssm", _config(attempts=5)))
 
     @cached_property
     def pricing(self) -> PricingClient:
@@ -119,7 +119,7 @@ class Aws:
         They name the region too: at its first address AWS redirects, for some time, what is meant for a new bucket.
         """
         style: Literal["path", "virtual"] = "path" if self._endpoint_url else "virtual"
-        return cast("S3Client", self._client("s3", _config(attempts=4, signature_version="s3v4", addressing=style)))
+        return cast("S3Client", self._client("s3", _config(attempts=6, signature_version="s3v4", addressing=style)))
 
     @cached_property
     def scheduler(self) -> EventBridgeSchedulerClient:

@@ -69,7 +69,7 @@ def test_it_outlives_the_process_that_started_it_and_its_terminal(state: Path) -
     assert running is not None
     assert os.getsid(running.pid) != starter.pid
     with urllib.request.urlopen(f"{running.endpoint_url}/_sandbox/checkip") as answer:
-        assert answer.read() == b'"127.0.0.1"'
+        assert answer.read() == b"127.0.0.1\n"
 
 
 def test_another_kind_of_hosts_is_not_started_beside_the_first(state: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from launcher.aws.client import Aws
 from launcher.errors import GpurunError
 from launcher.sandbox.cloud.faults import FaultBook
 
@@ -72,6 +74,12 @@ def test_a_rule_that_makes_no_sense_is_refused_in_words(region, rule: dict) -> N
         ("invalid-credentials", "sts", "get_caller_identity", "InvalidClientTokenId", 403),
         ("UnauthorizedOperation", "ec2", "describe_instances", "UnauthorizedOperation", 403),
         ("RequestLimitExceeded", "ec2", "describe_instances", "RequestLimitExceeded", 503),
+        ("throttling", "ec2", "describe_instances", "RequestLimitExceeded", 503),
+        ("RequestLimitExceeded", "sts", "get_caller_identity", "Throttling", 400),
+        ("RequestLimitExceeded", "service-quotas", "list_service_quotas", "TooManyRequestsException", 429),
+        ("RequestLimitExceeded", "s3", "list_buckets", "SlowDown", 503),
+        ("throttling", "ssm", "describe_parameters", "ThrottlingException", 400),
+        ("throttling", "scheduler", "list_schedules", "ThrottlingException", 400),
     ],
 )
 def test_errors_look_as_each_service_gives_them(
@@ -142,3 +150,26 @@ def test_unknown_settings_and_instances_are_refused(region) -> None:
         region.admin.settings(pending=1)
     with pytest.raises(GpurunError, match="no instance i-nobody"):
         region.admin.kill("i-nobody")
+
+
+def test_gpurun_s_own_clients_get_through_a_storm_of_throttling(sandbox_none, region) -> None:
+    aws = Aws(sandbox_none.account)
+    region.admin.clear_journal()
+    storm = {"effect": {"error": "throttling"}, "probability": 0.3, "seed": 7}
+    with region.admin.faulty(storm):
+        with ThreadPoolExecutor(8) as pool:
+            seen = list(pool.map(lambda _: aws.ec2.describe_regions()["Regions"], range(40)))
+        assert aws.identity().account_id
+    assert all(seen)
+    struck = [each for each in region.admin.journal() if each["fault"]]
+    assert len(struck) >= 8
+    assert region.admin.faults() == []
+
+
+def test_credentials_expire_and_are_renewed_while_other_faults_stay(region) -> None:
+    other = region.admin.fault({"match": {"action": "DescribeVpcs"}, "effect": {"error": "Unavailable"}, "times": -1})
+    with region.admin.faulty({"effect": {"error": "expired-credentials"}}), pytest.raises(ClientError) as refused:
+        region.ec2.describe_instances()
+    assert region.code_of(refused) == "RequestExpired"
+    region.ec2.describe_instances()
+    assert [each["id"] for each in region.admin.faults()] == [other["id"]]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+THROTTLING = "throttling"
 INVALID_CREDENTIALS = "invalid-credentials"
 EXPIRED_CREDENTIALS = "expired-credentials"
 
@@ -50,6 +51,10 @@ _MESSAGES: dict[str, tuple[int, str]] = {
         "({zone}). Please retry your request by not specifying an Availability Zone or choosing another one.",
     ),
     "RequestLimitExceeded": (503, "Request limit exceeded."),
+    "Throttling": (400, "Rate exceeded"),
+    "ThrottlingException": (400, "Rate exceeded"),
+    "TooManyRequestsException": (429, "Too Many Requests"),
+    "SlowDown": (503, "Please reduce your request rate."),
     "InternalError": (500, "An internal error has occurred"),
     "Unavailable": (503, "The service is unavailable. Please try again shortly."),
     "UnauthorizedOperation": (
@@ -80,7 +85,14 @@ _MESSAGES: dict[str, tuple[int, str]] = {
     ),
 }
 
-_CREDENTIALS = {
+_OWN_WORDS = {
+    THROTTLING: {
+        "ec2": "RequestLimitExceeded",
+        "sts": "Throttling",
+        "iam": "Throttling",
+        "s3": "SlowDown",
+        "servicequotas": "TooManyRequestsException",
+    },
     INVALID_CREDENTIALS: {
         "ec2": "AuthFailure",
         "sts": "InvalidClientTokenId",
@@ -89,7 +101,8 @@ _CREDENTIALS = {
     },
     EXPIRED_CREDENTIALS: {"ec2": "RequestExpired", "sts": "ExpiredToken", "iam": "ExpiredToken", "s3": "ExpiredToken"},
 }
-_CREDENTIALS_JSON = {
+_OWN_WORDS_JSON = {
+    THROTTLING: "ThrottlingException",
     INVALID_CREDENTIALS: "UnrecognizedClientException",
     EXPIRED_CREDENTIALS: "ExpiredTokenException",
 }
@@ -107,10 +120,12 @@ def refusal(
 ) -> Refusal:
     """The refusal for an error code, its message filled in with `facts`.
 
-    `invalid-credentials` and `expired-credentials` become what each service says of those.
+    `throttling`, `invalid-credentials` and `expired-credentials` become what each service says of those; EC2's own word
+    for throttling is understood so too.
     """
-    if code in _CREDENTIALS:
-        code = _CREDENTIALS[code].get(service, _CREDENTIALS_JSON[code])
+    code = THROTTLING if code == "RequestLimitExceeded" else code
+    if code in _OWN_WORDS:
+        code = _OWN_WORDS[code].get(service, _OWN_WORDS_JSON[code])
     known_status, template = _MESSAGES.get(code, (400, code))
     text = message if message is not None else template.format_map(_Blank(service=service, **facts))
     return Refusal(code=code, status=status or known_status, message=text)
