@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from launcher import door
-from launcher.acquire import acquire, offer_of
+from launcher.acquire import acquire, asked_to_wait, offer_of
 from launcher.aws import fleet, killswitch
 from launcher.aws.refusals import Pool
 from launcher.domain import TAG_SEGMENT, Instance, RunStatus, Segment
@@ -22,20 +22,22 @@ def machine(live: LiveRun, *, avoid: frozenset[Pool] = frozenset()) -> Instance:
 
     Raises a `ProvisionError` that names every pool's refusal, and `MachineGone` when the segment's machine is gone.
     """
-    instance = find_or_make(live, live.record.segment, avoid=avoid)
+    instance = find_or_make(live, live.record.segment, avoid=avoid, wait_until=asked_to_wait(live))
     move_to(live, instance, live.record.segment)
     return instance
 
 
-def find_or_make(live: LiveRun, number: int, *, avoid: frozenset[Pool] = frozenset()) -> Instance:
-    """The machine of a segment, noted in the ledger; raises as `machine` does."""
+def find_or_make(
+    live: LiveRun, number: int, *, avoid: frozenset[Pool] = frozenset(), wait_until: datetime | None = None
+) -> Instance:
+    """The machine of a segment, noted in the ledger, waited for until `wait_until`; raises as `machine` does."""
     asked = [data["region"] for data in live.told("fleet.intent") if data.get("segment", 1) == number]
     noted = next((each for each in live.ledger.segments(live.run_id) if each.number == number), None)
     if noted is not None or asked:
         found = _existing(live, number, {*asked, *([noted.region] if noted else [])}, noted)
         if found is not None:
             return found
-    return _noted(live, acquire(live, segment=number, avoid=avoid).instance, number)
+    return _noted(live, acquire(live, segment=number, avoid=avoid, wait_until=wait_until).instance, number)
 
 
 def _existing(live: LiveRun, number: int, regions: set[str], noted: Segment | None) -> Instance | None:

@@ -47,7 +47,7 @@ def hold_to_budget(live: LiveRun) -> None:
             bury(live, segment, segment.ended_by)
     at = budget.deadline(
         live.spec.limits,
-        live.record.created_at,
+        now(),  # max_hours count from when the first machine was asked for, and are in the present deadline
         live.ledger.segments(live.run_id),
         live.plan.dearest,
         max(live.spec.resources.disk_gib, live.plan.image.root_size_gib),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from launcher.commands import options, planning, session
-from launcher.errors import SpecError
+from launcher.errors import PriceTooHigh, SpecError
 
 if TYPE_CHECKING:
     from launcher.aws.client import Aws
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
     from launcher.plan import Experience
     from launcher.ports import Reporter
 
+WAIT_S = 24 * 3600.0
+"""How long `--wait` waits."""
+FIRST_PRICES_S = 30.0
+LAST_PRICES_S = 300.0
+"""Prices are kept for some minutes: to look oftener shows nothing new."""
 _SPEC_SUFFIXES = {".yaml", ".yml"}
 
 
@@ -31,6 +37,8 @@ def command(
     sandbox: options.Sandbox = False,
     yes: options.Yes = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and price, launch nothing.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Keep trying until there is a machine, for a day.")] = False,
+    wait_for: Annotated[str | None, typer.Option(help="Keep trying for so long, such as 90m or 6h.")] = None,
     detach: Annotated[bool, typer.Option("--detach", help="Leave once the job runs.")] = False,
     as_json: options.Json = False,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
@@ -95,7 +103,9 @@ def command(
     with session.ledger() as book, session.reporter(as_json=as_json) as reporter:
         prepare.check_key(spec, reporter)
         known = planning.known(book, account, spec.name, checkpoint_size)
-        aws, plan = _plan(spec, account, book, known, rehearsal=dry_run)
+        wait_s = _patience_s(wait, wait_for)
+        aws = planning.cloud(account, spec.resources, rehearsal=dry_run)
+        plan = _plan(spec, aws, book, known, reporter, wait_s=0.0 if dry_run else wait_s, rehearsal=dry_run)
         outputs_in_s3.check(spec, aws, plan, reporter, rehearsal=dry_run)
         _show(spec, plan, as_json=as_json, dry_run=dry_run)
         if dry_run or not _confirmed(skip=yes or sandbox):
@@ -108,6 +118,7 @@ def command(
             book,
             reporter,
             began=began,
+            wait_s=wait_s,
             detach=detach,
             boot_timeout_s=boot_timeout,
             lost_after_s=lost_after,
@@ -133,11 +144,36 @@ def read_spec(target: str, arguments: list[str], changes: dict[str, Any]) -> Job
     return specs.override(loaded, specs.Overrides(**given))
 
 
-def _plan(spec: JobSpec, account: Account, book: Ledger, known: Experience, *, rehearsal: bool) -> tuple[Aws, Plan]:
-    from launcher import plan
+def _patience_s(wait: bool, wait_for: str | None) -> float:
+    """How long to wait for a machine, in seconds."""
+    from launcher.spec import values
 
-    aws = planning.cloud(account, spec.resources, rehearsal=rehearsal)
-    return aws, plan.make(spec, aws, book.cache, known=known, rehearsal=rehearsal)
+    if wait_for is None:
+        return WAIT_S if wait else 0.0
+    try:
+        return values.duration_s(wait_for)
+    except ValueError as fault:
+        raise SpecError(f"--wait-for: {fault}", hint="such as --wait-for 6h") from None
+
+
+def _plan(
+    spec: JobSpec, aws: Aws, book: Ledger, known: Experience, reporter: Reporter, *, wait_s: float, rehearsal: bool
+) -> Plan:
+    """Plan the run; one that may wait does so until something is under the price cap."""
+    from launcher import plan
+    from launcher.aws.polling import backoff
+
+    limit = time.monotonic() + wait_s
+    waits = backoff(FIRST_PRICES_S, LAST_PRICES_S)
+    while True:
+        try:
+            return plan.make(spec, aws, book.cache, known=known, rehearsal=rehearsal)
+        except PriceTooHigh as error:
+            next_s = next(waits)
+            if time.monotonic() + next_s > limit:
+                raise
+            reporter.note(f"{error.message.splitlines()[0]}; prices are looked at again in {next_s:.0f} s")
+            time.sleep(next_s)
 
 
 def _show(spec: JobSpec, plan: Plan, *, as_json: bool, dry_run: bool) -> None:
@@ -166,12 +202,13 @@ def _launch(
     reporter: Reporter,
     *,
     began: datetime,
+    wait_s: float,
     detach: bool,
     boot_timeout_s: float,
     lost_after_s: float,
     as_json: bool,
 ) -> int:
-    from launcher import creation
+    from launcher import acquire, creation
     from launcher.commands import attending
 
     live = creation.create(
@@ -184,6 +221,8 @@ def _launch(
         reporter=reporter,
         planning_began=began,
     )
+    if wait_s:
+        acquire.ask_to_wait(live, wait_s)
     reporter.note(f"run {live.run_id}; it ends by {live.deadline:%H:%M:%S} UTC, whatever happens")
     return attending.attend(
         live, detach=detach, boot_timeout_s=boot_timeout_s, lost_after_s=lost_after_s, as_json=as_json

@@ -1,19 +1,20 @@
 import base64
+import json
 from dataclasses import replace
+from xml.sax.saxutils import escape
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from launcher.aws import fleet, keypair, network
+from launcher.aws import fleet, keypair, network, verdict
+from launcher.aws.faulttable import Kind, Scope, fault_of
 from launcher.aws.permissions import PUBLIC_KEY
 from launcher.domain import Market
 from launcher.errors import (
     BrokenRequest,
-    NoCapacity,
     NotPermitted,
     PriceTooHigh,
-    ProvisionError,
     QuotaExceeded,
 )
 
@@ -134,83 +135,82 @@ def test_offers_in_zones_without_a_subnet(aws, request_for, offer, cloud):
     assert not cloud.asked("CreateFleet")
 
 
-def test_spot_first_then_on_demand_each_in_its_own_call(aws, request_for, offer, cloud):
-    def no_spot(parameters):
-        if parameters["TargetCapacitySpecification.DefaultTargetCapacityType"] == "on-demand":
-            return None
-        return 200, cloud.fleet_xml(("g4dn.xlarge", "subnet-1", "InsufficientInstanceCapacity", "none left"))
+def test_each_market_is_a_call_of_its_own_kind(aws, request_for, offer, cloud):
+    spot = request_for(offer(), max_price_usd_per_hour=1.0)
+    assert fleet.launch(aws, spot).market is SPOT
+    on_demand = replace(spot, offers=(offer(market=ON_DEMAND, price=0.526),), token="token-2")
+    assert fleet.launch(aws, on_demand).market is ON_DEMAND
+    first, second = cloud.asked("CreateFleet")
+    assert (first["ClientToken"], second["ClientToken"]) == ("token-1", "token-2")
+    assert "OnDemandOptions.AllocationStrategy" not in first
+    assert "SpotOptions.AllocationStrategy" not in second
+    assert "LaunchTemplateConfigs.1.Overrides.1.MaxPrice" not in second
 
-    cloud.answer("CreateFleet", no_spot)
-    instance = fleet.launch(aws, request_for(offer(market=ON_DEMAND, price=0.526), offer(), max_price_usd_per_hour=1.0))
-    assert instance.market is ON_DEMAND
-    spot, on_demand = cloud.asked("CreateFleet")
-    assert spot["ClientToken"] != on_demand["ClientToken"]
-    assert "OnDemandOptions.AllocationStrategy" not in spot
-    assert "SpotOptions.AllocationStrategy" not in on_demand
-    assert "LaunchTemplateConfigs.1.Overrides.1.MaxPrice" not in on_demand
+
+def test_a_template_that_is_made_already_is_used(aws, request_for, cloud):
+    asked = request_for()
+    fleet.launch(aws, asked)
+    (name,) = [each["LaunchTemplateName"] for each in cloud.asked("CreateLaunchTemplate")]
+    fleet.launch(aws, replace(asked, template=name))
     assert len(cloud.asked("CreateLaunchTemplate")) == 1
 
 
 @pytest.mark.parametrize(
-    ("codes", "kind", "advice"),
+    ("code", "kind", "scope", "step"),
     [
-        (["InsufficientInstanceCapacity"], NoCapacity, "more instance types"),
-        (["MaxSpotInstanceCountExceeded"], QuotaExceeded, "L-3819A6DF"),
-        (["SpotMaxPriceTooLow"], PriceTooHigh, "max_price"),
-        (["UnauthorizedOperation"], NotPermitted, "iam-policy.json"),
-        (["AuthFailure.ServiceLinkedRoleCreationNotPermitted"], NotPermitted, "create-service-linked-role"),
-        (["InvalidAMIID.NotFound"], BrokenRequest, "AMI"),
-        (["InsufficientInstanceCapacity", "MaxSpotInstanceCountExceeded"], QuotaExceeded, "L-3819A6DF"),
-        (["InsufficientInstanceCapacity", "SpotMaxPriceTooLow"], PriceTooHigh, "max_price"),
-        (["InsufficientInstanceCapacity", "UnauthorizedOperation"], NotPermitted, "iam-policy.json"),
-        (["SomethingNew"], ProvisionError, "gpurun doctor"),
+        ("InsufficientInstanceCapacity", Kind.CAPACITY, Scope.POOL, "more instance types"),
+        ("MaxSpotInstanceCountExceeded", Kind.QUOTA, Scope.QUOTA, "ec2/quotas/L-3819A6DF"),
+        ("SpotMaxPriceTooLow", Kind.PRICE, Scope.POOL, "max_price"),
+        ("UnauthorizedOperation", Kind.PERMISSION, Scope.REGION, "iam-policy.json"),
+        ("AuthFailure", Kind.PERMISSION, Scope.ACCOUNT, "aws configure"),
+        (
+            "AuthFailure.ServiceLinkedRoleCreationNotPermitted",
+            Kind.PERMISSION,
+            Scope.MARKET,
+            "create-service-linked-role",
+        ),
+        ("InvalidAMIID.NotFound", Kind.BROKEN, Scope.REGION, "AMI"),
+        ("SomethingNew", Kind.UNKNOWN, Scope.POOL, "gpurun doctor"),
     ],
 )
-def test_a_fleet_that_made_nothing(aws, request_for, cloud, codes, kind, advice):
-    cloud.empty_fleet(*((f"g{n}.xlarge", "subnet-1", code, "sorry") for n, code in enumerate(codes)))
-    with pytest.raises(ProvisionError) as caught:
-        fleet.launch(aws, request_for())
-    assert type(caught.value) is kind
-    assert advice in caught.value.hint
-    assert caught.value.code in codes
-    assert all(code in caught.value.message for code in codes)
+def test_a_fleet_that_made_nothing(aws, request_for, cloud, code, kind, scope, step):
+    asked = request_for()
+    cloud.empty_fleet(("g4dn.xlarge", asked.subnets["us-east-1b"], code, "sorry"))
+    (refusal,) = fleet.launch(aws, asked)
+    assert (refusal.kind, refusal.scope, refusal.code) == (kind, scope, code)
+    assert step in refusal.step
+    assert (refusal.market, refusal.instance_type, refusal.zone) == (SPOT, "g4dn.xlarge", "us-east-1b")
 
 
-def test_one_line_for_each_refusal_with_its_place(aws, request_for, offer, cloud):
-    asked = request_for(offer(), offer(zone="us-east-1b"))
-    pools = [("g4dn.xlarge", asked.subnets[zone]) for zone in ("us-east-1a", "us-east-1a", "us-east-1b")]
-    cloud.empty_fleet(*((*pool, "InsufficientInstanceCapacity", "none left") for pool in pools))
-    with pytest.raises(NoCapacity) as caught:
-        fleet.launch(aws, asked)
-    assert caught.value.message.splitlines()[1:] == [
-        "spot g4dn.xlarge in us-east-1a: none left (InsufficientInstanceCapacity)",
-        "spot g4dn.xlarge in us-east-1b: none left (InsufficientInstanceCapacity)",
-    ]
-
-
-def test_both_markets_refusals_are_told(aws, request_for, offer, cloud):
-    cloud.answer(
-        "CreateFleet",
-        lambda _: (200, cloud.fleet_xml(("g4dn.xlarge", "s", "MaxSpotInstanceCountExceeded", "spot quota"))),
-        lambda _: (200, cloud.fleet_xml(("g4dn.xlarge", "s", "VcpuLimitExceeded", "on-demand quota"))),
-    )
-    with pytest.raises(QuotaExceeded) as caught:
-        fleet.launch(aws, request_for(offer(), offer(market=ON_DEMAND)))
-    assert "spot quota" in caught.value.message
-    assert "on-demand quota" in caught.value.message
-
-
-def test_a_fleet_that_says_nothing(aws, request_for, cloud):
+def test_a_fleet_that_says_nothing_is_lack_of_capacity_everywhere(aws, request_for, offer, cloud):
     cloud.empty_fleet()
-    with pytest.raises(NoCapacity):
-        fleet.launch(aws, request_for())
+    (refusal,) = fleet.launch(aws, request_for())
+    assert refusal.kind is Kind.CAPACITY
+    assert refusal.bars(offer(zone="us-east-1f"))
+    assert not refusal.bars(offer(market=ON_DEMAND))
 
 
-def test_the_call_itself_is_refused(aws, request_for, offer, cloud):
+def test_the_call_itself_is_refused(aws, request_for, cloud):
     cloud.refuse("CreateFleet", "UnauthorizedOperation", "not authorized to perform: ec2:CreateFleet", 403)
-    with pytest.raises(NotPermitted) as caught:
-        fleet.launch(aws, request_for(offer(), offer(market=ON_DEMAND)))
-    assert "ec2:CreateFleet" in caught.value.hint
+    (refusal,) = fleet.launch(aws, request_for())
+    assert refusal.kind is Kind.PERMISSION
+    assert "ec2:CreateFleet" in refusal.step
+
+
+def test_a_permission_in_code_is_decoded(aws, request_for, cloud):
+    cloud.refuse("CreateFleet", "UnauthorizedOperation", "Encoded authorization failure message: AbC", 403)
+    decoded = json.dumps({"context": {"action": "ec2:RunInstances"}})
+    cloud.answer("DecodeAuthorizationMessage", lambda _: (200, decoded_xml(decoded)))
+    (refusal,) = fleet.launch(aws, request_for())
+    assert "ec2:RunInstances" in refusal.step
+
+
+def decoded_xml(text):
+    return (
+        '<DecodeAuthorizationMessageResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">'
+        f"<DecodeAuthorizationMessageResult><DecodedMessage>{escape(text)}</DecodedMessage>"
+        "</DecodeAuthorizationMessageResult></DecodeAuthorizationMessageResponse>"
+    )
 
 
 def test_a_lost_reply_is_asked_for_again_with_the_same_token(aws, request_for, cloud):
@@ -230,29 +230,36 @@ def test_a_hiccup_is_asked_again_with_the_same_token(aws, request_for, cloud, co
     assert len(cloud.asked("CreateFleet")) == 2
 
 
-def test_a_hiccup_that_lasts_is_told_and_the_other_market_is_not_asked(aws, request_for, offer, cloud):
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(fleet, "ATTEMPTS", 3)
+    monkeypatch.setattr(fleet, "UNHEARD_S", 0.2)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_hiccup_that_lasts_is_no_refusal(aws, request_for, cloud):
     cloud.refuse("CreateFleet", "Unavailable", "down", 503)
-    with pytest.raises(ProvisionError) as caught:
-        fleet.launch(aws, request_for(offer(), offer(market=ON_DEMAND)))
+    with pytest.raises(fleet.Unanswered) as caught:
+        fleet.launch(aws, request_for())
     assert "gpurun resume r1" in caught.value.hint
-    assert len(cloud.asked("CreateFleet")) == fleet.ATTEMPTS
+    assert len(cloud.asked("CreateFleet")) == 3
     assert len({call["ClientToken"] for call in cloud.asked("CreateFleet")}) == 1
 
 
-def test_a_machine_whose_birth_was_never_heard_of_is_found_by_its_tag(aws, request_for, offer, cloud):
-    asked = request_for(offer(), offer(market=ON_DEMAND))
+@pytest.mark.usefixtures("impatient")
+def test_a_machine_whose_birth_was_never_heard_of_is_found_by_its_tag(aws, request_for, cloud):
+    asked = request_for()
     made = fleet.launch(aws, asked)
     cloud.refuse("CreateFleet", "Unavailable", "down", 503)
     assert fleet.launch(aws, asked).instance_id == made.instance_id
 
 
-def test_a_market_whose_call_is_refused_leaves_the_other(aws, request_for, offer, cloud):
-    cloud.answer(
-        "CreateFleet",
-        lambda _: (400, cloud.error_xml("MaxSpotInstanceCountExceeded", "no")),
-        lambda _: None,
-    )
-    assert fleet.launch(aws, request_for(offer(), offer(market=ON_DEMAND))).market is ON_DEMAND
+@pytest.mark.usefixtures("impatient")
+def test_a_template_that_is_not_known_for_long_is_told(aws, request_for, cloud):
+    cloud.refuse("CreateFleet", "InvalidLaunchTemplateName.NotFoundException", "no such template")
+    (refusal,) = fleet.launch(aws, request_for())
+    assert refusal.kind is Kind.BROKEN
+    assert len(cloud.asked("CreateFleet")) == 3
 
 
 def test_the_same_template_is_made_once(aws, request_for):
@@ -288,11 +295,14 @@ CODES = st.sampled_from(
 @given(codes=st.lists(CODES, min_size=1, max_size=8))
 def test_no_refusal_is_lost_and_the_gravest_decides(aws, request_for, cloud, codes):
     cloud.empty_fleet(*((f"g{n}.xlarge", "s", code, f"m{n}") for n, code in enumerate(codes)))
-    with pytest.raises(ProvisionError) as caught:
-        fleet.launch(aws, request_for())
-    assert all(f"g{n}.xlarge: m{n} ({code})" in caught.value.message for n, code in enumerate(codes))
+    refused = fleet.launch(aws, request_for())
+    assert [each.code for each in refused] == codes
+    error = verdict.error(refused)
+    lines = error.message.splitlines()[1:]
+    assert len(lines) == len({fault_of(code).kind for code in codes})
+    assert all(any(code in line for line in lines) for code in codes)
     for code, kind in (("UnauthorizedOperation", NotPermitted), ("VcpuLimitExceeded", QuotaExceeded)):
         if code in codes:
-            assert type(caught.value) is kind
+            assert type(error) is kind
             return
-    assert not isinstance(caught.value, (NotPermitted, QuotaExceeded))
+    assert not isinstance(error, (NotPermitted, QuotaExceeded))
