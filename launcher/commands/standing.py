@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from launcher import render, spending
-from launcher.commands import session
+from launcher.commands import sent, session
 from launcher.errors import GpurunError
 
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ def _cells(record: RunRecord) -> tuple[str, ...]:
 def _details(row: dict[str, Any], book: Ledger) -> str:
     record: RunRecord = row["record"]
     lines = [*_spent(record, row["bills"]), f"results   {record.results_dir}"]
+    if where := sent.line(record):
+        lines.append(where)
     if record.reason:
         lines.append(f"reason    {record.reason}")
     if record.deadline_at and not record.status.final:
