@@ -74,9 +74,9 @@ def measure(sandbox: control.Sandbox, home: Path, asked: argparse.Namespace) -> 
         [
             "## gc",
             "",
-            f"Made by `python benchmarks/gc.py`: {len(names)} regions with {asked.resources} things that carry a run's",
-            "tag, a fifth each machines, detached volumes, key pairs, launch templates and security groups with a rule,",
-            f"beside {foreign} volumes of others, all of which stay. Whole processes, the ledger empty, a sandbox without",
+            f"Made by `python benchmarks/gc.py`: {len(names)} regions with {asked.resources} things that carry a tag",
+            "of ours: machines, detached volumes, key pairs, launch templates and security groups, a fifth each. Beside",
+            f"them {foreign} volumes of others, all of which stay. Whole processes, the ledger empty, a sandbox with no",
             f"hosts. Goal: {GOAL_S:.0f} s.",
             "",
             f"{machine()}, commit {commit()}, load {os.getloadavg()[0]:.1f}",

@@ -5,6 +5,7 @@ import sys
 import time
 
 import pytest
+
 from tests.faults import skew
 
 pytestmark = pytest.mark.skipif(not shutil.which("cc") or sys.platform != "linux", reason="needs a C compiler")
