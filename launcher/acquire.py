@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from launcher import plan
+from launcher import allowance, plan
 from launcher.aws import refusals, verdict
 from launcher.aws.polling import backoff
 from launcher.aws.refusals import KEPT_S, Pool, Refusal
@@ -43,6 +44,9 @@ def acquire(
     `ProvisionError` that names every region's refusal, `fleet.Unanswered` where a machine may have been made, and
     `CredentialsError`.
     """
+    if segment > 1:
+        with suppress(ProvisionError):
+            _plan_anew(live)  # what the first machine cost is hours ago
     found = attempt(live, segment, avoid)
     if isinstance(found, Acquired):
         return found
@@ -118,7 +122,11 @@ def attempt(
     standing: tuple[Refusal, ...] = (),
     max_age_s: float = KEPT_S,
 ) -> Acquired | tuple[Refusal, ...]:
-    """Ask every pool of the plan once, but for those refused within `max_age_s` or by what is `standing`."""
+    """Ask every pool of the plan once, but for those refused within `max_age_s` or by what is `standing`.
+
+    Raises `BudgetExceeded` where what is left of the budget buys no useful time.
+    """
+    allowance.hold(live)
     barred = (*standing, *_refused_lately(live, max_age_s))
     skipped = tuple(each for each in barred if any(each.bars(offer) for offer in live.plan.offers))
     offers = [offer for offer in live.plan.offers if not any(each.bars(offer) for each in barred)]

@@ -77,7 +77,7 @@ class Handover:
             if self._cancelled.is_set():
                 return None
             began = time.monotonic()
-            respawn.hold_to_budget(live)
+            respawn.bury_older(live)
             instance = provision.find_or_make(live, number, avoid=frozenset({_pool(live)}))
         began = self._spent("provision", number, began)
         instance = provision.wait(live, instance)

@@ -76,9 +76,9 @@ class LiveRun:
         self.ledger.update(self.run_id, **columns)
         self.refresh()
 
-    def advance(self, status: RunStatus) -> None:
-        """Move the run on."""
-        self.ledger.advance(self.run_id, status)
+    def advance(self, status: RunStatus, **columns: Unpack[RunChanges]) -> None:
+        """Move the run on, columns with it."""
+        self.ledger.advance(self.run_id, status, **columns)
         self.refresh()
 
     def refresh(self) -> None:

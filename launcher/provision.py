@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from launcher import door
 from launcher.acquire import acquire, asked_to_wait, offer_of
@@ -13,6 +13,8 @@ from launcher.domain import TAG_SEGMENT, Instance, RunStatus, Segment
 from launcher.errors import GpurunError, MachineGone
 from launcher.live import LiveRun
 
+SHORTEST_WORK = timedelta(minutes=2)
+"""A machine that would be had for less is not waited for."""
 BOOT_TIMEOUT_S = 300.0
 """A g5 boots in 30 to 90 s; five minutes without SSH is a broken image or a closed door."""
 
@@ -22,9 +24,16 @@ def machine(live: LiveRun, *, avoid: frozenset[Pool] = frozenset()) -> Instance:
 
     Raises a `ProvisionError` that names every pool's refusal, and `MachineGone` when the segment's machine is gone.
     """
-    instance = find_or_make(live, live.record.segment, avoid=avoid, wait_until=asked_to_wait(live))
+    instance = find_or_make(live, live.record.segment, avoid=avoid, wait_until=_patience(live))
     move_to(live, instance, live.record.segment)
     return instance
+
+
+def _patience(live: LiveRun) -> datetime | None:
+    """Until when a machine is waited for: a run that has lost one has work to save, and is billed nothing meanwhile."""
+    if live.record.segment == 1:
+        return asked_to_wait(live)
+    return live.deadline - SHORTEST_WORK
 
 
 def find_or_make(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 
-from launcher import budget, lifeline
+from launcher import lifeline
 from launcher.aws import fleet
 from launcher.berth import Berth
 from launcher.domain import NOT_NEEDED, RunStatus, Segment
 from launcher.errors import BudgetExceeded, GpurunError, MachineGone
-from launcher.live import LiveRun, now
+from launcher.live import LiveRun
 from launcher.provision import move_to
 
 TERMINATE_TIMEOUT_S = 300.0
@@ -37,50 +37,24 @@ def check(live: LiveRun, gone: MachineGone) -> None:
         ) from gone
 
 
-def hold_to_budget(live: LiveRun) -> None:
-    """Draw the run's deadline in to what its machines so far have left of the budget; raises `BudgetExceeded`.
-
-    Earlier machines that could not be seen to end are ended first: the budget counts on it.
-    """
-    for segment in live.ledger.segments(live.run_id):
-        if segment.ended_at is None and segment.number < live.record.segment:
-            bury(live, segment, segment.ended_by)
-    at = budget.deadline(
-        live.spec.limits,
-        now(),  # max_hours count from when the first machine was asked for, and are in the present deadline
-        live.ledger.segments(live.run_id),
-        live.plan.dearest,
-        max(live.spec.resources.disk_gib, live.plan.image.root_size_gib),
-        now(),
-        live.deadline,
-    )
-    if at < live.deadline:
-        live.update(deadline_at=at)
-
-
 def leave(live: LiveRun, why: str, berth: Berth | None) -> None:
-    """Leave the present machine, whose job has stopped or which is lost, and make the next segment the present one.
-
-    A machine that may still run the job is seen terminated first: two of them would write over each other.
-    """
+    """Leave the present machine, whose job has stopped or which is lost, and make the next segment the present one."""
     old = next((each for each in live.ledger.segments(live.run_id) if each.number == live.record.segment), None)
     number = live.record.segment + 1
     live.event("interrupted", why=why, segment=live.record.segment)
     live.reporter.note(f"{why}; going on on another machine, number {number} of this run")
     live.phases.enter("provision", "" if berth is None else berth.instance.instance_type)
-    live.advance(RunStatus.INTERRUPTED)
     live.hang_up()
+    # In one step: whoever goes on after a crash takes the old machine for left, and not for ended by somebody.
+    live.advance(RunStatus.INTERRUPTED, segment=number, instance_id=None)
+    if berth is None:
+        return
     if old is not None and old.ended_at is None:
-        if berth is None:
-            bury(live, old, why)
-        else:
-            # Its job is known to have stopped: nobody needs to wait for EC2 to say so.
-            threading.Thread(target=_bury_quietly, args=(live, old, why), name="gpurun-bury", daemon=True).start()
-    live.update(segment=number, instance_id=None)
-    if berth is not None:
-        move_to(live, berth.instance, number)
-        live.take_lines(berth.lines)
+        # Its job is known to have stopped: nobody needs to wait for EC2 to say so.
+        threading.Thread(target=_bury_quietly, args=(live, old, why), name="gpurun-bury", daemon=True).start()
     live.advance(RunStatus.PROVISIONING)
+    move_to(live, berth.instance, number)
+    live.take_lines(berth.lines)
 
 
 def bury(live: LiveRun, segment: Segment, why: str) -> None:
@@ -89,6 +63,27 @@ def bury(live: LiveRun, segment: Segment, why: str) -> None:
     fleet.terminate(aws, [segment.instance_id])
     fleet.wait_terminated(aws, [segment.instance_id], timeout_s=TERMINATE_TIMEOUT_S)
     live.ledger.end_segment(live.run_id, segment.number, why)
+
+
+def dismiss_older(live: LiveRun) -> None:
+    """Have every machine before the present one terminated; `bury_older` sees that it is. Raises what AWS answers."""
+    for segment in _older(live):
+        fleet.terminate(live.aws.at(segment.region), [segment.instance_id])
+
+
+def bury_older(live: LiveRun) -> None:
+    """See that no machine before the present one is left: a job that still ran there would be billed and in the way.
+
+    Raises what AWS answers.
+    """
+    why = next((data["why"] for data in reversed(live.told("interrupted"))), "")
+    for segment in _older(live):
+        bury(live, segment, why)
+
+
+def _older(live: LiveRun) -> list[Segment]:
+    segments = live.ledger.segments(live.run_id)
+    return [each for each in segments if each.ended_at is None and each.number < live.record.segment]
 
 
 def bury_others(live: LiveRun) -> None:

@@ -170,6 +170,7 @@ def _started(live: LiveRun, attendance: Attendance) -> Connection:
     if live.record.status in {RunStatus.PLANNED, RunStatus.INTERRUPTED}:
         live.phases.enter("provision", _pool_text(live))
         live.advance(RunStatus.PROVISIONING)
+    respawn.dismiss_older(live)
     instance = provision.machine(live)
     live.phases.enter("boot", f"{instance.instance_type} {instance.market} in {instance.zone}")
     instance = provision.boot(live, instance)
@@ -183,6 +184,7 @@ def _started(live: LiveRun, attendance: Attendance) -> Connection:
     if live.record.status is RunStatus.BOOTING:
         live.advance(RunStatus.SYNCING)
     berth.fill(live, lines, connection, luggage)
+    respawn.bury_older(live)
     berth.start(live, lines, connection)
     return connection
 
