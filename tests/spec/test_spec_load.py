@@ -253,6 +253,11 @@ def test_outputs_in_a_folder_of_somebody_else_are_refused():
         )
 
 
+def test_outputs_may_lie_in_s3(load):
+    assert load("run: x\noutputs: s3://bucket/some/prefix/").outputs == "s3://bucket/some/prefix"
+    assert load("run: x\noutputs: s3://bucket").outputs == "s3://bucket"
+
+
 def test_looking_at_an_outputs_folder_makes_nothing(folder, load):
     load("run: x\noutputs: results/deep")
     assert [each.name for each in folder.iterdir()] == ["gpurun.yaml"]

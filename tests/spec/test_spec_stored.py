@@ -41,7 +41,7 @@ jobs = st.builds(
     limits=st.builds(
         Limits, max_hours=st.floats(0.001, 1e6), max_cost_usd=money, max_price_usd_per_hour=money
     ),
-    outputs=st.none() | paths,
+    outputs=st.none() | paths | st.just("s3://bucket/some/prefix"),
     checkpoint=st.booleans(),
     keep_on_failure_s=st.floats(0, 1e6),
     ssh=st.builds(
