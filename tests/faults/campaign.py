@@ -1,4 +1,4 @@
-"""Schedules of faults played on whole runs, several at once over one sandbox, each in a region and a home of its own."""
+"""Schedules of faults played on whole runs: several at once over one sandbox, each in a region and home of its own."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ RESUMES = 6
 MARGIN_S = 15.0
 """After the deadline, by when nothing is billed any more."""
 LOOK_S = 0.05
-TYPES = ("t3a.medium", "t3.medium", "c5a.large", "m5.large")
+TYPES = ("t3.medium", "m5.large", "c5.large")
 """Few are looked up soon: planning is not what is tried here."""
 FINAL = ("succeeded", "failed", "cancelled")
 HOME_MIB = 64
+HOST_MIB = 64
 
 
 @dataclass(slots=True, kw_only=True)
@@ -232,6 +233,11 @@ class Trial:
         elif fault.kind is Kind.SLOW_BOOT:
             self._admin.settings(boot_delay_s=fault.in_s)
             self._cure_later(fault, None)
+        elif fault.kind is Kind.SKEW:
+            self._admin.settings(clock_ahead_s=fault.in_s)
+            self._cure_later(fault, None)
+        elif fault.kind is Kind.ADDRESS:
+            self._admin.move(f"198.51.100.{1 + self.schedule.seed % 250}")
         elif fault.kind is Kind.FULL_HOME:
             self._fill_home(fault)
         else:
@@ -257,13 +263,14 @@ class Trial:
             Kind.REBALANCE: self._admin.rebalance,
             Kind.PARTITION: self._admin.partition,
             Kind.CUT_OFF: self._admin.partition,
+            Kind.FULL_HOST: self._admin.fill,
         }
         try:
             acts[fault.kind](machines[-1])
         except GpurunError as error:
             self.note(f"    {fault.kind.value}: {error.message}")
             return False
-        if fault.kind is Kind.PARTITION:
+        if fault.kind in {Kind.PARTITION, Kind.FULL_HOST}:
             self._cure_later(fault, machines[-1])
         return True
 
@@ -306,6 +313,10 @@ class Trial:
                 self._admin.lift_fault(what)
             elif fault.kind is Kind.SLOW_BOOT:
                 self._admin.settings(boot_delay_s=0.0)
+            elif fault.kind is Kind.SKEW:
+                self._admin.settings(clock_ahead_s=0.0)
+            elif fault.kind is Kind.FULL_HOST:
+                self._admin.empty(what)
             elif fault.kind is Kind.PARTITION:
                 self._admin.partition(what, cut=False)
             elif fault.kind is Kind.FULL_HOME:
@@ -388,6 +399,7 @@ def play_all(
     schedules: Iterable[Schedule], sandbox: Sandbox, folder: Path, *, at_once: int, keep: bool = False
 ) -> Iterator[Played]:
     """Play schedules, so many at once, each in a region that no other has meanwhile; as they end, each is given."""
+    SandboxClient(sandbox.endpoint_url).settings(disk_bytes=HOST_MIB << 20)
     regions: queue.Queue[str] = queue.Queue()
     # The Price List API answers from us-east-1 for all.
     for region in Cloud(sandbox.endpoint_url).regions():

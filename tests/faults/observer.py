@@ -19,6 +19,9 @@ from botocore.config import Config
 from tests.faults.chained import content, link
 
 BILLED = frozenset({"instance", "volume", "address"})
+KNOWN = re.compile(
+    r"weights\.(bin|draft)|gpurun|gpurun/log\.txt|gpurun/receipt\.json|gpurun/checkpoint(/state\.(bin|draft))?"
+)
 LINE = re.compile(rb"step ([0-9]+) ([0-9a-f]{16})")
 
 
@@ -179,10 +182,8 @@ def weights_in(folder: Path, right: list[str]) -> Weights:
 
 def strays(folder: Path) -> list[str]:
     """Files in a results folder that are neither the job's nor gpurun's: halves, partials, drafts of a download."""
-    known = re.compile(r"(weights\.bin|gpurun(/(checkpoint(/state\.(bin|draft))?|log\.txt|receipt\.json))?|weights\.draft)$")
-    return [
-        str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if not known.match(str(path.relative_to(folder)))
-    ]
+    names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*"))]
+    return [name for name in names if not KNOWN.fullmatch(name)]
 
 
 def judge_log(log: bytes, right: list[str]) -> tuple[list[int], list[str]]:

@@ -174,10 +174,10 @@ Draw = Callable[[random.Random], Fault]
 
 
 def somewhere(dice: random.Random) -> Moment:
-    """A moment while the job runs, or on the way there."""
+    """A moment while the job runs, on the way there, or after it."""
     if dice.random() < 0.6:
-        return Moment(step=dice.randint(2, 20), after_s=round(dice.uniform(0, 0.3), 2))
-    return dice.choice([at("phase", name="boot"), at("phase", name="sync"), at("job.started"), at("phase", name="fetch")])
+        return working(dice)
+    return dice.choice([at("phase", name=name) for name in ("boot", "sync", "start", "fetch")])
 
 
 def working(dice: random.Random) -> Moment:
@@ -220,6 +220,14 @@ DRAWS: dict[Kind, Draw] = {
     Kind.NO_CAPACITY: lambda dice: Fault(kind=Kind.NO_CAPACITY, at=early(dice), lasts_s=round(dice.uniform(2, 8), 1)),
     Kind.EXPIRED: lambda dice: Fault(kind=Kind.EXPIRED, at=early(dice), lasts_s=round(dice.uniform(1, 8), 1)),
     Kind.NO_SWITCH: lambda _: Fault(kind=Kind.NO_SWITCH, at=Moment()),
+    Kind.SKEW: lambda dice: Fault(kind=Kind.SKEW, at=Moment(), in_s=dice.choice([-300.0, 300.0]), lasts_s=15.0),
+    Kind.FULL_HOST: lambda dice: Fault(
+        kind=Kind.FULL_HOST, at=somewhere(dice), lasts_s=dice.choice([0.0, round(dice.uniform(0.5, 4.0), 1)])
+    ),
+    Kind.FULL_HOME: lambda dice: Fault(
+        kind=Kind.FULL_HOME, at=somewhere(dice), lasts_s=dice.choice([0.0, round(dice.uniform(0.5, 4.0), 1)])
+    ),
+    Kind.ADDRESS: lambda dice: Fault(kind=Kind.ADDRESS, at=somewhere(dice)),
 }
 
 

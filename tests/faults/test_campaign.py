@@ -1,4 +1,4 @@
-"""Sixty seeded schedules of faults over whole runs; benchmarks/chaos.py plays more of them, and one alone to look at."""
+"""Sixty seeded schedules of faults over whole runs; benchmarks/chaos.py plays more of them, or one to look at."""
 
 from __future__ import annotations
 

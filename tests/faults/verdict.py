@@ -1,8 +1,9 @@
-"""The three promises, held against what a trial left: nothing billed, nothing lost, nothing half; and the truth told."""
+"""The promises, held against what a trial left: nothing billed, nothing lost, nothing half; and the truth told."""
 
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,7 +102,7 @@ def _log(trial: Trial, path: Path) -> list[str]:
     if not path.exists():
         return ["succeeded without a log"]
     steps, wrong = judge_log(path.read_bytes(), trial.right)
-    again = sum(after <= before for before, after in zip(steps, steps[1:], strict=False))
+    again = sum(after <= before for before, after in pairwise(steps))
     if again > trial.played.machines - 1:
         wrong.append(f"the log goes back {again} times over {trial.played.machines} machines")
     if steps[-1:] != [trial.schedule.steps]:
