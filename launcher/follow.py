@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO
 
 from launcher import lifeline
 from launcher.attach import let_in, still_there
 from launcher.domain import JobReport
-from launcher.errors import HostUnreachable, MachineGone, RemoteError
+from launcher.errors import HostUnreachable, MachineGone, RemoteError, TransferError
 from launcher.live import LiveRun
 from launcher.ports import Connection
 from launcher.sync import remote_agent, stream
@@ -56,6 +57,9 @@ def follow(
                 live.phases.enter("run")
             _keep(live, copy, data)
             live.reporter.log(data)
+        cut = copy.closed
+    if cut:
+        _complete(live, line, path)
     return follower.report
 
 
@@ -64,10 +68,30 @@ def _keep(live: LiveRun, copy: BinaryIO, data: bytes) -> None:
     if copy.closed:
         return
     try:
-        copy.write(data)
+        _write(copy, data)
     except OSError as error:
         copy.close()
         live.reporter.warn(f"the log is no longer written to {live.paths.log}: {error.strerror}")
+
+
+def _write(copy: BinaryIO, data: bytes) -> None:
+    """All of it: a disk that is nearly full takes a part, and says so without an error (write(2))."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[copy.write(rest) :]
+
+
+def _complete(live: LiveRun, line: Line, path: Path) -> None:
+    """Bring what a full disk has not taken of a log; raises `TransferError` where there is no room for it yet."""
+    missing = stream.read(line.fresh(REDIAL_S), live.layout, offset=path.stat().st_size)
+    try:
+        with path.open("ab", buffering=0) as copy:
+            _write(copy, missing)
+    except OSError as error:
+        raise TransferError(
+            f"the log cannot be written to {path}: {error.strerror}",
+            hint=f"make room there, then gpurun resume {live.run_id}",
+        ) from None
 
 
 def find_again(live: LiveRun, line: Line, lost_after_s: float) -> Connection:

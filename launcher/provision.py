@@ -10,7 +10,7 @@ from launcher.acquire import acquire, asked_to_wait, offer_of
 from launcher.aws import fleet, killswitch
 from launcher.aws.refusals import Pool
 from launcher.domain import TAG_SEGMENT, Instance, RunStatus, Segment
-from launcher.errors import GpurunError, MachineGone
+from launcher.errors import GpurunError, MachineGone, ProvisionError
 from launcher.live import LiveRun
 
 SHORTEST_WORK = timedelta(minutes=2)
@@ -142,5 +142,11 @@ def wait(live: LiveRun, instance: Instance) -> Instance:
     with ThreadPoolExecutor(1) as pool:
         group = pool.submit(door.make, live, instance.region)
         ready = fleet.wait_running(aws, instance.instance_id, timeout_s=BOOT_TIMEOUT_S)
-        door.put_on(live, ready, group.result())
+        group_id = group.result()
+    try:
+        door.put_on(live, ready, group_id)
+    except ProvisionError:
+        # One that is taken back in this very moment has no door any more.
+        fleet.wait_running(aws, instance.instance_id, timeout_s=BOOT_TIMEOUT_S)
+        raise
     return ready

@@ -35,6 +35,8 @@ from launcher.underway import Underway
 
 CONNECT_TIMEOUT_S = 240.0
 HOLD_TIMEOUT_S = 30.0
+DIALS = 5
+"""How often a line that broke beside the log, in the last checkpoint or the results, is dialled again."""
 
 
 class Choice(StrEnum):
@@ -138,6 +140,7 @@ def _ask(live: LiveRun, attendance: Attendance) -> Choice:
 
 def _drive(live: LiveRun, attendance: Attendance, underway: Underway) -> Outcome:
     """One segment after the other, until the job has ended by itself or the run may not go on."""
+    dials = DIALS
     while True:
         ready = None
         try:
@@ -152,14 +155,37 @@ def _drive(live: LiveRun, attendance: Attendance, underway: Underway) -> Outcome
             live.event("job.stopped", exit_status=report.exit_status, log_bytes=report.log_bytes)
             underway.ship()
             ready = underway.leave()
-        except MachineGone as gone:
+        except (MachineGone, HostUnreachable) as error:
+            gone = _gone(live, error)
+            if gone is None and dials:
+                dials -= 1
+                continue
+            if gone is None:
+                raise
             ready = underway.leave()
             if (unseen := outputs.results(live)) is not None:
                 underway.close()
                 return _ended_unseen(live, unseen)
             respawn.check(live, gone)
             why = gone.message
+            dials = DIALS
         respawn.leave(live, why, ready)
+
+
+def _gone(live: LiveRun, error: MachineGone | HostUnreachable) -> MachineGone | None:
+    """The end of the machine, where that is what was met; `None` where a job runs there that may be reached again.
+
+    Raises the error itself where nothing runs there yet.
+    """
+    if isinstance(error, MachineGone):
+        return error
+    try:
+        still_there(live)
+    except MachineGone as gone:
+        return gone
+    if not _job_started(live):
+        raise error
+    return None
 
 
 def _started(live: LiveRun, attendance: Attendance) -> Connection:

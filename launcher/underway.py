@@ -5,7 +5,7 @@ from __future__ import annotations
 from launcher import outputs
 from launcher.berth import Berth
 from launcher.domain import Interruption, JobReport
-from launcher.errors import HostUnreachable
+from launcher.errors import HostUnreachable, TransferError
 from launcher.follow import follow
 from launcher.handover import Handover
 from launcher.live import LiveRun
@@ -37,9 +37,16 @@ class Underway:
         return follow(live, connection, on_event=self._answer, lost_after_s=self._lost_after_s)
 
     def ship(self) -> None:
-        """Bring the last checkpoint of a job that was stopped home; raises as `shipping.ship` does."""
-        if self._shipper is not None:
+        """Bring the last checkpoint of a job that was stopped home; raises `RemoteError`."""
+        if self._shipper is None:
+            return
+        try:
             self._shipper.ship()
+        except OSError as error:
+            raise TransferError(
+                f"the last checkpoint cannot be written to {self._live.paths.shipments}: {error.strerror}",
+                hint=f"make room there, then gpurun resume {self._live.run_id}",
+            ) from None
 
     def leave(self) -> Berth | None:
         """Be done with the present segment; gives the next machine, where there is one ready."""
