@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from launcher.errors import GpurunError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -19,14 +19,20 @@ PATIENCE = 3.0
 """How many times as long as half of the questions took the others may take."""
 MIN_PATIENCE_S = 4.0
 MAX_PATIENCE_S = 30.0
+ALONE_S = 180.0
+"""More than all retries of a client take."""
 
 
 def abreast(
-    questions: Mapping[Key, Callable[[], Value]], *, patience_s: float = MAX_PATIENCE_S
+    questions: Mapping[Key, Callable[[], Value]],
+    *,
+    needed: Collection[Key] = (),
+    patience_s: float | None = None,
 ) -> dict[Key, Value | GpurunError]:
     """Ask all at once; what has no answer in time is not in the result, and its thread is left to itself.
 
-    Once half have answered, the others get `PATIENCE` times as long; without that, `patience_s`.
+    Once half of them and all of the `needed` have answered, the others get `PATIENCE` times as long; without that,
+    `patience_s`. One question alone holds nobody up: it gets the time that its own client gives it.
     """
     answers: SimpleQueue[tuple[Key, Value | Exception]] = SimpleQueue()
 
@@ -40,7 +46,8 @@ def abreast(
     for key, question in questions.items():
         # Daemons: a thread that waits for a dead network must not keep the process from its end.
         threading.Thread(target=ask, args=(key, question), name=f"gpurun-ask-{key}", daemon=True).start()
-    limit_s = patience_s
+    longest_s = patience_s or (ALONE_S if len(questions) == 1 else MAX_PATIENCE_S)
+    limit_s = longest_s
     found: dict[Key, Value | GpurunError] = {}
     while len(found) < len(questions):
         try:
@@ -50,6 +57,7 @@ def abreast(
         if isinstance(answer, Exception) and not isinstance(answer, GpurunError):
             raise answer
         found[key] = answer
-        if 2 * len(found) >= len(questions) and limit_s == patience_s:
-            limit_s = min(patience_s, max(MIN_PATIENCE_S, PATIENCE * (time.monotonic() - began)))
+        enough = 2 * len(found) >= len(questions) and all(each in found for each in needed)
+        if enough and limit_s == longest_s:
+            limit_s = min(longest_s, max(MIN_PATIENCE_S, PATIENCE * (time.monotonic() - began)))
     return found

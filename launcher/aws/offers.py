@@ -204,7 +204,7 @@ def _prices(
     questions = {"on-demand": partial(prices.on_demand, aws, names, cache)}
     if requirements.spot is not SpotPolicy.ON_DEMAND:
         questions["spot"] = partial(prices.spot, aws, names, cache)
-    told = abreast(questions)
+    told = abreast(questions, needed={"spot"} & questions.keys())
     late = KeptOnly(cache)
     spot = _given(told.get("spot") or prices.spot(aws, names, late)) if "spot" in questions else None
     return spot, _given(told.get("on-demand") or prices.on_demand(aws, names, late))
