@@ -121,7 +121,8 @@ def _end_begun(live: LiveRun) -> Outcome:
     """Go on with an end that an earlier launcher began, to the status that it meant."""
     if (report := outputs.results(live)) is not None:
         _record_end(live, report)
-    receipt = teardown.end(live, teardown.deserved(live), reason=live.record.reason or "its machine was gone")
+    why = "" if live.has_event("ending") else "its machine was gone"
+    receipt = teardown.end(live, teardown.deserved(live), reason=live.record.reason or why)
     lost = not receipt.fetched or live.record.exit_status is None
     return Outcome(exit_status=RemoteError.exit_code if lost else live.record.exit_status or 0, receipt=receipt)
 

@@ -43,6 +43,8 @@ def end(live: LiveRun, status: RunStatus, *, reason: str = "") -> Receipt:
             with suppress(LedgerError):
                 live.advance(RunStatus.TERMINATING)
                 live.event("ending", status=status.value, reason=reason)
+                # Now: whoever goes on with this end after a crash must know why it was begun.
+                live.update(reason=reason or live.record.reason)
                 live.phases.enter("terminate")
             _remove_everything(live)
         live.phases.enter("end")
