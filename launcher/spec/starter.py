@@ -41,6 +41,7 @@ limits:
   max_hours: 4              # then the machine ends itself, whatever happens
   # max_cost: 2.50          # US dollars, all in all
   # max_price: 0.60         # US dollars an hour
+  # max_restarts: 10        # how often it may go on on another machine after it lost one
 
 # outputs: results          # where the results go, or s3://bucket/prefix; left out: runs/<id>/
 # checkpoint: true          # whether checkpoints come home too
