@@ -24,7 +24,7 @@ from tests.faults import verdict
 from tests.faults.observer import Book, Cloud, Told, chains, step_of
 from tests.faults.schedules import After, Fault, Kind, Moment, Schedule
 
-PATIENCE_S = 150.0
+PATIENCE_S = 300.0
 """By when a run that is attended, or resumed, has come to its end."""
 LOST_AFTER_S = 4.0
 AWAY_S = 2.0

@@ -102,7 +102,7 @@ class Schedule:
     @property
     def max_hours(self) -> float:
         """Long enough for all that can happen, or just above the least where the deadline is waited for."""
-        return (75.0 if self.after is After.DEADLINE else 400.0) / 3600
+        return (75.0 if self.after is After.DEADLINE else 1200.0) / 3600
 
     def has(self, *kinds: Kind) -> bool:
         """Whether one of these is in it."""
@@ -130,7 +130,6 @@ PLAIN: tuple[Moment, ...] = (
     at("phase", name="boot"),
     at("phase", name="connect"),
     at("phase", name="sync"),
-    at("phase", name="start"),
     at("job.intent"),
     at("job.started"),
     at("phase", name="run"),
