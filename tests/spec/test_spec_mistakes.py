@@ -42,7 +42,8 @@ run: x
         "11:10: resources.vcpus: 'two' is not a count, expected a whole number from 0, such as 1",
         "12:24: resources.regions[1]: 'mars' is not valid, expected a region such as us-east-1",
         "13:9: resources.spot: 'maybe' is not known, expected true, false or prefer",
-        "14:9: limits: not a mapping, expected a mapping of max_hours, max_cost, max_price",
+        "14:9: limits: not a mapping, expected a mapping of max_hours, max_cost, max_price, "
+        "max_restarts",
         "15:1: run: given twice, first on line 3; expected once",
     ]  # fmt: skip
 

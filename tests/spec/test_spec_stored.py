@@ -144,7 +144,7 @@ def test_the_template_with_every_field_switched_on_loads_as_well(load, folder, m
         (folder / name).write_text("x")
     text, count = re.subn(r"(?m)^( *)# ( *[A-Za-z_]+:)", r"\1\2", spec.template("digits"))
     found = load(text)
-    assert count == 22
+    assert count == 24
     assert (found.data, found.outputs, found.secrets) == (folder / "data", folder / "results", ("WANDB_API_KEY",))
     assert (found.env, found.keep_on_failure_s) == ({"EPOCHS": "20"}, 1800)
     assert (found.resources.gpu_kind, found.resources.zones) == ("t4", ("us-east-1a",))
