@@ -350,7 +350,9 @@ def _after_failure(live: LiveRun, error: Exception) -> None:
         return
     held = live.has_event("job.done") and hold_until_deadline(live)
     with suppress(LedgerError):
-        live.update(launcher_pid=None, launcher_started=None, reason=str(error))
+        live.update(launcher_pid=None, launcher_started=None)
+        if live.record.status is not RunStatus.TERMINATING:  # that it cannot be ended yet is not why it ends
+            live.update(reason=str(error))
     live.hang_up()
     until = f"at {live.deadline:%Y-%m-%d %H:%M:%S} UTC"
     if not held:

@@ -91,13 +91,13 @@ def _remove_in(live: LiveRun, aws: Aws) -> None:
     with ThreadPoolExecutor(1) as pool:
         templates = pool.submit(_delete_templates, live, aws)
         fleet.wait_terminated(aws, ids, timeout_s=TERMINATE_TIMEOUT_S)
-        templates.result()
     with suppress(LedgerError):
         _close_segments(live, aws.region)
         _disarm(live, aws)
         # What ended frees its quota and its place.
         refusals.lift(live.ledger.cache, aws)
     _delete_door(live, aws)
+    templates.result()  # last: a template that stays costs nothing, and must not keep the door open
 
 
 def _delete_templates(live: LiveRun, aws: Aws) -> None:

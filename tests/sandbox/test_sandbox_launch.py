@@ -87,6 +87,15 @@ def test_the_disk_is_encrypted_tagged_and_goes_with_its_machine(region, template
     assert region.ec2.describe_network_interfaces(Filters=wanted)["NetworkInterfaces"] == []
 
 
+def test_a_template_that_is_gone_is_not_found_by_its_name_either(region, template: dict[str, str]) -> None:
+    shown = region.ec2.describe_launch_templates()["LaunchTemplates"][-1]
+    region.ec2.delete_launch_template(LaunchTemplateName=shown["LaunchTemplateName"])
+    for again in ({"LaunchTemplateName": shown["LaunchTemplateName"]}, {"LaunchTemplateId": shown["LaunchTemplateId"]}):
+        with pytest.raises(ClientError) as refused:
+            region.ec2.delete_launch_template(**again)
+        assert "NotFound" in region.code_of(refused)
+
+
 def test_a_group_in_use_cannot_be_deleted(region, template: dict[str, str]) -> None:
     made = region.fleet(template["template"], overrides(region, "g5.xlarge"))
     instance_id = made["Instances"][0]["InstanceIds"][0]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from moto.core.responses import ActionResult
-from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.exceptions import EC2ClientError, InvalidLaunchTemplateNameNotFoundWithNameError
 from moto.ec2.responses import EC2Response
 
 from launcher.sandbox.cloud import catalogue, fleet, images, network, offers, security_groups
@@ -89,6 +89,13 @@ class SandboxEc2(EC2Response):  # type: ignore[misc] # moto comes without types
         if group is not None and security_groups.user_of(self.ec2_backend, group.id) is not None:
             raise EC2ClientError("DependencyViolation", f"resource {group.id} has a dependent object")
         return super().delete_security_group()
+
+    def delete_launch_template(self) -> Any:
+        """One that is not there is not found, by its name as by its id."""
+        name = self.params.get("LaunchTemplateName")
+        if name and name not in self.ec2_backend.launch_template_name_to_ids:
+            raise InvalidLaunchTemplateNameNotFoundWithNameError(name)
+        return super().delete_launch_template()
 
     def get_console_output(self) -> ActionResult:
         """What the host's console printed."""
