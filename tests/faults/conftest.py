@@ -23,12 +23,11 @@ def torment(cloud):
     client.settings(boot_delay_s=0.0)
 
 
-def counting_job(laptop: Laptop, steps: int, step_s: float, every: int) -> str:
+def counting_job(laptop: Laptop, steps: int, step_s: float, every: int, starts: int = 1) -> str:
     """A spec of the counting job in the laptop's working folder; gives its file's name."""
     shutil.copy(Path(__file__).parent / "counting.py", laptop.work / "counting.py")
-    (laptop.work / "count.yaml").write_text(
-        f"name: count\nrun: [python3, counting.py, '{steps}', '{step_s}', '{every}']\ndevice: cpu\n"
-    )
+    words = ["python3", "counting.py", str(steps), str(step_s), str(every), str(starts)]
+    (laptop.work / "count.yaml").write_text(f"name: count\nrun: {words}\ndevice: cpu\n")
     return "count.yaml"
 
 

@@ -9,8 +9,9 @@ from tests.faults.conftest import chain, counting_job
 STEPS = 100
 
 
-def _start(laptop, *arguments: str, steps: int = STEPS, every: int = 10):
-    return laptop.start("launch", "--sandbox", counting_job(laptop, steps, 0.1, every), *arguments)
+def _start(laptop, *arguments: str, every: int = 10, starts: int = 2):
+    """Begin a run that does not end before its job was started so often."""
+    return laptop.start("launch", "--sandbox", counting_job(laptop, STEPS, 0.1, every, starts), *arguments)
 
 
 def _reached(laptop, step: int) -> None:
@@ -36,9 +37,9 @@ def _steps(laptop) -> list[int]:
     return [int(line.split()[1]) for line in path.read_text().splitlines() if line.startswith("step ")]
 
 
-def _check_end(laptop, steps: int = STEPS, *, machines: int) -> None:
+def _check_end(laptop, *, machines: int) -> None:
     """The right result, and nothing left of any machine."""
-    assert next(laptop.work.glob("runs/*/result.txt")).read_text().strip() == chain(steps)
+    assert next(laptop.work.glob("runs/*/result.txt")).read_text().strip() == chain(STEPS)
     assert laptop.living() == []
     assert len(laptop.instances()) == machines
 
@@ -51,17 +52,16 @@ def _check_repeat(laptop) -> None:
     assert steps == [*range(1, steps[again - 1] + 1), *range(steps[again], STEPS + 1)]
 
 
-@pytest.mark.slow
 def test_a_run_interrupted_twice_goes_on_as_if_nothing_had_happened(laptop, torment):
-    process = _start(laptop, steps=200, every=1000)
+    process = _start(laptop, every=1000, starts=3)
     for number in (1, 2):
-        laptop.wait_for(lambda number=number: _starts(laptop) == number)
-        _reached(laptop, 30 * number)
+        laptop.wait_for(lambda number=number: _starts(laptop) == number, timeout_s=60)
+        _reached(laptop, 25 * number)
         torment.interrupt(_present(laptop), in_s=60)
         laptop.wait_for(lambda number=number: _starts(laptop) == number + 1, timeout_s=60)
     assert process.wait(90) == 0, laptop.stderr()
-    assert _steps(laptop) == list(range(1, 201))
-    _check_end(laptop, 200, machines=3)
+    assert _steps(laptop) == list(range(1, STEPS + 1))
+    _check_end(laptop, machines=3)
 
 
 def test_a_machine_that_dies_without_a_word_is_replaced_from_the_last_checkpoint(laptop, torment):
@@ -124,7 +124,7 @@ def test_a_launcher_that_dies_between_two_machines_is_resumed(laptop, torment, m
 
 
 def test_a_run_that_may_not_restart_fails_with_its_last_checkpoint_home(laptop, torment):
-    job = counting_job(laptop, STEPS, 0.1, 10)
+    job = counting_job(laptop, STEPS, 0.1, 10, starts=2)
     with (laptop.work / job).open("a") as spec:
         spec.write("limits: {max_restarts: 0}\n")
     process = laptop.start("launch", "--sandbox", job)
