@@ -11,8 +11,14 @@ from launcher.domain import Manifest, TransferProgress
 from launcher.errors import GpurunError
 from launcher.live import LiveRun
 from launcher.shipments import Shipment, Shipments
-from launcher.sync import transfer
+from launcher.sync import remote_agent, transfer
 from launcher.sync.wire.lines import Lines
+
+
+CONNECT_TIMEOUT_S = 30.0
+RETRY_S = 5.0
+LOG_PATIENCE_S = 5.0
+"""The log goes over a line of its own and is ahead of any checkpoint, unless that line is being mended."""
 
 
 class Shipper:
@@ -67,6 +73,8 @@ class Shipper:
                 self.ship()
             except (GpurunError, OSError) as error:
                 self._tell(error)
+                self._wanted.set()  # and again: it may be the last one that the job makes
+                self._over.wait(RETRY_S)
             else:
                 self.took_s = time.monotonic() - began
                 self._told.clear()
@@ -87,10 +95,12 @@ def ship(live: LiveRun, lines: Lines, shipments: Shipments, segment: int) -> Shi
     folder = shipments.begin()
     at_epoch_s = time.time()
     layout = live.layout
+    log_bytes = remote_agent.report(lines.control.fresh(CONNECT_TIMEOUT_S), layout).log_bytes
     taken = [
         _mirror(lines, layout.checkpoint, folder / "checkpoint"),
         _mirror(lines, layout.output, folder / "output"),
     ]
+    _await_log(live.paths.log, log_bytes)
     made = shipments.publish(
         folder,
         segment=segment,
@@ -103,6 +113,13 @@ def ship(live: LiveRun, lines: Lines, shipments: Shipments, segment: int) -> Shi
             "checkpoint.saved", generation=made.number, at=at_epoch_s, files=made.files, size_bytes=made.size_bytes
         )
     return made
+
+
+def _await_log(log: Path, size_bytes: int) -> None:
+    """Wait a little for the log that was written before the checkpoint: whoever goes on from it has no gap there."""
+    limit = time.monotonic() + LOG_PATIENCE_S
+    while (log.stat().st_size if log.exists() else 0) < size_bytes and time.monotonic() < limit:
+        time.sleep(0.02)  # another thread writes it, and tells nobody
 
 
 def _mirror(lines: Lines, remote_dir: str, destination: Path) -> Manifest:
