@@ -14,7 +14,6 @@ from launcher.shipments import Shipment, Shipments
 from launcher.sync import remote_agent, transfer
 from launcher.sync.wire.lines import Lines
 
-
 CONNECT_TIMEOUT_S = 30.0
 RETRY_S = 5.0
 LOG_PATIENCE_S = 5.0
