@@ -12,18 +12,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from launcher import cost
+from launcher.cost import END_MARGIN_S, ROUNDING_S
 from launcher.domain import CostEstimate, Limits, Segment
 from launcher.errors import BudgetExceeded
 
-END_MARGIN_S = 90.0
-"""From the deadline until the machine is seen to be gone: systemd gives a service 90 s to stop (systemd-system.conf,
-DefaultTimeoutStopSec), EventBridge Scheduler acts within the minute (its User Guide, "Schedule types")."""
 NOTICE_S = 120.0
 """From the notice to the end of a spot instance (EC2 User Guide, "Spot Instance interruption notices")."""
 LEAVING_S = NOTICE_S + END_MARGIN_S
 """By when a machine that is being replaced is seen to be gone."""
-ROUNDING_S = 2.0
-"""Bills are rounded up to a second, deadlines are told in whole ones."""
 MIN_USEFUL_S = 60.0
 """Less than this buys nothing worth a machine, and a minute is billed in any case."""
 
@@ -36,10 +32,12 @@ def spent_usd(segments: Sequence[Segment], disk_gib: int, now: datetime) -> floa
 def hours(limits: Limits, hourly: CostEstimate) -> float:
     """How long a new run may last on a machine at this price: the earlier of `max_hours` and what `max_cost` buys.
 
-    Raises `BudgetExceeded` with the figures where that is less than a minute.
+    Raises `BudgetExceeded` with the figures where the money buys less than a minute.
     """
-    whole_s = limits.max_hours * 3600
-    return _within(limits, hourly, committed_usd=0.0, left_s=whole_s) / 3600
+    bought = cost.hours_for(limits.max_cost_usd, hourly)
+    if limits.max_cost_usd is not None and not bought:
+        raise _too_small(limits.max_cost_usd, 0.0, hourly.total_usd_per_hour)
+    return min(limits.max_hours, bought or limits.max_hours)
 
 
 def deadline(
@@ -89,11 +87,12 @@ def _within(limits: Limits, hourly: CostEstimate, *, committed_usd: float, left_
     rate = hourly.total_usd_per_hour / 3600
     bought_s = (limits.max_cost_usd - committed_usd) / rate - END_MARGIN_S - ROUNDING_S
     if bought_s < MIN_USEFUL_S:
-        raise _too_small(limits.max_cost_usd, committed_usd, hourly.total_usd_per_hour, bought_s)
+        raise _too_small(limits.max_cost_usd, committed_usd, hourly.total_usd_per_hour)
     return min(left_s, bought_s)
 
 
-def _too_small(max_cost_usd: float, committed_usd: float, usd_per_hour: float, bought_s: float) -> BudgetExceeded:
+def _too_small(max_cost_usd: float, committed_usd: float, usd_per_hour: float) -> BudgetExceeded:
+    bought_s = 3600 * (max_cost_usd - committed_usd) / usd_per_hour - END_MARGIN_S - ROUNDING_S
     needed_usd = committed_usd + usd_per_hour * (MIN_USEFUL_S + END_MARGIN_S + ROUNDING_S) / 3600
     gone = f", of which {committed_usd:.4f} USD went into the machines so far," if committed_usd else ""
     return BudgetExceeded(

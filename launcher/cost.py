@@ -17,6 +17,11 @@ IPV4_USD_PER_HOUR = 0.005
 """A public IPv4 address, in every region, in 2026-11 (aws.amazon.com/vpc/pricing)."""
 EBS_HOURS_PER_MONTH = 720
 """AWS counts 30 days (the examples on aws.amazon.com/ebs/pricing)."""
+END_MARGIN_S = 90.0
+"""From the deadline until the machine is seen to be gone: systemd gives a service 90 s to stop (systemd-system.conf,
+DefaultTimeoutStopSec), EventBridge Scheduler acts within the minute (its User Guide, "Schedule types")."""
+ROUNDING_S = 2.0
+"""Bills are rounded up to a second, deadlines are told in whole ones."""
 MINIMUM_BILLED_S = 60
 """Linux instances and gp3 volumes are billed by the second, a minute at least (aws.amazon.com/ec2/pricing)."""
 
@@ -33,11 +38,14 @@ def estimate(instance_usd_per_hour: float, disk_gib: int, region: str) -> CostEs
 
 
 def hours_for(cost_usd: float | None, cost: CostEstimate) -> float | None:
-    """How many hours a budget buys, 0 where not even the minute billed at least; `None` without a budget."""
+    """How many hours a budget buys until a machine's deadline; `None` without a budget.
+
+    The time in which it then ends is paid too. 0 where less than the minute is left that is billed at least.
+    """
     if cost_usd is None:
         return None
-    hours = cost_usd / cost.total_usd_per_hour
-    return hours if hours * 3600 >= MINIMUM_BILLED_S else 0.0
+    bought_s = 3600 * cost_usd / cost.total_usd_per_hour - END_MARGIN_S - ROUNDING_S
+    return bought_s / 3600 if bought_s >= MINIMUM_BILLED_S else 0.0
 
 
 def billed_seconds(elapsed_s: float) -> int:

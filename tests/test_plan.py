@@ -1,13 +1,11 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from launcher import cost, plan
 from launcher.domain import Device, JobSpec, Limits, Market, Offer, Requirements, SpotPolicy
-from launcher.errors import BudgetExceeded
 
 
 def _offer(price: float, market: Market = Market.SPOT, zone: str = "us-east-1a") -> Offer:
@@ -78,11 +76,3 @@ def test_a_gpu_job_that_asks_for_nothing_gets_one_gpu_and_a_cpu_job_a_small_mach
     assert (plan.needed(more).vcpus, plan.needed(more).memory_bytes) == (8, plan.MIN_CPU_MEMORY_BYTES)
     asked = Requirements(instance_types=("p5.48xlarge",))
     assert plan.needed(JobSpec(name="a", argv=("x",), workdir=Path(), resources=asked)) == asked
-
-
-def test_the_budget_buys_the_hours_and_too_small_a_budget_is_told():
-    assert plan.affordable_hours(Limits(max_hours=4), None) == 4
-    assert plan.affordable_hours(Limits(max_hours=4, max_cost_usd=1), 2.5) == 2.5
-    assert plan.affordable_hours(Limits(max_hours=4, max_cost_usd=100), 250) == 4
-    with pytest.raises(BudgetExceeded, match=r"buys 0\.6 minutes"):
-        plan.affordable_hours(Limits(max_hours=4, max_cost_usd=0.001), 0.01)

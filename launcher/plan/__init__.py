@@ -1,6 +1,6 @@
 """From a spec to a plan: which pools to try, best first, and what the run is expected to cost, and at most."""
 
-from launcher.plan.budget import BUDGET_SPREAD, affordable_hours, within_budget
+from launcher.plan.budget import BUDGET_SPREAD, within_budget
 from launcher.plan.experience import Experience, experience
 from launcher.plan.freight import notice_check, objection
 from launcher.plan.needs import MIN_CPU_MEMORY_BYTES, MIN_CPU_VCPUS, needed
@@ -15,7 +15,6 @@ __all__ = [
     "MIN_CPU_VCPUS",
     "Experience",
     "Survey",
-    "affordable_hours",
     "experience",
     "make",
     "needed",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from launcher import cost
+from launcher import budget
 from launcher.aws import images
 from launcher.aws.client import Aws
 from launcher.aws.offercache import KeptOnly, OfferCache, unanswered
 from launcher.domain import Device, Image, JobSpec, NoticeCheck, Offer, Plan, SpotPolicy
 from launcher.errors import GpurunError, NoCapacity
 from launcher.plan import expected, freight
-from launcher.plan.budget import affordable_hours, estimate, within_budget
+from launcher.plan.budget import estimate, within_budget
 from launcher.plan.experience import Experience
 from launcher.plan.needs import needed
 from launcher.plan.ranking import rank
@@ -60,7 +60,7 @@ def make(
         image=image,
         cost=estimate(kept[0], disk_gib),
         dearest=dearest,
-        hours=affordable_hours(spec.limits, cost.hours_for(spec.limits.max_cost_usd, dearest)),
+        hours=budget.hours(spec.limits, dearest),
         warnings=(*surveyed.warnings, *_warnings(spec, kept, notice, snapshot=bool(surveyed.snapshot_date))),
         assumptions=surveyed.assumptions,
         notice=notice,

@@ -154,7 +154,8 @@ def _gpu(text: object, device: Device) -> GpuFields:
 
 
 def _limits(flags: _Flags, changes: Overrides, old: Limits) -> Limits:
-    return Limits(
+    return replace(
+        old,
         max_hours=flags.take("--max-hours", changes.max_hours, values.hours, old.max_hours),
         max_cost_usd=flags.take("--max-cost", changes.max_cost, values.cost_usd, old.max_cost_usd),
         max_price_usd_per_hour=flags.take(

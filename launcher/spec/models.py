@@ -296,7 +296,12 @@ def requirements(fields: ResourceFields, device: Device) -> Requirements:
 
 def limits(fields: LimitFields) -> Limits:
     """The limits, with their units."""
-    return Limits(max_hours=fields.max_hours, max_cost_usd=fields.max_cost, max_price_usd_per_hour=fields.max_price)
+    return Limits(
+        max_hours=fields.max_hours,
+        max_cost_usd=fields.max_cost,
+        max_price_usd_per_hour=fields.max_price,
+        max_restarts=fields.max_restarts,
+    )
 
 
 def ssh_options(fields: SshFields) -> SshOptions:
