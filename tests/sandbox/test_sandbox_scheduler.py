@@ -174,11 +174,11 @@ def test_a_rate_acts_at_once_and_goes_on(client, scheduler, machine):
 
 def test_removed_in_time_it_does_nothing(client, scheduler, machine, torment):
     before = len(attempts(torment))
-    scheduler.create_schedule(**asked(at(2), machine, Name="removed"))
-    scheduler.create_schedule(**asked(at(2), machine, Name="moved"))
+    scheduler.create_schedule(**asked(at(6), machine, Name="removed"))
+    scheduler.create_schedule(**asked(at(6), machine, Name="moved"))
     scheduler.delete_schedule(Name="removed")
     scheduler.update_schedule(**asked(at(600), machine, Name="moved"))
-    scheduler.create_schedule(**asked(at(3), "i-00000000000000000", Name="later"))
+    scheduler.create_schedule(**asked(at(7), "i-00000000000000000", Name="later"))
     wait_for(lambda: attempts(torment, before))
     assert not any(machine in str(call["params"]) for call in attempts(torment, before))
 
