@@ -50,9 +50,12 @@ class Underway:
 
     def leave(self) -> Berth | None:
         """Be done with the present segment; gives the next machine, where there is one ready."""
-        handover, self._handover = self._handover, None
         self._close_shipper()
-        return handover.berth() if handover is not None else None
+        if self._handover is None:
+            return None
+        berth = self._handover.berth()
+        self._handover = None  # only now: a Ctrl-C that comes while it is waited for must still find what to cancel
+        return berth
 
     def close(self) -> None:
         """Be done with the run: nothing is bought any more, nothing comes home any more."""
