@@ -73,11 +73,11 @@ class Handover:
     def _made_ready(self) -> Berth | None:
         live, number = self._live, self._live.record.segment + 1
         luggage = berth.luggage(live)
+        began = time.monotonic()
+        respawn.bury_older(live)  # takes minutes, and is no launch call: whoever cancels does not wait for it
         with self._buying:
             if self._cancelled.is_set():
                 return None
-            began = time.monotonic()
-            respawn.bury_older(live)
             instance = provision.find_or_make(live, number, avoid=frozenset({_pool(live)}))
         began = self._spent("provision", number, began)
         instance = provision.wait(live, instance)
