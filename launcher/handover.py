@@ -71,7 +71,7 @@ class Handover:
             remote_agent.signal(connection, self._live.layout, "TERM", why="interruption")
 
     def _made_ready(self) -> Berth | None:
-        live, number = self._live, self._live.record.segment + 1
+        live, number = self._live, respawn.following(self._live)
         luggage = berth.luggage(live)
         began = time.monotonic()
         respawn.bury_older(live)  # takes minutes, and is no launch call: whoever cancels does not wait for it

@@ -40,7 +40,7 @@ def check(live: LiveRun, gone: MachineGone) -> None:
 def leave(live: LiveRun, why: str, berth: Berth | None) -> None:
     """Leave the present machine, whose job has stopped or which is lost, and make the next segment the present one."""
     old = next((each for each in live.ledger.segments(live.run_id) if each.number == live.record.segment), None)
-    number = live.record.segment + 1
+    number = following(live) if berth is None else berth.number
     live.event("interrupted", why=why, segment=live.record.segment)
     live.reporter.note(f"{why}; going on on another machine, number {number} of this run")
     live.phases.enter("provision", "" if berth is None else berth.instance.instance_type)
@@ -55,6 +55,15 @@ def leave(live: LiveRun, why: str, berth: Berth | None) -> None:
     live.advance(RunStatus.PROVISIONING)
     move_to(live, berth.instance, number)
     live.take_lines(berth.lines)
+
+
+def following(live: LiveRun) -> int:
+    """The next machine's number; one that was made and ended before anybody moved to it has used up its own."""
+    ended = {each.number for each in live.ledger.segments(live.run_id) if each.ended_at is not None}
+    number = live.record.segment + 1
+    while number in ended:
+        number += 1
+    return number
 
 
 def bury(live: LiveRun, segment: Segment, why: str) -> None:
