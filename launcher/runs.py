@@ -281,6 +281,7 @@ def _kept(live: LiveRun, exit_status: int) -> Outcome:
     keep_s = live.spec.keep_on_failure_s
     if live.lines is not None:
         remote_agent.release(live.lines.control.fresh(CONNECT_TIMEOUT_S), live.layout)
+    respawn.bury_others(live)
     live.advance(RunStatus.TERMINATING)
     live.event("ending", status=RunStatus.FAILED.value, reason=live.record.reason, kept_s=keep_s)
     _detach(live)
@@ -349,6 +350,8 @@ def _after_failure(live: LiveRun, error: Exception) -> None:
         teardown.end(live, teardown.deserved(live) if home else RunStatus.FAILED, reason=str(error))
         return
     held = live.has_event("job.done") and hold_until_deadline(live)
+    with suppress(LedgerError):
+        respawn.bury_others(live)
     with suppress(LedgerError):
         live.update(launcher_pid=None, launcher_started=None)
         if live.record.status is not RunStatus.TERMINATING:  # that it cannot be ended yet is not why it ends
