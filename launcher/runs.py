@@ -330,7 +330,7 @@ def _stop_gently(live: LiveRun) -> None:
     if not _job_started(live):
         return
     connection = reach(live).control.fresh(CONNECT_TIMEOUT_S)
-    if not live.has_event("job.done"):
+    if not live.here("job.done"):
         live.reporter.note(f"stopping the job; it has {lifeline.STOP_GRACE_S:.0f} s to save a checkpoint")
         remote_agent.signal(connection, live.layout, "TERM")
         _record_end(live, follow(live, connection))
@@ -349,7 +349,7 @@ def _after_failure(live: LiveRun, error: Exception) -> None:
         home = isinstance(error, MachineGone) and live.has_event("fetched")
         teardown.end(live, teardown.deserved(live) if home else RunStatus.FAILED, reason=str(error))
         return
-    held = live.has_event("job.done") and hold_until_deadline(live)
+    held = live.here("job.done") and hold_until_deadline(live)
     with suppress(LedgerError):
         respawn.bury_others(live)
     with suppress(LedgerError):
