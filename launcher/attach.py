@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 
 from launcher.aws import fleet, network
+from launcher.domain import Instance
 from launcher.errors import CredentialsError, GpurunError, HostUnreachable, MachineGone
 from launcher.live import LiveRun
 from launcher.ports import Connection
@@ -37,7 +38,7 @@ def reach(live: LiveRun) -> Lines:
     return lines
 
 
-def until_up(live: LiveRun, line: Line, instance_id: str, timeout_s: float) -> Connection:
+def until_up(live: LiveRun, line: Line, instance: Instance, timeout_s: float) -> Connection:
     """The first connection to a machine that boots; its door follows this laptop meanwhile.
 
     Raises `MachineGone` where it ends before it answers. One that does not answer in time raises `HostUnreachable` as
@@ -48,30 +49,33 @@ def until_up(live: LiveRun, line: Line, instance_id: str, timeout_s: float) -> C
         try:
             return line.fresh(min(LOOK_EVERY_S, max(deadline - time.monotonic(), 1.0)))
         except HostUnreachable as error:
-            asked = still_there(live, instance_id)
+            asked = still_there(live, instance)
             if time.monotonic() < deadline:
-                let_in(live)
+                let_in(live, instance.region)
             elif asked and live.has_event("job.started"):
                 raise MachineGone(
-                    f"machine {instance_id} runs, says EC2, but did not answer within {timeout_s:.0f} s",
+                    f"machine {instance.instance_id} runs, says EC2, but did not answer within {timeout_s:.0f} s",
                     hint=f"gpurun status {live.run_id}",
                 ) from error
             else:
                 raise
 
 
-def still_there(live: LiveRun, instance_id: str | None = None) -> bool:
+def still_there(live: LiveRun, instance: Instance | None = None) -> bool:
     """Whether EC2 says that a machine of the run is, its present one if none is named; `False` if it cannot be asked.
 
     Raises `MachineGone`, with EC2's reason, when the machine has ended, and `CredentialsError`.
     """
+    # A successor may lie in another region than the present machine.
+    aws = live.aws if instance is None else live.aws.at(instance.region)
+    wanted = live.record.instance_id if instance is None else instance.instance_id
     try:
-        instances = fleet.find(live.aws, run_id=live.run_id)
+        instances = fleet.find(aws, run_id=live.run_id)
     except CredentialsError:
         raise
     except GpurunError:  # the laptop is offline: the line will be dialled again
         return False
-    mine = [each for each in instances if each.instance_id == (instance_id or live.record.instance_id)]
+    mine = [each for each in instances if each.instance_id == wanted]
     if any(each.state in {"pending", "running"} for each in mine):
         return True
     reason = next((each.state_reason for each in mine if each.state_reason), "terminated")
@@ -82,10 +86,11 @@ def still_there(live: LiveRun, instance_id: str | None = None) -> bool:
     )
 
 
-def let_in(live: LiveRun) -> None:
+def let_in(live: LiveRun, region: str | None = None) -> None:
     """Have the machine's door follow the laptop to the address that it has now; a failure is no news."""
     with suppress(GpurunError):
-        address = network.follow_address(live.aws, run_id=live.run_id, tags=tags_of(live))
+        aws = live.aws.at(region or live.record.region)
+        address = network.follow_address(aws, run_id=live.run_id, tags=tags_of(live))
         if address is not None:
             live.event("address", address=address)
             live.reporter.note(f"this laptop is at {address} now; the machine's door is open to it")

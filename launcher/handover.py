@@ -83,7 +83,7 @@ class Handover:
         instance = provision.wait(live, instance)
         began = self._spent("boot", number, began)
         lines = Lines(live.endpoint(instance))
-        connection = until_up(live, lines.control, instance.instance_id, self._boot_timeout_s)
+        connection = until_up(live, lines.control, instance, self._boot_timeout_s)
         began = self._spent("connect", number, began)
         if self._cancelled.is_set():
             return None

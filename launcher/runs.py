@@ -205,7 +205,7 @@ def _started(live: LiveRun, attendance: Attendance) -> Connection:
     lines = live.open_lines(instance)
     if luggage is None:
         return find_again(live, lines.control, attendance.lost_after_s)
-    connection = until_up(live, lines.control, instance.instance_id, attendance.boot_timeout_s)
+    connection = until_up(live, lines.control, instance, attendance.boot_timeout_s)
     lines.warm()
     live.phases.enter("sync", luggage.text)
     if live.record.status is RunStatus.BOOTING:
