@@ -65,7 +65,7 @@ def start(live: LiveRun, lines: Lines, connection: Connection) -> None:
     live.event("job.intent")
     remote_agent.start(connection, live.layout, agent_job(live))
     live.event("job.started")
-    live.advance(RunStatus.RUNNING)
+    live.advance(RunStatus.RUNNING, reason="")  # nothing is waited for any more
     live.phases.enter("first log" if live.record.segment == 1 else "run")
 
 

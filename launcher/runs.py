@@ -77,7 +77,7 @@ def attend(live: LiveRun, attendance: Attendance) -> Outcome:
     The run must have been claimed. Raises any `GpurunError` after having ended what must be ended.
     """
     with live.signals.installed():
-        if live.record.status is RunStatus.TERMINATING:
+        if live.record.status is RunStatus.TERMINATING or live.has_event("ending"):
             return _end_begun(live)
         underway = Underway(live, boot_timeout_s=attendance.boot_timeout_s, lost_after_s=attendance.lost_after_s)
         while True:
@@ -121,8 +121,9 @@ def _end_begun(live: LiveRun) -> Outcome:
     """Go on with an end that an earlier launcher began, to the status that it meant."""
     if (report := outputs.results(live)) is not None:
         _record_end(live, report)
-    why = "" if live.has_event("ending") else "its machine was gone"
-    receipt = teardown.end(live, teardown.deserved(live), reason=live.record.reason or why)
+    begun = live.told("ending")
+    why = begun[-1]["reason"] or live.record.reason if begun else live.record.reason or "its machine was gone"
+    receipt = teardown.end(live, teardown.deserved(live), reason=why)
     lost = not receipt.fetched or live.record.exit_status is None
     return Outcome(exit_status=RemoteError.exit_code if lost else live.record.exit_status or 0, receipt=receipt)
 

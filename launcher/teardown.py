@@ -41,9 +41,9 @@ def end(live: LiveRun, status: RunStatus, *, reason: str = "") -> Receipt:
             return receipt(live)
         if live.record.status is not RunStatus.PLANNED:
             with suppress(LedgerError):
-                live.advance(RunStatus.TERMINATING)
+                # First, and why: whoever goes on with this end after a crash must know what it was to be.
                 live.event("ending", status=status.value, reason=reason)
-                # Now: whoever goes on with this end after a crash must know why it was begun.
+                live.advance(RunStatus.TERMINATING)
                 live.update(reason=reason or live.record.reason)
                 live.phases.enter("terminate")
             _remove_everything(live)
