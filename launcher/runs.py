@@ -122,7 +122,7 @@ def _end_begun(live: LiveRun) -> Outcome:
     if (report := outputs.results(live)) is not None:
         _record_end(live, report)
     begun = live.told("ending")
-    why = begun[-1]["reason"] or live.record.reason if begun else live.record.reason or "its machine was gone"
+    why = (begun[-1].get("reason") if begun else "") or live.record.reason or ("" if begun else "its machine was gone")
     receipt = teardown.end(live, teardown.deserved(live), reason=why)
     lost = not receipt.fetched or live.record.exit_status is None
     return Outcome(exit_status=RemoteError.exit_code if lost else live.record.exit_status or 0, receipt=receipt)
