@@ -189,7 +189,9 @@ def _unheard(live: LiveRun, region: str) -> bool:
     for event in live.ledger.events(live.run_id):
         if event.kind == "fleet.intent" and event.data["region"] == region:
             open_calls = 1
-        elif event.kind == "instance" or (event.kind == "fleet.refused" and event.data["region"] == region):
+        elif (event.kind == "instance" and str(event.data["zone"]).startswith(region)) or (
+            event.kind == "fleet.refused" and event.data["region"] == region
+        ):
             open_calls = 0
     return bool(open_calls)
 
