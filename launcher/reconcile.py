@@ -62,7 +62,7 @@ def _judge(record: RunRecord, instances: tuple[Instance, ...], reason: str) -> t
         who = instances[0]
         how = "detached" if record.detached else "its launcher is gone"
         return f"{how}; {who.instance_id} ({who.instance_type}) is {who.state}, {until} at most", resume
-    if record.status in {RunStatus.PLANNED, RunStatus.PROVISIONING}:
+    if record.status in {RunStatus.PLANNED, RunStatus.PROVISIONING, RunStatus.INTERRUPTED}:
         return "its launcher is gone and no machine carries its tag", resume
     if _goes_on(record, reason):
         return f"its machine was taken ({reason}); the run can go on from its last checkpoint", resume
@@ -84,7 +84,8 @@ def settle(record: RunRecord, ledger: Ledger, truth: Truth) -> RunRecord:
     record = ledger.get(record.run_id)  # another command may have ended it while EC2 was asked
     if record.status.final:
         return record
-    if not ended or record.status in {RunStatus.PLANNED, RunStatus.PROVISIONING, RunStatus.TERMINATING}:
+    unowned = {RunStatus.PLANNED, RunStatus.PROVISIONING, RunStatus.INTERRUPTED}
+    if not ended or record.status in unowned | {RunStatus.TERMINATING}:
         return record
     if _goes_on(record, truth.reason):
         return record
