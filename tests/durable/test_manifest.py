@@ -90,6 +90,14 @@ def test_what_lies_below_a_link_is_refused() -> None:
         read(said)
 
 
+def test_what_lies_below_a_folder_that_is_not_named_is_refused() -> None:
+    """There may be a link by that name, of a generation that came before."""
+    said = copy.deepcopy(GOOD)
+    said["output"].append(["x/y", "l", 0, 0, 0, "../z", []])
+    with pytest.raises(TransferError):
+        read(said)
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=True) | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),

@@ -118,13 +118,12 @@ def _items(lines: Any) -> tuple[Item, ...]:
     names = {item.name for item in items}
     if len(names) != len(items):
         raise ValueError("a name comes twice")
-    closed = {item.name for item in items if item.kind is not FileKind.DIRECTORY}
+    folders = {item.name for item in items if item.kind is FileKind.DIRECTORY}
     for name in names:
         above = name.rpartition("/")[0]
-        while above:
-            if above in closed:
-                raise ValueError(name)  # through a link it might lead anywhere
-            above = above.rpartition("/")[0]
+        # One that is not named would be no folder of ours: through a link of an earlier generation it leads anywhere.
+        if above and above not in folders:
+            raise ValueError(name)
     return items
 
 
