@@ -195,6 +195,8 @@ class Shipper:
         self.objects.log = log.sent()
         self.objects.commit(needed, summary_of(manifest))
         self.checkpoint, self.rest = checkpoint.rows, rest
+        alive = {(row[6], row[2], row[3]) for row in [*checkpoint.rows, *output.rows]}
+        self.hashed = {key: chunks for key, chunks in self.hashed.items() if key[:3] in alive}
         self.rest_due = time.monotonic() + REST_EVERY_S
 
     def ship_contents(self, store: Store, manifest: Json, checkpoint: Snapshot, output: Snapshot, log: Log) -> set[str]:
