@@ -160,7 +160,7 @@ def results(live: LiveRun) -> JobReport | None:
     A failure is told: what is in S3 stays there.
     """
     uri = store(live.spec)
-    if uri is None or live.has_event("fetched"):
+    if uri is None or (live.has_event("fetched") and live.has_event("job.done")):
         return None
     try:
         found = durable.newest(live.aws, uri, live.run_id)

@@ -22,7 +22,7 @@ BY_SOMEBODY = "Client."
 def check(live: LiveRun, gone: MachineGone) -> None:
     """Raise `gone`, or `BudgetExceeded`, where the run must not go on elsewhere."""
     limits = live.spec.limits
-    if gone.reason.startswith(BY_SOMEBODY):
+    if gone.reason.startswith(BY_SOMEBODY) or live.here("fetched"):  # or it did its work, and that is home
         raise gone
     if live.record.segment > limits.max_restarts:
         raise MachineGone(

@@ -175,9 +175,9 @@ def _drive(live: LiveRun, attendance: Attendance, underway: Underway) -> Outcome
 
 
 def _gone(live: LiveRun, error: MachineGone | HostUnreachable) -> MachineGone | None:
-    """The end of the machine, where that is what was met; `None` where a job runs there that may be reached again.
+    """The end of the machine, where that is what was met; `None` where it may be reached again.
 
-    Raises the error itself where nothing runs there yet.
+    Raises the error itself where the run has done no work yet.
     """
     if isinstance(error, MachineGone):
         return error
@@ -185,7 +185,7 @@ def _gone(live: LiveRun, error: MachineGone | HostUnreachable) -> MachineGone | 
         still_there(live)
     except MachineGone as gone:
         return gone
-    if not _job_started(live):
+    if not _job_started(live) and live.record.segment == 1:
         raise error
     return None
 
@@ -248,9 +248,10 @@ def _finish(live: LiveRun, report: JobReport) -> Outcome:
 def _record_end(live: LiveRun, report: JobReport) -> int:
     """Write down how the job ended; gives its exit status, 1 where none is known."""
     usage = asdict(report.usage) if report.usage else None
-    live.event("job.done", exit_status=report.exit_status, usage=usage, killed_by_memory=report.killed_by_memory)
     exit_status = 1 if report.exit_status is None else report.exit_status
+    # The row before the event: whoever finds that it is done finds how, too.
     live.update(exit_status=exit_status, reason=_reason(report))
+    live.event("job.done", exit_status=report.exit_status, usage=usage, killed_by_memory=report.killed_by_memory)
     return exit_status
 
 
