@@ -109,18 +109,11 @@ def _prepared(live: LiveRun, aws: Aws, offers: Sequence[Offer], segment: int) ->
         subnets=subnet_of,
         user_data=_user_data(live),
         disk_gib=max(live.spec.resources.disk_gib, image.root_size_gib),
-        max_price_usd_per_hour=_price_cap(live, offers),
+        max_price_usd_per_hour=budget.max_price_usd_per_hour(live.spec.limits, live.plan.dearest),
         tags=tags_of(live) | {TAG_SEGMENT: str(segment)},
     )
     live.ledger.intend(live.run_id, "launch-template", template.name_of(request), aws.region)
     return replace(request, template=template.create_template(aws, request))
-
-
-def _price_cap(live: LiveRun, offers: Sequence[Offer]) -> float | None:
-    """The most that a spot machine may come to cost an hour: what the budget was worked out from."""
-    cap = budget.max_price_usd_per_hour(live.spec.limits, live.plan.dearest)
-    # The dearest in all may be cheaper by its instance alone: elsewhere disks cost more.
-    return None if cap is None else max(cap, *(offer.price_usd_per_hour for offer in offers))
 
 
 def _in_market(
