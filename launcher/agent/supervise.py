@@ -265,6 +265,9 @@ class Supervisor:
         until = self.ended + (self.order["keep_on_failure_s"] if self.state["exit_status"] else 0.0)
         if not os.path.exists(self.paths["released"]):
             patience_s = self.shipping.patience_s(self.order["results_grace_s"])
+            if self.state.get("ended_by") == "interruption":
+                # EC2 ends it soon: by a power-off it would count as ended by somebody, and its run with it.
+                patience_s = max(patience_s, self.order["results_grace_s"])
             until = max(until, max(self.ended, self.lease()) + patience_s)
         return until if self.off_at is None else min(until, self.off_at)
 
