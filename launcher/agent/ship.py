@@ -205,7 +205,7 @@ class Shipper:
         At the end results are objects of their own. But a machine whose run goes on elsewhere does not write where
         the next one's will be.
         """
-        final = manifest["final"] and manifest["job"]["ended_by"] != "interruption"
+        final = manifest["final"] and manifest["job"]["ended_by"] not in ("interruption", "shutdown")
         plain = {row[0] for row in output.rows if row[1] == "f" and is_plain(row)} if final else set()
         saved, made = self.chunks_of(checkpoint, set()), self.chunks_of(output, plain)
         shared = [chunk for chunks in saved.values() for chunk in chunks]

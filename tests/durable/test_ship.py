@@ -87,9 +87,12 @@ def test_results_are_objects_of_their_own_only_at_the_end(machine: Any, aws: Any
     assert there["Body"].read() == b"weights"
 
 
-def test_a_machine_whose_run_goes_on_elsewhere_leaves_the_results_alone(machine: Any, aws: Any, uri: str) -> None:
+@pytest.mark.parametrize("why", ["interruption", "shutdown"])
+def test_a_machine_whose_run_goes_on_elsewhere_leaves_the_results_alone(
+    machine: Any, aws: Any, uri: str, why: str
+) -> None:
     (machine.output / "model.pkl").write_bytes(b"half")
-    machine.ship(over=True, ended_by="interruption")
+    machine.ship(over=True, ended_by=why)
     assert keys(aws, uri, "results/") == []
     assert not durable.newest(aws, uri, RUN).complete
 

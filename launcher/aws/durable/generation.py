@@ -11,6 +11,8 @@ from launcher.domain import FileKind
 from launcher.errors import TransferError
 
 FORMAT = 1
+GOES_ON = ("interruption", "shutdown")
+"""Ends that are the machine's and not the job's; of a shutdown EC2 tells whose wish it was."""
 _KINDS = {"f": FileKind.FILE, "d": FileKind.DIRECTORY, "l": FileKind.SYMLINK}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _KEY = re.compile(r"objects/[A-Za-z0-9-]{1,80}")
@@ -62,7 +64,7 @@ class Generation:
     @property
     def complete(self) -> bool:
         """Whether it holds all that the run will ever make: its job ended, and goes on nowhere else."""
-        return self.final and self.ended_by != "interruption" and self.state == "done"
+        return self.final and self.ended_by not in GOES_ON and self.state == "done"
 
     @property
     def files(self) -> int:
