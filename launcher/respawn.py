@@ -37,8 +37,11 @@ def check(live: LiveRun, gone: MachineGone) -> None:
         ) from gone
 
 
-def leave(live: LiveRun, why: str, berth: Berth | None) -> None:
-    """Leave the present machine, whose job has stopped or which is lost, and make the next segment the present one."""
+def leave(live: LiveRun, why: str, berth: Berth | None, *, stopped: bool) -> None:
+    """Leave the present machine and make the next segment the present one.
+
+    Unless its job is known to have stopped, the machine is seen terminated before another one may start it.
+    """
     old = next((each for each in live.ledger.segments(live.run_id) if each.number == live.record.segment), None)
     number = following(live) if berth is None else berth.number
     live.event("interrupted", why=why, segment=live.record.segment)
@@ -50,8 +53,10 @@ def leave(live: LiveRun, why: str, berth: Berth | None) -> None:
     if berth is None:
         return
     if old is not None and old.ended_at is None:
-        # Its job is known to have stopped: nobody needs to wait for EC2 to say so.
-        threading.Thread(target=_bury_quietly, args=(live, old, why), name="gpurun-bury", daemon=True).start()
+        if not stopped:
+            bury(live, old, why)
+        else:  # nobody needs to wait for EC2 to say so
+            threading.Thread(target=_bury_quietly, args=(live, old, why), name="gpurun-bury", daemon=True).start()
     live.advance(RunStatus.PROVISIONING)
     move_to(live, berth.instance, number)
     live.take_lines(berth.lines)

@@ -8,6 +8,7 @@ dies is left for the next one, with the last checkpoint that is home.
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -23,7 +24,9 @@ from launcher.errors import (
     HostUnreachable,
     LedgerError,
     MachineGone,
+    ProvisionError,
     RemoteError,
+    SpecError,
 )
 from launcher.fetch import bring_home
 from launcher.follow import LOST_AFTER_S, find_again, follow
@@ -35,6 +38,9 @@ from launcher.underway import Underway
 
 CONNECT_TIMEOUT_S = 240.0
 HOLD_TIMEOUT_S = 30.0
+SHUTDOWN_S = 120.0
+"""By when a machine that shuts down is seen to be gone; systemd gives a service 90 s to stop."""
+SHUTDOWN_POLL_S = 2.0
 DIALS = 5
 """How often a line that broke beside the log, in the last checkpoint or the results, is dialled again."""
 
@@ -150,10 +156,12 @@ def _drive(live: LiveRun, attendance: Attendance, underway: Underway) -> Outcome
             if attendance.detach:
                 return _let_go(live)
             report = underway.follow(connection)
+            if report.ended_by == "shutdown":
+                _await_end(live)
             if report.ended_by != "interruption":
                 underway.close()
                 return _finish(live, report)
-            why = "the machine was taken back"
+            why, stopped = "the machine was taken back", True
             live.event("job.stopped", exit_status=report.exit_status, log_bytes=report.log_bytes)
             underway.ship()
             ready = underway.leave()
@@ -169,9 +177,20 @@ def _drive(live: LiveRun, attendance: Attendance, underway: Underway) -> Outcome
                 underway.close()
                 return _ended_unseen(live, unseen)
             respawn.check(live, gone)
-            why = gone.message
+            why, stopped = gone.message, False
             dials = DIALS
-        respawn.leave(live, why, ready)
+        respawn.leave(live, why, ready, stopped=stopped)
+
+
+def _await_end(live: LiveRun) -> None:
+    """The machine shuts down and took its job along: EC2 says why, in time, with `MachineGone`.
+
+    A job that its machine's end has stopped may have exited with 0: that says nothing of its work.
+    """
+    limit = time.monotonic() + SHUTDOWN_S
+    while time.monotonic() < limit:
+        still_there(live)
+        time.sleep(SHUTDOWN_POLL_S)
 
 
 def _gone(live: LiveRun, error: MachineGone | HostUnreachable) -> MachineGone | None:
@@ -343,7 +362,7 @@ def _after_failure(live: LiveRun, error: Exception) -> None:
     """End the machine, unless it still holds work that only it has."""
     with suppress(LedgerError):
         live.event("failed", error=str(error), type=type(error).__name__)
-    if isinstance(error, CredentialsError) and live.record.segment > 1:
+    if _passing(live, error):
         _leave_for_later(live, error)
         return
     if not _job_started(live) or isinstance(error, MachineGone | BudgetExceeded):
@@ -368,8 +387,15 @@ def _after_failure(live: LiveRun, error: Exception) -> None:
     )
 
 
+def _passing(live: LiveRun, error: Exception) -> bool:
+    """Whether a run between two machines can go on later: AWS cannot be asked, or this shell lacks what it needs."""
+    noted = any(each.number == live.record.segment for each in live.ledger.segments(live.run_id))
+    kinds = CredentialsError, SpecError
+    return live.record.segment > 1 and not noted and (isinstance(error, kinds) or type(error) is ProvisionError)
+
+
 def _leave_for_later(live: LiveRun, error: Exception) -> None:
-    """Nothing can be asked of AWS: what is home is enough to go on from."""
+    """No machine is held and none can be had now: what is home is enough to go on from."""
     with suppress(LedgerError):
         live.update(launcher_pid=None, launcher_started=None, reason=str(error))
     live.hang_up()
