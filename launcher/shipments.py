@@ -57,9 +57,11 @@ class Shipments:
     def begin(self) -> Path:
         """The folder for the next generation, holding what the last one held: what is the same is not sent again."""
         last = self.newest()
-        folder = self._folder(last.number + 1 if last else 1)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700, parents=True)
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Above any that is there: one that broke off, or that another thread is still about to fill.
+        number = max((int(folder.name) for folder in self._folders()), default=0) + 1
+        folder = self._folder(number)
+        folder.mkdir(mode=0o700)
         for name in ("checkpoint", "output"):
             if last is not None and (last.folder / name).is_dir():
                 # A download replaces files and never writes into them: links will do.
@@ -69,7 +71,11 @@ class Shipments:
         return folder
 
     def publish(self, folder: Path, *, segment: int, at_epoch_s: float, files: int, size_bytes: int) -> Shipment:
-        """Make a folder that `begin` gave, and that is whole now, the newest generation."""
+        """Make a folder that `begin` gave, and that is whole now, the newest generation, unless a newer one is there."""
+        last = self.newest()
+        if last is not None and last.number > int(folder.name):
+            shutil.rmtree(folder, ignore_errors=True)
+            return last
         made = Shipment(
             number=int(folder.name),
             segment=segment,
@@ -91,7 +97,10 @@ class Shipments:
     def _folder(self, number: int) -> Path:
         return self.home / f"{number:08d}"
 
+    def _folders(self) -> list[Path]:
+        return list(self.home.glob("[0-9]" * 8))
+
     def _prune(self, newest: int) -> None:
-        for folder in self.home.glob("[0-9]" * 8):
+        for folder in self._folders():
             if int(folder.name) <= newest - KEPT:
                 shutil.rmtree(folder, ignore_errors=True)
