@@ -71,7 +71,7 @@ class Shipments:
         return folder
 
     def publish(self, folder: Path, *, segment: int, at_epoch_s: float, files: int, size_bytes: int) -> Shipment:
-        """Make a folder that `begin` gave, and that is whole now, the newest generation, unless a newer one is there."""
+        """Make a folder that `begin` gave, and that is whole now, the newest generation; gives the newest there is."""
         last = self.newest()
         if last is not None and last.number > int(folder.name):
             shutil.rmtree(folder, ignore_errors=True)

@@ -92,6 +92,14 @@ def ship(live: LiveRun, lines: Lines, shipments: Shipments, segment: int) -> Shi
     it would never write again. Raises as `transfer.pull` does, and `OSError`.
     """
     folder = shipments.begin()
+    try:
+        return _filled(live, lines, shipments, segment, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _filled(live: LiveRun, lines: Lines, shipments: Shipments, segment: int, folder: Path) -> Shipment:
     at_epoch_s = time.time()
     layout = live.layout
     log_bytes = remote_agent.report(lines.control.fresh(CONNECT_TIMEOUT_S), layout).log_bytes
