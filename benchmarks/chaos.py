@@ -118,6 +118,7 @@ def campaign(asked: argparse.Namespace, cloud: Sandbox, kept: Path) -> None:
 def line_of(played: Played) -> str:
     struck = ", ".join(played.struck) or "nothing"
     words = [f"seed {played.seed}: {struck}: {played.status}", f"{played.machines} machines", f"{played.seconds:.0f} s"]
+    words += [f"missed {', '.join(played.missed)}"] if played.missed else []
     return ", ".join(words + ([played.reason[:100]] if played.reason else []))
 
 
@@ -160,27 +161,29 @@ def schedules_text(played: list[Line]) -> str:
     return (
         f"{len(played)} schedules of one to three faults, each over a whole run, several at once on one sandbox cloud; "
         f"{told}. Promises broken in {len(broken)} of them{': seeds ' + ', '.join(broken) if broken else ''}. "
-        f"A schedule counts in the row of each fault that struck; commits {', '.join(commits)}."
+        "A schedule counts in the row of each fault that struck; missed are those whose moment never came, or that met "
+        f"no call and no machine; commits {', '.join(commits)}."
     )
 
 
 def schedules_table(played: list[Line]) -> str:
-    headers = ("fault", "schedules", "succeeded", "failed", "cancelled", "refused", "machines lost", "resumed")
+    headers = ("fault", "schedules", "missed", "succeeded", "failed", "cancelled", "refused", "machines lost", "resumed")
     headers += ("checkpoints saved", "lost", "corrupt files", "left behind", "promises broken")
-    rows = [row(kind.value, [each for each in played if kind.value in each["struck"]]) for kind in Kind]
+    missed = Counter(kind for each in played for kind in each["missed"])
+    rows = [row(kind.value, [each for each in played if kind.value in each["struck"]], missed[kind]) for kind in Kind]
     rows.append(row("none struck", [each for each in played if not each["struck"]]))
-    rows.append(row("all", played))
-    return table(headers, [each for each in rows if each[1] != "0"])
+    rows.append(row("all", played, missed.total()))
+    return table(headers, [each for each in rows if each[1:3] != ["0", "0"]])
 
 
-def row(name: str, played: list[Line]) -> list[str]:
+def row(name: str, played: list[Line], missed: int = 0) -> list[str]:
     ends = [
         sum(each["status"] == status for each in played) for status in ("succeeded", "failed", "cancelled", "refused")
     ]
     machines = sum(max(0, each["machines"] - 1) for each in played)
     sums = [sum(each[key] for each in played) for key in ("resumed", "saved", "lost", "corrupt", "leftovers")]
     broken = sum(bool(each["problems"]) for each in played)
-    return [name, *map(str, (len(played), *ends, machines, *sums, broken))]
+    return [name, *map(str, (len(played), missed, *ends, machines, *sums, broken))]
 
 
 def latency_text(lines: list[Line]) -> str:

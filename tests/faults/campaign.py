@@ -45,9 +45,9 @@ class Played:
 
     seed: int
     struck: list[str] = field(default_factory=list)
-    """Kinds of the faults that did strike, in order."""
+    """Kinds of the faults that did strike: of a rule of the API, that it met a call."""
     missed: list[str] = field(default_factory=list)
-    """Those whose moment never came."""
+    """Those whose moment never came, and those that met nothing."""
     status: str = ""
     reason: str = ""
     machines: int = 0
@@ -207,8 +207,9 @@ class Trial:
         for fault in list(self._pending):
             if self._is_due(fault.at) and self._strike(fault):
                 self._pending.remove(fault)
-                self.played.struck.append(fault.kind.value)
                 self.note(f"*** {fault}")
+                if fault.kind not in MET_LATER:
+                    self.played.struck.append(fault.kind.value)
 
     def _is_due(self, moment: Moment) -> bool:
         if id(moment) not in self._reached and self._has_come(moment):
@@ -230,16 +231,13 @@ class Trial:
             return self._kill()
         if fault.kind in RULES:
             self._cure_later(fault, self._admin.fault(self._rule(fault))["id"])
-        elif fault.kind is Kind.SLOW_BOOT:
-            self._admin.settings(boot_delay_s=fault.in_s)
-            self._cure_later(fault, None)
-        elif fault.kind is Kind.SKEW:
-            self._admin.settings(clock_ahead_s=fault.in_s)
-            self._cure_later(fault, None)
+        elif fault.kind in KNOBS:
+            self._admin.settings(**{KNOBS[fault.kind]: fault.in_s})
+            self._cure_later(fault, len(self._machines()))
         elif fault.kind is Kind.ADDRESS:
             self._admin.move(f"198.51.100.{1 + self.schedule.seed % 250}")
         elif fault.kind is Kind.FULL_HOME:
-            self._fill_home(fault)
+            return self._fill_home(fault)
         else:
             return self._strike_machine(fault)
         return True
@@ -253,7 +251,7 @@ class Trial:
         return True
 
     def _strike_machine(self, fault: Fault) -> bool:
-        machines = [told.data["id"] for told in self.events if told.kind == "instance"]
+        machines = self._machines()
         if not machines:
             return False
         acts = {
@@ -274,6 +272,9 @@ class Trial:
             self._cure_later(fault, machines[-1])
         return True
 
+    def _machines(self) -> list[str]:
+        return [told.data["id"] for told in self.events if told.kind == "instance"]
+
     def _rule(self, fault: Fault) -> dict[str, Any]:
         action, effect = RULES[fault.kind]
         return {
@@ -282,15 +283,16 @@ class Trial:
             "times": fault.times or -1,
         }
 
-    def _fill_home(self, fault: Fault) -> None:
+    def _fill_home(self, fault: Fault) -> bool:
         """Leave no byte on the laptop's disk; where this system lets nobody mount one, nothing is done."""
         if os.geteuid() != 0:
-            return
+            return False
         ballast = self.laptop.home / "ballast"
         with suppress(OSError), ballast.open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(4096))
         self._cure_later(fault, ballast)
+        return True
 
     def _cure_later(self, fault: Fault, what: Any) -> None:
         until = time.monotonic() + fault.lasts_s if fault.lasts_s else float("inf")
@@ -308,19 +310,27 @@ class Trial:
         _, fault, what = cure
         self._cures.remove(cure)
         self.note(f"    over: {fault.kind.value}")
+        if fault.kind in MET_LATER:
+            met = self.played.struck if self._has_met(fault, what) else self.played.missed
+            met.append(fault.kind.value)
         with suppress(GpurunError):  # the machine is gone, or the rule is used up
             if fault.kind in RULES:
                 self._admin.lift_fault(what)
-            elif fault.kind is Kind.SLOW_BOOT:
-                self._admin.settings(boot_delay_s=0.0)
-            elif fault.kind is Kind.SKEW:
-                self._admin.settings(clock_ahead_s=0.0)
+            elif fault.kind in KNOBS:
+                self._admin.settings(**{KNOBS[fault.kind]: 0.0})
             elif fault.kind is Kind.FULL_HOST:
                 self._admin.empty(what)
             elif fault.kind is Kind.PARTITION:
                 self._admin.partition(what, cut=False)
             elif fault.kind is Kind.FULL_HOME:
                 what.unlink(missing_ok=True)
+
+    def _has_met(self, fault: Fault, what: Any) -> bool:
+        """Whether a rule has met a call, a knob a machine that was made meanwhile."""
+        if fault.kind in KNOBS:
+            self.see()
+            return len(self._machines()) > what
+        return any(rule["hits"] for rule in self._admin.faults() if rule["id"] == what)
 
     # The end.
 
@@ -374,7 +384,7 @@ class Trial:
 
     def _tidy(self) -> None:
         """Nothing of this trial goes on, whatever came of it."""
-        self.played.missed = [fault.kind.value for fault in self._pending]
+        self.played.missed += [fault.kind.value for fault in self._pending]
         self.played.api_calls = sum(each["region"] == self.region for each in self._admin.journal())
         for process in self.laptop.started:
             if process.poll() is None:
@@ -393,6 +403,10 @@ RULES: dict[Kind, tuple[str, dict[str, Any]]] = {
     Kind.NO_SWITCH: ("CreateSchedule", {"error": "AccessDeniedException"}),
 }
 """Faults of the API: which calls they strike where the fault does not say so, and how."""
+KNOBS: dict[Kind, str] = {Kind.SLOW_BOOT: "boot_delay_s", Kind.SKEW: "clock_ahead_s"}
+"""What is set for machines that are made meanwhile."""
+MET_LATER = frozenset({*RULES, *KNOBS})
+"""What strikes nothing by itself: whether it met something shows when it is over."""
 
 
 def play_all(

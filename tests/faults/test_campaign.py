@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import cloud
-from tests.faults.campaign import play_all
+from tests.faults.campaign import Played, play_all
 from tests.faults.observer import chains, judge_log
 from tests.faults.schedules import MOMENTS, Kind, draw
 
@@ -17,6 +17,8 @@ SCHEDULES = 60
 BATCHES = 4
 """One a test, so that several workers share them; those of a batch are played at once, and wait at once."""
 AT_ONCE = 5
+MOST = 2 / 3
+"""Of the kills and notices of a batch that strike: some wait for what another fault of theirs prevents."""
 
 
 @pytest.mark.slow
@@ -28,6 +30,10 @@ def test_whatever_is_done_to_a_run_the_promises_hold(cloud, tmp_path: Path, batc
     assert len(played) == len(schedules)
     told = {f"python benchmarks/chaos.py --seed {each.seed}": each.problems for each in played if each.problems}
     assert told == {}
+    for kind in (Kind.KILL, Kind.NOTICE):
+        struck = sum(each.struck.count(kind.value) for each in played)
+        missed = sum(each.missed.count(kind.value) for each in played)
+        assert struck >= MOST * (struck + missed), f"{kind.value}: {struck} struck, {missed} did not"
 
 
 def test_the_schedules_have_a_kill_at_every_event_and_every_kind_of_fault() -> None:
