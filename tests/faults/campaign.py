@@ -34,6 +34,7 @@ MARGIN_S = 15.0
 LOOK_S = 0.05
 TYPES = ("t3.medium", "m5.large", "c5.large")
 """Few are looked up soon: planning is not what is tried here."""
+STORM_SHARE = 0.3
 FINAL = ("succeeded", "failed", "cancelled")
 HOME_MIB = 64
 HOST_MIB = 64
@@ -97,9 +98,10 @@ class Trial:
                 self._live()
                 self._heal_all()
                 self._come_to_the_end()
+                self._heal_all(storms=True)
                 verdict.judge(self)
             finally:
-                self._heal_all()
+                self._heal_all(storms=True)
                 self._tidy()
         self.played.seconds = round(time.monotonic() - self._began, 1)
         return self.played
@@ -281,7 +283,12 @@ class Trial:
             "match": {"region": self.region, "action": fault.action or action},
             "effect": effect,
             "times": fault.times or -1,
+            **(self._storm() if fault.kind is Kind.STORM else {}),
         }
+
+    def _storm(self) -> dict[str, Any]:
+        match = {"region": self.region, "service": "ec2", "action": ".*"}
+        return {"match": match, "probability": STORM_SHARE, "seed": self.schedule.seed}
 
     def _fill_home(self, fault: Fault) -> bool:
         """Leave no byte on the laptop's disk; where this system lets nobody mount one, nothing is done."""
@@ -302,9 +309,11 @@ class Trial:
         for cure in [each for each in self._cures if each[0] <= time.monotonic()]:
             self._heal(cure)
 
-    def _heal_all(self) -> None:
+    def _heal_all(self, *, storms: bool = False) -> None:
+        """All that can be healed; a storm lasts as long as the schedule."""
         for cure in list(self._cures):
-            self._heal(cure)
+            if storms or cure[1].kind is not Kind.STORM:
+                self._heal(cure)
 
     def _heal(self, cure: tuple[float, Fault, Any]) -> None:
         _, fault, what = cure
@@ -398,6 +407,7 @@ class Trial:
 RULES: dict[Kind, tuple[str, dict[str, Any]]] = {
     Kind.LOST_REPLY: ("", {"drop": "after"}),
     Kind.THROTTLING: (".*", {"error": "RequestLimitExceeded"}),
+    Kind.STORM: (".*", {"error": "throttling"}),
     Kind.NO_CAPACITY: ("CreateFleet|RunInstances", {"error": "InsufficientInstanceCapacity"}),
     Kind.EXPIRED: (".*", {"error": "expired-credentials"}),
     Kind.NO_SWITCH: ("CreateSchedule", {"error": "AccessDeniedException"}),

@@ -22,6 +22,8 @@ class Kind(StrEnum):
     REBALANCE = "rebalance"
     LOST_REPLY = "reply lost"
     THROTTLING = "throttled"
+    STORM = "throttling storm"
+    """Three in ten of all EC2 calls, from the launch to the end of everything."""
     SLOW_BOOT = "slow boot"
     NO_CAPACITY = "no capacity"
     EXPIRED = "credentials expired"
@@ -154,20 +156,18 @@ BETWEEN: tuple[Moment, ...] = (
 MOMENTS = PLAIN + BETWEEN
 
 API_CALLS = (
-    "CreateFleet",
-    "TerminateInstances",
-    "ImportKeyPair",
-    "CreateLaunchTemplate",
     "CreateSecurityGroup",
     "AuthorizeSecurityGroupIngress",
-    "DeleteKeyPair",
+    "CreateLaunchTemplate",
+    "CreateFleet",
+    "CreateSchedule",
+    "ModifyInstanceAttribute",
+    "TerminateInstances",
     "DeleteLaunchTemplate",
     "DeleteSecurityGroup",
-    "CreateSchedule",
     "DeleteSchedule",
-    "DescribeInstances",
 )
-"""Calls whose reply may be lost after they took effect."""
+"""Every call of a plain run that changes something: its reply may be lost after it took effect."""
 
 Draw = Callable[[random.Random], Fault]
 
@@ -213,6 +213,7 @@ DRAWS: dict[Kind, Draw] = {
     Kind.THROTTLING: lambda dice: Fault(
         kind=Kind.THROTTLING, at=early(dice), action=dice.choice([".*", *API_CALLS]), times=dice.randint(1, 3)
     ),
+    Kind.STORM: lambda _: Fault(kind=Kind.STORM, at=Moment()),
     Kind.SLOW_BOOT: lambda dice: Fault(
         kind=Kind.SLOW_BOOT, at=Moment(), in_s=round(dice.uniform(1.0, 5.0), 1), lasts_s=10.0
     ),
@@ -273,5 +274,8 @@ def _struck(dice: random.Random, kind: Kind) -> Iterator[Fault]:
     """A fault of this kind, sometimes twice in a row: the successor is struck, too."""
     yield DRAWS[kind](dice)
     if kind in {Kind.NOTICE, Kind.END} and dice.random() < 0.5:
-        moment = dice.choice([at("job.started", segment=2), at("successor", phase="sync")])
-        yield notice(dice, moment) if kind is Kind.NOTICE else Fault(kind=kind, at=moment)
+        again = at("job.started", segment=2)
+        if kind is Kind.NOTICE:
+            yield notice(dice, dice.choice([again, at("successor", phase="sync")]))
+        else:
+            yield Fault(kind=kind, at=again)

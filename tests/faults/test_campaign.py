@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import cloud
-from tests.faults.campaign import Played, play_all
+from tests.faults.campaign import play_all
 from tests.faults.observer import chains, judge_log
 from tests.faults.schedules import MOMENTS, Kind, draw
 
