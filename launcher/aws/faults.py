@@ -66,7 +66,7 @@ def translate(
     region: str | None = None,
     decode: Callable[[str], str] | None = None,
 ) -> GpurunError:
-    """Our error for one of botocore's; `doing` says what was attempted ("import the key pair").
+    """Our error for one of botocore's; `doing` says what was attempted ("make the launch template").
 
     `decode` turns the encoded message of an authorisation failure into JSON (sts:DecodeAuthorizationMessage).
     """

@@ -105,7 +105,6 @@ _DEFAULT_VPC = "aws ec2 create-default-vpc --region {region}"
 _SPOT_ROLE = "aws iam create-service-linked-role --aws-service-name spot.amazonaws.com"
 _ENABLE = "aws account enable-region --region-name {region}"
 _CLOCK = "set the clock: requests are signed with the time (`timedatectl set-ntp true`)"
-_KEY = "EC2 takes RSA and ed25519 keys: ssh-keygen -t ed25519"
 _AGAIN = "gpurun down the run, then launch it anew"
 BUG = "see `gpurun doctor`; if it finds nothing, report this message"
 _LATER = "AWS is busy or ill: wait a minute, then repeat the command"
@@ -148,7 +147,6 @@ TABLE: dict[str, Fault] = {
     **_rows(Kind.QUOTA, Scope.REGION, "delete volumes that nothing uses: gpurun gc", "VolumeLimitExceeded"),
     **_rows(Kind.QUOTA, Scope.REGION, "release addresses that nothing uses", "AddressLimitExceeded"),
     **_rows(Kind.QUOTA, Scope.REGION, "delete groups that nothing uses: gpurun gc", "SecurityGroupLimitExceeded"),
-    **_rows(Kind.QUOTA, Scope.REGION, "delete key pairs that nothing uses: gpurun gc", "KeyPairLimitExceeded"),
     **_rows(Kind.QUOTA, Scope.REGION, "gpurun gc", "RulesPerSecurityGroupLimitExceeded"),
     **_rows(Kind.QUOTA, Scope.REGION, "delete templates that nothing uses: gpurun gc", "LaunchTemplateLimitExceeded"),
     # A policy may speak of regions (aws:RequestedRegion): one refusal says nothing of the other regions.
@@ -185,7 +183,6 @@ TABLE: dict[str, Fault] = {
     **_rows(Kind.BROKEN, Scope.TYPE, "choose another instance type or image", "UnsupportedOperation"),
     **_rows(Kind.BROKEN, Scope.TYPE, "give resources.disk at least the image's size", "InvalidBlockDeviceMapping"),
     **_rows(Kind.BROKEN, Scope.REGION, _DEFAULT_VPC, "VPCIdNotSpecified", "MissingInput"),
-    **_rows(Kind.BROKEN, Scope.ACCOUNT, _KEY, "InvalidKey.Format", "InvalidKeyPair.Format"),
     **_rows(Kind.BROKEN, Scope.REGION, _AGAIN, "IdempotentParameterMismatch"),
     **_rows(
         Kind.BROKEN,

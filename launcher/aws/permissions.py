@@ -27,7 +27,6 @@ TRIAL = "gpurun-doctor"
 """Stands for a run in what is asked for; nothing of it is made."""
 NOBODY = "00000000000000000"
 """The id of nothing."""
-PUBLIC_KEY = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f gpurun-doctor"
 BY_TAG = frozenset({"ec2:AuthorizeSecurityGroupIngress", "ec2:TerminateInstances"})
 """Permitted for what carries a run's tag alone, so that a trial on nothing is refused: only an explicit deny tells."""
 
@@ -163,12 +162,6 @@ def _deeds(ec2: EC2Client, image_id: str) -> Trials:
             GroupName=TRIAL,
             Description=TRIAL,
             TagSpecifications=[tagging.at_birth("security-group", TRIAL, {})],
-            DryRun=True,
-        ),
-        "ec2:ImportKeyPair": lambda: ec2.import_key_pair(
-            KeyName=TRIAL,
-            PublicKeyMaterial=PUBLIC_KEY,
-            TagSpecifications=[tagging.at_birth("key-pair", TRIAL, {})],
             DryRun=True,
         ),
         "ec2:AuthorizeSecurityGroupIngress": lambda: ec2.authorize_security_group_ingress(

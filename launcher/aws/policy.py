@@ -39,15 +39,14 @@ MAKE: dict[str, tuple[str, ...]] = {
     "ec2:CreateFleet": ("fleet", "instance", "volume"),
     "ec2:CreateLaunchTemplate": ("launch-template",),
     "ec2:CreateSecurityGroup": ("security-group",),
-    "ec2:ImportKeyPair": ("key-pair",),
     "ec2:RunInstances": ("instance", "volume"),
 }
 """What each action makes: permitted only with the tag of a run on it."""
 
 USE: dict[str, tuple[str, ...]] = {
-    "ec2:CreateFleet": ("launch-template", "network-interface", "subnet", "security-group", "key-pair", "image"),
+    "ec2:CreateFleet": ("launch-template", "network-interface", "subnet", "security-group", "image"),
     "ec2:CreateSecurityGroup": ("vpc",),
-    "ec2:RunInstances": ("launch-template", "network-interface", "subnet", "security-group", "key-pair", "image"),
+    "ec2:RunInstances": ("launch-template", "network-interface", "subnet", "security-group", "image"),
 }
 """What each of them only uses, or makes without tags."""
 
@@ -151,19 +150,13 @@ def outputs(bucket: str, prefix: str = "") -> dict[str, Any]:
     bucket_level = {
         "Sid": "FindOutputs",
         "Effect": "Allow",
-        "Action": ["s3:GetBucketLocation", "s3:ListBucket"],
+        "Action": "s3:ListBucket",
         "Resource": f"arn:aws:s3:::{bucket}",
     }
     object_level = {
         "Sid": "KeepOutputs",
         "Effect": "Allow",
-        "Action": [
-            "s3:AbortMultipartUpload",
-            "s3:DeleteObject",
-            "s3:GetObject",
-            "s3:ListMultipartUploadParts",
-            "s3:PutObject",
-        ],
+        "Action": ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
         "Resource": f"arn:aws:s3:::{bucket}/{below}",
     }
     return {"Version": "2012-10-17", "Statement": [bucket_level, object_level]}

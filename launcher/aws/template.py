@@ -40,7 +40,6 @@ class FleetRequest:
     """Zone -> subnet."""
     group_id: str | None = None
     """`None`: the default group of the network, which lets nobody in from outside."""
-    key_name: str | None = None
     user_data: str
     disk_gib: int
     max_price_usd_per_hour: float | None = None
@@ -139,6 +138,4 @@ def template_data(request: FleetRequest) -> RequestLaunchTemplateDataTypeDef:
     }
     if request.group_id is not None:
         data["NetworkInterfaces"][0]["Groups"] = [request.group_id]
-    if request.key_name is not None:
-        data["KeyName"] = request.key_name
     return data

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from launcher.aws import fleet, keypair, network, verdict
+from launcher.aws import fleet, network, verdict
 from launcher.aws.faulttable import Kind, Scope, fault_of
-from launcher.aws.permissions import PUBLIC_KEY
 from launcher.domain import Market
 from launcher.errors import (
     BrokenRequest,
@@ -34,7 +33,6 @@ def request_for(aws, image, offer):
             offers=offers or (offer(),),
             subnets=network.default_subnets(aws, []),
             group_id=network.open_ingress(aws, run_id="r1", cidr="203.0.113.7/32", tags=TAGS).group_id,
-            key_name=keypair.import_key(aws, run_id="r1", public_line=PUBLIC_KEY.decode(), tags=TAGS),
             user_data="#!/bin/sh\necho hello\n",
             disk_gib=60,
             tags=TAGS,
@@ -74,7 +72,7 @@ def test_the_template_holds_what_keeps_it_safe_and_cheap(aws, request_for):
     (interface,) = data["NetworkInterfaces"]
     assert interface["Groups"] == [asked.group_id]
     assert interface["AssociatePublicIpAddress"] is True
-    assert data["KeyName"] == asked.key_name
+    assert "KeyName" not in data, "the SSH key travels in the user-data"
     assert base64.b64decode(data["UserData"]).decode() == asked.user_data
     assert "IamInstanceProfile" not in data
     tagged = {each["ResourceType"]: {t["Key"]: t["Value"] for t in each["Tags"]} for each in data["TagSpecifications"]}
@@ -85,11 +83,6 @@ def test_the_template_holds_what_keeps_it_safe_and_cheap(aws, request_for):
 def test_the_disk_is_never_smaller_than_the_image(aws, request_for, image):
     fleet.launch(aws, request_for(disk_gib=1, image=replace(image, root_size_gib=45)))
     assert template_of(aws)[1]["BlockDeviceMappings"][0]["Ebs"]["VolumeSize"] == 45
-
-
-def test_without_a_key(aws, request_for):
-    fleet.launch(aws, request_for(key_name=None))
-    assert "KeyName" not in template_of(aws)[1]
 
 
 def test_one_call_over_all_pools(aws, request_for, offer, cloud):

@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from launcher.aws import keypair, killswitch, permissions
+from launcher.aws import killswitch
 from launcher.commands import gc
 from launcher.errors import NotPermitted, ProvisionError
 from launcher.owner import TAG_OWNER, owner
+from tests.aws.leftover import leave_key_pair
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ def laptop(account, cloud, monkeypatch, tmp_path):
 def left(aws, laptop):
     """A key pair and a volume that a run of ours has left."""
     tags = {"gpurun:run": "r1", TAG_OWNER: owner()}
-    name = keypair.import_key(aws, run_id="r1", public_line=permissions.PUBLIC_KEY.decode(), tags=tags)
+    name = leave_key_pair(aws, "r1", tags)
     specification = {"ResourceType": "volume", "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
     volume = aws.ec2.create_volume(AvailabilityZone="us-east-1a", Size=1, TagSpecifications=[specification])
     return [volume["VolumeId"], name]
@@ -81,14 +82,14 @@ def test_what_stays_is_told_in_json(cloud, left, capsys):
 def test_another_laptop_s_run_goes_when_its_deadline_is_past(aws, laptop, capsys, zone, hours, goes):
     deadline = f"{datetime.now(UTC) + timedelta(hours=hours):%Y-%m-%dT%H:%M:%S}{zone}"
     tags = {"gpurun:run": "r9", TAG_OWNER: "somebody@else", "gpurun:deadline": deadline}
-    keypair.import_key(aws, run_id="r9", public_line=permissions.PUBLIC_KEY.decode(), tags=tags)
+    leave_key_pair(aws, "r9", tags)
     assert gc.command(as_json=True) == 0
     assert bool(json.loads(capsys.readouterr().out)["would_remove"]) is goes
 
 
 def test_a_deadline_that_is_none_speaks_for_keeping_it(aws, laptop, capsys):
     tags = {"gpurun:run": "r9", TAG_OWNER: "somebody@else", "gpurun:deadline": "soon"}
-    keypair.import_key(aws, run_id="r9", public_line=permissions.PUBLIC_KEY.decode(), tags=tags)
+    leave_key_pair(aws, "r9", tags)
     assert gc.command(as_json=True) == 0
     assert json.loads(capsys.readouterr().out)["would_remove"] == []
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from launcher.aws import fleet, images, keypair, network, offers, orphans, permissions, verdict
+from launcher.aws import fleet, images, network, offers, orphans, verdict
 from launcher.aws.client import Aws
 from launcher.domain import Instance, Market, Requirements, SpotPolicy
 from launcher.errors import NoCapacity, ProvisionError, QuotaExceeded
@@ -40,7 +40,6 @@ def launch(aws, kept, run_id=None):
         offers=found,
         subnets=network.default_subnets(aws, [each.zone for each in found]),
         group_id=network.open_ingress(aws, run_id=run_id, cidr="203.0.113.7/32", tags=tags).group_id,
-        key_name=keypair.import_key(aws, run_id=run_id, public_line=permissions.PUBLIC_KEY.decode(), tags=tags),
         user_data="#!/bin/sh\n",
         disk_gib=20,
         tags=tags,

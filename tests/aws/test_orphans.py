@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from moto.ec2.models import ec2_backends
 
-from launcher.aws import fleet, keypair, killswitch, network, orphans, permissions, template
+from launcher.aws import fleet, killswitch, network, orphans, template
 from launcher.errors import NotPermitted, SpecError
+from tests.aws.leftover import leave_key_pair
 
 SSH = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "203.0.113.7/32"}]}
 MADE = tuple(kind for kind in orphans.KINDS if kind not in {"image", "snapshot"})
@@ -26,12 +27,12 @@ def leave(aws, image, offer, run_id="r1"):
             offers=(offer(),),
             subnets=network.default_subnets(aws, []),
             group_id=network.open_ingress(aws, run_id=run_id, cidr="203.0.113.7/32", tags=tags).group_id,
-            key_name=keypair.import_key(aws, run_id=run_id, public_line=permissions.PUBLIC_KEY.decode(), tags=tags),
             user_data="",
             disk_gib=20,
             tags=tags,
         ),
     )
+    leave_key_pair(aws, run_id, tags)
     aws.ec2.create_volume(AvailabilityZone="us-east-1a", Size=1, TagSpecifications=tagged("volume", tags))
     aws.ec2.allocate_address(Domain="vpc", TagSpecifications=tagged("elastic-ip", tags))
     foreign = aws.ec2.create_security_group(GroupName=f"not-ours-{run_id}", Description="x")["GroupId"]
@@ -282,7 +283,7 @@ def two_regions(cloud):
 
 def test_every_region_is_searched(aws, two_regions):
     for region, run_id in (("us-east-1", "r1"), ("eu-west-1", "r2")):
-        keypair.import_key(aws.at(region), run_id=run_id, public_line=permissions.PUBLIC_KEY.decode(), tags=TAGS)
+        leave_key_pair(aws.at(region), run_id, TAGS)
     found = orphans.survey(aws).orphans
     assert [(each.kind, each.region, each.run_id) for each in found] == [
         ("key-pair", "eu-west-1", "r2"),
@@ -302,7 +303,7 @@ def refuse_in(cloud, region, code, status=403):
 
 @pytest.mark.parametrize("code", ["UnauthorizedOperation", "AuthFailure", "OptInRequired"])
 def test_a_region_that_is_closed_to_us_is_named_and_the_rest_is_searched(aws, cloud, two_regions, code):
-    keypair.import_key(aws, run_id="r1", public_line=permissions.PUBLIC_KEY.decode(), tags=TAGS)
+    leave_key_pair(aws, "r1", TAGS)
     refuse_in(cloud, "eu-west-1", code)
     survey = orphans.survey(aws)
     assert [each.run_id for each in survey.orphans] == ["r1"]
@@ -311,7 +312,7 @@ def test_a_region_that_is_closed_to_us_is_named_and_the_rest_is_searched(aws, cl
 
 @pytest.mark.parametrize(("region", "code"), [("us-east-1", "UnauthorizedOperation"), ("eu-west-1", "InternalFailure")])
 def test_what_was_not_searched_does_not_look_clean(aws, cloud, two_regions, region, code):
-    keypair.import_key(aws, run_id="r1", public_line=permissions.PUBLIC_KEY.decode(), tags=TAGS)
+    leave_key_pair(aws, "r1", TAGS)
     refuse_in(cloud, region, code, 400)
     survey = orphans.survey(aws)
     assert [each.run_id for each in survey.orphans] == ["r1"]
@@ -320,7 +321,7 @@ def test_what_was_not_searched_does_not_look_clean(aws, cloud, two_regions, regi
 
 def test_a_slow_region_holds_nothing_up(aws, cloud, two_regions):
     for region, run_id in (("us-east-1", "r1"), ("eu-west-1", "r2")):
-        keypair.import_key(aws.at(region), run_id=run_id, public_line=permissions.PUBLIC_KEY.decode(), tags=TAGS)
+        leave_key_pair(aws.at(region), run_id, TAGS)
     woken = threading.Event()
 
     def sleep(asked):
