@@ -92,8 +92,8 @@ def open_ingress(aws: Aws, *, run_id: str, cidr: str, tags: Mapping[str, str]) -
         group_id, made = _group(aws, run_id, tags)
         rule_id = _rule(aws, group_id, permission, run_id, tags)
         if not made:
-            others = [rule for rule, where in _rules(aws, group_id).items() if where != _cidr(permission)]
-            _revoke(aws, group_id, others)
+            others = [rule for rule in _ways_in(aws, group_id) if _ours(rule) and _range(rule) != _cidr(permission)]
+            _revoke(aws, group_id, [rule["SecurityGroupRuleId"] for rule in others])
     return Ingress(group_id=group_id, rule_id=rule_id)
 
 
@@ -279,13 +279,22 @@ def _doors(permissions: Sequence[IpPermissionOutputTypeDef]) -> list[str]:
 
 def _rules(aws: Aws, group_id: str) -> dict[str, str]:
     """Rule id -> address range, of the group's ways in."""
+    return {rule["SecurityGroupRuleId"]: _range(rule) for rule in _ways_in(aws, group_id)}
+
+
+def _ways_in(aws: Aws, group_id: str) -> list[SecurityGroupRuleTypeDef]:
     answer = aws.ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [group_id]}])
-    rules: list[SecurityGroupRuleTypeDef] = answer["SecurityGroupRules"]
-    return {
-        rule["SecurityGroupRuleId"]: rule.get("CidrIpv4") or rule.get("CidrIpv6", "")
-        for rule in rules
-        if not rule["IsEgress"]
-    }
+    return [rule for rule in answer["SecurityGroupRules"] if not rule["IsEgress"]]
+
+
+def _range(rule: SecurityGroupRuleTypeDef) -> str:
+    return rule.get("CidrIpv4") or rule.get("CidrIpv6", "")
+
+
+def _ours(rule: SecurityGroupRuleTypeDef) -> bool:
+    """Whether it is a door of ours for SSH, and none that a user added by hand."""
+    ports = (rule.get("FromPort"), rule.get("ToPort"))
+    return ports == (SSH_PORT, SSH_PORT) and rule.get("Description") == DESCRIPTION
 
 
 def _revoke(aws: Aws, group_id: str, rule_ids: Sequence[str] | Mapping[str, str]) -> None:

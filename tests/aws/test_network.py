@@ -67,6 +67,17 @@ def test_the_door_moves_with_the_caller(aws):
     assert doors(aws) == [("tcp", 22, 22, "198.51.100.9/32")]
 
 
+def test_moving_the_door_leaves_what_the_user_added(aws):
+    group_id = open_for(aws).group_id
+    added = [(22, "192.0.2.1/32", "work"), (8888, "192.0.2.2/32", "gpurun")]
+    for port, cidr, description in added:
+        ranges = [{"CidrIp": cidr, "Description": description}]
+        theirs = {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": ranges}
+        aws.ec2.authorize_security_group_ingress(GroupId=group_id, IpPermissions=[theirs])
+    open_for(aws, cidr="198.51.100.9/32")
+    assert {door[3] for door in doors(aws)} == {"192.0.2.1/32", "192.0.2.2/32", "198.51.100.9/32"}
+
+
 def follow(aws, address, run_id="r1"):
     return network.follow_address(aws, run_id=run_id, tags={**TAGS, "gpurun:run": run_id}, address=address)
 
