@@ -421,6 +421,49 @@ def test_what_is_home_is_not_fetched_and_what_is_gone_there_goes(
     assert sum("/objects/" in call["action"] for call in cloud.journal()) == 1
 
 
+def test_what_is_the_user_s_is_refused_and_stays(machine: Any, home: Any, pull: Any, tmp_path: Path) -> None:
+    (machine.output / "plots").mkdir()
+    (machine.output / "plots" / "loss").write_bytes(b"1")
+    (machine.output / "model").write_bytes(b"2")
+    machine.ship()
+    (home.output / "model").mkdir(parents=True)
+    (home.output / "model" / "mine").write_bytes(b"of the user's")
+    with pytest.raises(TransferError, match="not empty"):
+        pull()
+    assert tree(home.output) == {"model/mine": b"of the user's"}
+    (home.output / "model" / "mine").unlink()
+    (tmp_path / "theirs").mkdir()
+    (home.output / "plots").symlink_to(tmp_path / "theirs")
+    with pytest.raises(TransferError, match="is a link"):
+        pull()
+    assert list((tmp_path / "theirs").iterdir()) == []
+    (home.output / "plots").unlink()
+    pull()
+    assert tree(home.output) == {"model": b"2", "plots/loss": b"1"}
+
+
+def test_what_is_ours_gives_way_to_what_the_machine_has_now(machine: Any, home: Any, pull: Any) -> None:
+    (machine.checkpoint / "step").mkdir()
+    (machine.checkpoint / "step" / "w").write_bytes(b"1")
+    (machine.output / "was a link").symlink_to("a")
+    machine.save("flat", b"2")
+    machine.ship()
+    pull()
+    (machine.output / "was a link").unlink()
+    (machine.output / "was a link").mkdir()
+    (machine.output / "was a link" / "x").write_bytes(b"3")
+    (machine.checkpoint / "step" / "w").unlink()
+    (machine.checkpoint / "step").rmdir()
+    machine.save("step", b"4")
+    (machine.checkpoint / "flat").unlink()
+    (machine.checkpoint / "flat").mkdir()
+    machine.ship()
+    pull()
+    assert tree(home.checkpoint) == {"step": b"4"}
+    assert (home.checkpoint / "flat").is_dir()
+    assert tree(home.output) == {"was a link/x": b"3"}
+
+
 def test_a_content_that_was_changed_there_is_not_taken(machine: Any, home: Any, pull: Any, aws: Any, uri: str) -> None:
     machine.save("weights", b"good")
     machine.ship()

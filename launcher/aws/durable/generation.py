@@ -110,6 +110,14 @@ def parse(text: bytes, run_id: str) -> Generation:
         raise TransferError(f"a manifest of run {run_id} in S3 is none: {type(error).__name__} {error!s:.80}") from None
 
 
+def leads_inside(name: str, target: str) -> bool:
+    """Whether a link of that name and target stays in the folder that the name is relative to."""
+    parts = target.split("/")
+    ups = parts.count("..")
+    plain = bool(target) and not target.startswith("/") and "\0" not in target
+    return plain and parts[:ups] == [".."] * ups and ups <= name.count("/")
+
+
 def _check_subject(said: Any, run_id: str) -> None:
     if said["format"] != FORMAT or said["run"] != run_id:
         raise ValueError(said["format"])
@@ -154,9 +162,7 @@ def _name(name: str) -> str:
 
 def _target(name: str, target: str) -> str:
     """Where a link leads: relative, and never out of the folder."""
-    parts = target.split("/")
-    ups = parts.count("..")
-    if not target or target.startswith("/") or "\0" in target or parts[:ups] != [".."] * ups or ups > name.count("/"):
+    if not leads_inside(name, target):
         raise ValueError(target)
     return target
 

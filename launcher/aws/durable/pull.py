@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher.aws.durable import place
+from launcher.aws.durable import place, room
 from launcher.aws.durable.contents import Contents, Missing
 from launcher.aws.durable.generation import Generation, Item
 from launcher.aws.durable.newest import generations
@@ -74,14 +74,18 @@ def pull_into(
     """Bring a generation's checkpoint and output into two folders and its log into a file; `None`: not that one.
 
     The checkpoint folder then holds what the machine's did and nothing else; in the output folder what else is there
-    stays. A log that is longer than the generation's stays too. Raises `TransferError`: where contents are missing or
-    wrong (`Missing`), and where this disk does not take them.
+    stays, and what of it is in the way is refused. A log that is longer than the generation's stays too. Raises
+    `TransferError`: where contents are missing or wrong (`Missing`), and where this disk does not take them.
     """
+    elsewhere = f"gpurun fetch-weights {generation.run_id} --to DIR   (another folder)"
     contents = Contents(aws, place.find(aws, uri), generation.run_id)
     progress = _Progress(generation, checkpoint is not None, output is not None, report)
     try:
         with ThreadPoolExecutor(THREADS) as pool:
+            if output is not None:
+                room.make(output, generation.output, elsewhere)
             if checkpoint is not None:
+                room.clear(checkpoint, generation.checkpoint)
                 _folder(pool, contents, generation.checkpoint, checkpoint, progress)
                 _remove_others(checkpoint, generation.checkpoint)
             if output is not None:
@@ -92,7 +96,7 @@ def pull_into(
         where = error.filename or checkpoint or output or log
         raise TransferError(
             f"results cannot be written to {where}: {error.strerror}",
-            hint=f"gpurun fetch-weights {generation.run_id} --to another folder",
+            hint=elsewhere,
         ) from None
 
 
@@ -132,11 +136,7 @@ class _Progress:
 def _folder(
     pool: ThreadPoolExecutor, contents: Contents, items: tuple[Item, ...], folder: Path, progress: _Progress
 ) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for item in sorted(items, key=lambda item: item.name):
-        if item.kind is FileKind.DIRECTORY:
-            _make_way(folder / item.name, FileKind.DIRECTORY)
-            (folder / item.name).mkdir(exist_ok=True, parents=True)
+    """Files and links; there is room for them."""
     files = [item for item in items if item.kind is FileKind.FILE]
     with _partials(folder) as partials:
         wanted = [item for item in pool.map(lambda each: _unless_there(folder, each, progress), files) if item]
@@ -223,8 +223,6 @@ def _finish(partials: Path, folder: Path, item: Item, progress: _Progress) -> No
         file.truncate(item.size_bytes)
         os.fsync(file.fileno())
     _dress(partial, item)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _make_way(path, FileKind.FILE)
     partial.replace(path)
     progress.add(files=1)
 
@@ -237,20 +235,8 @@ def _dress(path: Path, item: Item) -> None:
 def _link(path: Path, target: str) -> None:
     if path.is_symlink() and path.readlink() == Path(target):
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _make_way(path, FileKind.SYMLINK)
     path.unlink(missing_ok=True)
     path.symlink_to(target)
-
-
-def _make_way(path: Path, kind: FileKind) -> None:
-    """Remove what is there of another kind."""
-    if path.is_symlink():
-        path.unlink()
-    elif path.is_dir() and kind is not FileKind.DIRECTORY:
-        shutil.rmtree(path)
-    elif path.exists() and not path.is_dir() and kind is FileKind.DIRECTORY:
-        path.unlink()
 
 
 def _remove_others(folder: Path, items: tuple[Item, ...]) -> None:
