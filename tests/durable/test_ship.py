@@ -62,7 +62,7 @@ def test_all_of_it_comes_home(machine: Any, home: Any, pull: Any, aws: Any, uri:
     (machine.output / "deep" / "ü\n").mkdir(parents=True)
     (machine.output / "deep" / "ü\n" / "x").write_bytes(b"x")
     (machine.output / "run.sh").write_bytes(b"#!/bin/sh\n")
-    (machine.output / "run.sh").chmod(0o755)
+    (machine.output / "run.sh").chmod(0o777)
     (machine.output / "latest").symlink_to("run.sh")
     Path(os.fsdecode(bytes(machine.output) + b"/\xff")).write_bytes(b"no text")
     machine.log.write_bytes(b"line\n" * 1000)

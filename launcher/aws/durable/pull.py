@@ -228,7 +228,8 @@ def _finish(partials: Path, folder: Path, item: Item, progress: _Progress) -> No
 
 
 def _dress(path: Path, item: Item) -> None:
-    path.chmod(item.mode | 0o600)
+    # Its owner may write it, and nobody else, whatever the machine says.
+    path.chmod((item.mode | 0o600) & 0o755)
     os.utime(path, ns=(item.mtime_ns, item.mtime_ns))
 
 
