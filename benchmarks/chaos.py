@@ -168,7 +168,8 @@ def schedules_text(played: list[Line]) -> str:
 
 def schedules_table(played: list[Line]) -> str:
     headers = ("fault", "schedules", "missed", "succeeded", "failed", "cancelled", "refused")
-    headers += ("machines lost", "resumed", "checkpoints saved", "lost", "corrupt files", "left behind", "promises broken")
+    headers += ("machines lost", "resumed", "checkpoints saved", "lost", "corrupt files", "left behind")
+    headers += ("promises broken",)
     missed = Counter(kind for each in played for kind in each["missed"])
     rows = [row(kind.value, [each for each in played if kind.value in each["struck"]], missed[kind]) for kind in Kind]
     rows.append(row("none struck", [each for each in played if not each["struck"]]))

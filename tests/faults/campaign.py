@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import secrets
 import shutil
 import subprocess
 import time
@@ -21,6 +22,7 @@ from launcher.sandbox.client import SandboxClient
 from launcher.sandbox.control import Sandbox
 from tests.e2e.conftest import Laptop
 from tests.faults import verdict
+from tests.faults.bucket import Bucket, Sent
 from tests.faults.observer import Book, Cloud, Told, chains, step_of
 from tests.faults.schedules import After, Fault, Kind, Moment, Schedule
 
@@ -28,6 +30,7 @@ PATIENCE_S = 300.0
 """By when a run that is attended, or resumed, has come to its end."""
 LOST_AFTER_S = 4.0
 AWAY_S = 2.0
+SENT_WITHIN_S = 6.0
 RESUMES = 6
 MARGIN_S = 15.0
 """After the deadline, by when nothing is billed any more."""
@@ -54,6 +57,8 @@ class Played:
     machines: int = 0
     saved: int = 0
     """Checkpoints that were reported as saved."""
+    sent: int = 0
+    """Generations that lie in S3 in the end."""
     lost: int = 0
     corrupt: int = 0
     leftovers: int = 0
@@ -77,6 +82,9 @@ class Trial:
         self.events: list[Told] = []
         self.saved_steps: dict[int, int | None] = {}
         """Generation -> the step that it held when it was reported; `None` where it was not whole."""
+        self.bucket: Bucket | None = None
+        self.sent: list[Sent] = []
+        """What lay in the bucket before the owner looked again."""
         self.played = Played(seed=schedule.seed, folder=str(folder))
         self.right = chains(schedule.steps)
         self.log: list[str] = []
@@ -99,6 +107,7 @@ class Trial:
                 self._heal_all()
                 self._come_to_the_end()
                 self._heal_all(storms=True)
+                self._fetch_sent()
                 verdict.judge(self)
             finally:
                 self._heal_all(storms=True)
@@ -132,6 +141,10 @@ class Trial:
         shutil.copy(Path(__file__).with_name("chained.py"), self.laptop.work / "chained.py")
         argv = ["python3", "chained.py", *map(str, (job.steps, job.step_s, job.every, job.habit, job.weights_kib))]
         spec = {"name": f"chaos-{job.seed}", "run": argv, "device": "cpu"}
+        if job.durable:
+            name = f"chaos-{job.seed}-{secrets.token_hex(4)}"
+            self.bucket = Bucket(self.cloud.client("s3", self.region), name, self.region)
+            spec["outputs"] = self.bucket.uri
         (self.laptop.work / "chaos.yaml").write_text(json.dumps(spec))
 
     def _live(self) -> None:
@@ -354,6 +367,8 @@ class Trial:
             self._command("gc", "--sandbox", "--yes")
         else:
             self._collect_from_elsewhere()
+        if self.bucket is not None:
+            self.sent = self.bucket.sent(run["run_id"], self.right)
         left = self.cloud.leftovers(self.region, run["run_id"])
         self.played.leftovers += len(left)
         self.played.problems.extend(f"gc left {kind} {what}" for kind, what in left)
@@ -361,6 +376,17 @@ class Trial:
             "resume", run["run_id"]
         )
         self.see()
+
+    def _fetch_sent(self) -> None:
+        """Bring home once more what lies in the bucket, to a folder of its own."""
+        run = self.book.run()
+        if run and self.bucket is not None and self.bucket.sent(run["run_id"], self.right):
+            self._command("fetch-weights", run["run_id"], "--to", str(self.fetched))
+
+    @property
+    def fetched(self) -> Path:
+        """Where what was in the bucket is put."""
+        return self.laptop.work / "fetched"
 
     def _outwait(self, run: dict[str, Any]) -> None:
         """Until the deadline and its margin: by then nothing may be billed."""
@@ -380,7 +406,17 @@ class Trial:
         other.state.home.mkdir(parents=True, mode=0o700)
         other.state.sandbox.symlink_to(self.laptop.cloud.state)
         time.sleep(AWAY_S)  # a launch that was under way when the launcher died shows by then
+        self._await_sent()
         self._run(other, "gc", "--sandbox", "--yes")
+
+    def _await_sent(self) -> None:
+        """Let a machine that sends by itself get something there, so that something can be lost; none may do so."""
+        limit = time.monotonic() + SENT_WITHIN_S
+        run_id = self.book.run()["run_id"]
+        while self.bucket is not None and time.monotonic() < limit:
+            if any(each.step for each in self.bucket.sent(run_id, self.right)):
+                return
+            time.sleep(0.5)
 
     def _command(self, *arguments: str) -> None:
         self._run(self.laptop, *arguments)
@@ -402,6 +438,8 @@ class Trial:
         run = self.book.run()
         if run:
             self.cloud.end(self.region, run["run_id"])
+        if self.bucket is not None:
+            self.bucket.remove()
 
 
 RULES: dict[Kind, tuple[str, dict[str, Any]]] = {

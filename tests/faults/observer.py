@@ -79,7 +79,7 @@ class Cloud:
 
     def leftovers(self, region: str, run_id: str) -> list[tuple[str, str]]:
         """(kind, id and state) of everything that a run has left in a region."""
-        ec2 = self._client("ec2", region)
+        ec2 = self.client("ec2", region)
         mine = [{"Name": "tag:gpurun:run", "Values": [run_id]}]
         found = [
             ("instance", f"{each['InstanceId']} {each['State']['Name']}")
@@ -97,7 +97,7 @@ class Cloud:
         )
         for kind, look, rows, name in looks:
             found.extend((kind, each[name]) for each in look(Filters=mine)[rows])
-        scheduler = self._client("scheduler", region)
+        scheduler = self.client("scheduler", region)
         pages = scheduler.get_paginator("list_schedules").paginate()
         found.extend(
             ("schedule", each["Name"]) for page in pages for each in page["Schedules"] if run_id in each["Name"]
@@ -106,14 +106,12 @@ class Cloud:
 
     def states(self, region: str, run_id: str) -> list[str]:
         """The state of each of a run's machines."""
-        answer = self._client("ec2", region).describe_instances(
-            Filters=[{"Name": "tag:gpurun:run", "Values": [run_id]}]
-        )
+        answer = self.client("ec2", region).describe_instances(Filters=[{"Name": "tag:gpurun:run", "Values": [run_id]}])
         return [each["State"]["Name"] for one in answer["Reservations"] for each in one["Instances"]]
 
     def end(self, region: str, run_id: str) -> None:
         """End whatever machine of a run still is."""
-        ec2 = self._client("ec2", region)
+        ec2 = self.client("ec2", region)
         answer = ec2.describe_instances(Filters=[{"Name": "tag:gpurun:run", "Values": [run_id]}])
         ids = [
             each["InstanceId"]
@@ -126,10 +124,11 @@ class Cloud:
 
     def regions(self) -> list[str]:
         """Those that the account may use."""
-        answer = self._client("ec2", "us-east-1").describe_regions()
+        answer = self.client("ec2", "us-east-1").describe_regions()
         return sorted(each["RegionName"] for each in answer["Regions"])
 
-    def _client(self, service: str, region: str) -> Any:
+    def client(self, service: str, region: str) -> Any:
+        """A plain client of one of its services."""
         config = Config(retries={"total_max_attempts": 8})
         with self._making:
             return self._session.client(service, region_name=region, endpoint_url=self._endpoint_url, config=config)
@@ -159,7 +158,11 @@ def chains(steps: int) -> list[str]:
 
 def step_of(path: Path, right: list[str]) -> int | None:
     """The step that a file of the job is of; `None` for one that is not whole."""
-    data = path.read_bytes()
+    return step_in(path.read_bytes(), right)
+
+
+def step_in(data: bytes, right: list[str]) -> int | None:
+    """The same of a file's content."""
     with suppress(ValueError, KeyError, IndexError, TypeError):
         told = json.loads(data.partition(b"\n")[0])
         step = told["step"]

@@ -248,17 +248,20 @@ def draw(seed: int) -> Schedule:
         faults.append(DRAWS[dice.choice(list(DRAWS))](dice))
     killed = any(fault.kind is Kind.KILL for fault in faults)
     detach = dice.random() < 0.15
+    after = dice.choices(list(After), [6, 1, 1])[0] if killed or detach else After.RESUME
+    left_alone = detach or after is not After.RESUME
+    durable = dice.random() < (0.7 if left_alone else 0.15)
     return Schedule(
         seed=seed,
         steps=dice.randint(25, 50),
         step_s=round(dice.uniform(0.06, 0.12), 2),
         every=dice.randint(4, 10),
-        habit=dice.choice(["often", "often", "often", "asked", "never"]),
+        habit="often" if durable and left_alone else dice.choice(["often", "often", "often", "asked", "never"]),
         weights_kib=dice.choice([1, 64, 700]),
         detach=detach,
-        durable=False,
+        durable=durable,
         max_cost_usd=dice.choice([None, 0.5]),
-        after=dice.choices(list(After), [6, 1, 1])[0] if killed or detach else After.RESUME,
+        after=after,
         faults=tuple(faults),
     )
 

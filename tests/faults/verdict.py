@@ -35,7 +35,7 @@ def judge(trial: Trial) -> None:
     judges = [_told_truth(trial), _nothing_left(trial), _no_traceback(trial)]
     if run:
         results = Path(run["results_dir"])
-        judges += [_results(trial, results), _checkpoints(trial, results)]
+        judges += [_results(trial, results), _checkpoints(trial, results), _sent(trial, run["run_id"])]
     played.problems.extend(problem for judge in judges for problem in judge)
 
 
@@ -127,6 +127,25 @@ def _checkpoints(trial: Trial, results: Path) -> list[str]:
     home = max(weights_in(folder, trial.right).furthest for folder in homes)
     if home < furthest:
         found.append(f"step {furthest} was saved, and what is home is of step {home}")
+    trial.played.lost += len(found)
+    return found
+
+
+def _sent(trial: Trial, run_id: str) -> list[str]:
+    """What a machine told as sent to S3 is there whole, and comes home whole."""
+    if trial.bucket is None:
+        return []
+    there = trial.bucket.sent(run_id, trial.right)
+    trial.played.sent = len(there)
+    found = [f"S3 has generation {each.number} broken: {what}" for each in there for what in each.broken]
+    if not there:
+        return ["nothing is left in S3 of what was there"] if trial.sent else []
+    if trial.sent and (there[0].segment, there[0].step) < (trial.sent[0].segment, trial.sent[0].step):
+        found.append(f"step {trial.sent[0].step} was in S3, and now it is step {there[0].step}")
+    home = weights_in(trial.fetched, trial.right)
+    found += [f"came home from S3 corrupt: {name}" for name in home.broken]
+    if home.furthest < there[0].step:
+        found.append(f"step {there[0].step} lies in S3, and step {home.furthest} came home")
     trial.played.lost += len(found)
     return found
 
