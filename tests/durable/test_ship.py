@@ -169,6 +169,23 @@ def test_the_later_machine_counts(machine: Any, successor: Any, home: Any, pull:
     assert tree(home.checkpoint) == {"weights": b"second"}
 
 
+def test_of_a_machine_whose_manifests_are_all_broken_the_one_before_counts(
+    machine: Any, successor: Any, home: Any, pull: Any, aws: Any, uri: str
+) -> None:
+    machine.save("weights", b"first")
+    machine.ship()
+    successor.save("weights", b"second")
+    successor.ship()
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    first, second = (f"{prefix}/{RUN}/{key}" for key in sorted(keys(aws, uri, "generations/")))
+    aws.s3.put_object(Bucket=bucket, Key=second, Body=b"{")
+    assert pull().segment == 1
+    assert tree(home.checkpoint) == {"weights": b"first"}
+    aws.s3.put_object(Bucket=bucket, Key=first, Body=b"{")
+    with pytest.raises(TransferError, match="a manifest"):
+        pull()
+
+
 # What must not be taken for a checkpoint.
 
 

@@ -28,19 +28,21 @@ def newest(aws: Aws, uri: str, run_id: str) -> Generation | None:
 
 
 def generations(aws: Aws, uri: str, run_id: str) -> list[Generation]:
-    """Those of the last machine that sent any, the newest first; raises as `newest` does."""
+    """Those of the last machine that sent any that can be read, the newest first; raises as `newest` does."""
     there = place.find(aws, uri)
     names = manifests(aws, there, run_id)
-    if not names:
-        return []
-    last = max(segment for segment, _ in names)
-    keys = [key for segment, key in names if segment == last]
-    with ThreadPoolExecutor(THREADS) as pool:
-        found = list(pool.map(lambda key: _read(aws, there, run_id, key), keys))
-    whole = [each for each in found if isinstance(each, Generation)]
-    if not whole:
-        raise next(each for each in found if isinstance(each, TransferError))
-    return sorted(whole, key=lambda each: each.number, reverse=True)
+    broken: list[TransferError] = []
+    for last in sorted({segment for segment, _ in names}, reverse=True):
+        keys = [key for segment, key in names if segment == last]
+        with ThreadPoolExecutor(THREADS) as pool:
+            found = list(pool.map(lambda key: _read(aws, there, run_id, key), keys))
+        whole = [each for each in found if isinstance(each, Generation)]
+        if whole:
+            return sorted(whole, key=lambda each: each.number, reverse=True)
+        broken += [each for each in found if isinstance(each, TransferError)]
+    if broken:
+        raise broken[0]
+    return []
 
 
 def manifests(aws: Aws, there: Place, run_id: str) -> list[tuple[int, str]]:
