@@ -27,7 +27,7 @@ TRIAL = "gpurun-doctor"
 """Stands for a run in what is asked for; nothing of it is made."""
 NOBODY = "00000000000000000"
 """The id of nothing."""
-BY_TAG = frozenset({"ec2:AuthorizeSecurityGroupIngress", "ec2:TerminateInstances"})
+BY_TAG = frozenset({"ec2:AuthorizeSecurityGroupIngress", "ec2:ModifyInstanceAttribute", "ec2:TerminateInstances"})
 """Permitted for what carries a run's tag alone, so that a trial on nothing is refused: only an explicit deny tells."""
 
 
@@ -166,6 +166,9 @@ def _deeds(ec2: EC2Client, image_id: str) -> Trials:
         ),
         "ec2:AuthorizeSecurityGroupIngress": lambda: ec2.authorize_security_group_ingress(
             GroupId=f"sg-{NOBODY}", IpProtocol="tcp", FromPort=22, ToPort=22, CidrIp="192.0.2.1/32", DryRun=True
+        ),
+        "ec2:ModifyInstanceAttribute": lambda: ec2.modify_instance_attribute(
+            InstanceId=f"i-{NOBODY}", Groups=[f"sg-{NOBODY}"], DryRun=True
         ),
         "ec2:TerminateInstances": lambda: ec2.terminate_instances(InstanceIds=[f"i-{NOBODY}"], DryRun=True),
     }

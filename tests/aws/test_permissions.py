@@ -27,16 +27,15 @@ def test_what_is_denied_is_named(aws, cloud, action):
     assert "docs/iam-policy.json" in denied[0].advice
 
 
-def test_where_the_tag_decides_only_an_explicit_deny_counts(aws, cloud):
-    def terminate_is_denied():
-        return not next(p for p in permissions.probe(aws) if p.action == "ec2:TerminateInstances").allowed
+@pytest.mark.parametrize("action", ["TerminateInstances", "ModifyInstanceAttribute"])
+def test_where_the_tag_decides_only_an_explicit_deny_counts(aws, cloud, action):
+    def is_denied():
+        return not next(p for p in permissions.probe(aws) if p.action == f"ec2:{action}").allowed
 
-    cloud.refuse("TerminateInstances", "UnauthorizedOperation", "no identity-based policy allows it", 403)
-    assert not terminate_is_denied()
-    cloud.refuse(
-        "TerminateInstances", "UnauthorizedOperation", "with an explicit deny in a service control policy", 403
-    )
-    assert terminate_is_denied()
+    cloud.refuse(action, "UnauthorizedOperation", "no identity-based policy allows it", 403)
+    assert not is_denied()
+    cloud.refuse(action, "UnauthorizedOperation", "with an explicit deny in a service control policy", 403)
+    assert is_denied()
 
 
 def test_bad_credentials_are_not_taken_for_a_missing_permission(aws, cloud):
