@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-from launcher.aws import images, killswitch, network, permissions, quota
+from launcher.aws import defaultgroup, images, killswitch, network, permissions, quota
 from launcher.aws.client import Aws
 from launcher.domain import Account
 from launcher.errors import GpurunError
@@ -46,6 +46,7 @@ def run(account: Account, state: StatePaths) -> tuple[Finding, ...]:
         "kill switch": lambda: kill_switch(aws),
         "quota": lambda: _quotas(aws),
         "network": lambda: _network(aws),
+        "default group": lambda: default_group(aws),
         "address": lambda: _address(aws),
         "image": lambda: _image(aws),
         "clock": lambda: _clock(aws),
@@ -128,6 +129,22 @@ def _network(aws: Aws) -> list[Finding]:
     subnets = network.default_subnets(aws, [])
     zones = ", ".join(sorted(subnets))
     return [Finding(name="network", verdict="ok", text=f"default subnets in {zones}")]
+
+
+def default_group(aws: Aws) -> list[Finding]:
+    """Who gets at a machine between its launch and the moment that the run's own group is put on it."""
+    group = defaultgroup.find(aws)
+    if group is None:
+        return []  # `network` tells
+    name = "default group"
+    if not group.open_rule_ids:
+        return [Finding(name=name, verdict="ok", text=f"{group.group_id} does not let everybody in by SSH")]
+    text = f"{group.group_id} lets anybody in by SSH, and a machine is in it for its first seconds"
+    fix = (
+        f"aws ec2 revoke-security-group-ingress --region {aws.region} --group-id {group.group_id}"
+        f" --security-group-rule-ids {' '.join(group.open_rule_ids)}"
+    )
+    return [Finding(name=name, verdict="warn", text=text, fix=fix)]
 
 
 def _address(aws: Aws) -> list[Finding]:
