@@ -62,6 +62,8 @@ class Played:
     lost: int = 0
     corrupt: int = 0
     leftovers: int = 0
+    cost_usd: float = 0.0
+    """By the receipt."""
     resumed: int = 0
     api_calls: int = 0
     seconds: float = 0.0

@@ -51,7 +51,7 @@ class Book:
 
     def run(self) -> dict[str, Any]:
         """The one run's row; nothing where there is none."""
-        names = ("run_id", "status", "reason", "exit_status", "deadline_at", "region", "results_dir", "detached")
+        names = ("run_id", "status", "reason", "exit_status", "deadline_at", "region", "results_dir", "receipt")
         rows = self._rows(f"SELECT {', '.join(names)} FROM runs ORDER BY created_at DESC LIMIT 1")
         return dict(zip(names, rows[0], strict=True)) if rows else {}
 

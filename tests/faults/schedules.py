@@ -106,6 +106,11 @@ class Schedule:
         """Long enough for all that can happen, or just above the least where the deadline is waited for."""
         return (75.0 if self.after is After.DEADLINE else 1200.0) / 3600
 
+    @property
+    def scarce(self) -> bool:
+        """Whether its budget may end it."""
+        return self.max_cost_usd in TIGHT_CAPS_USD
+
     def has(self, *kinds: Kind) -> bool:
         """Whether one of these is in it."""
         return any(fault.kind in kinds for fault in self.faults)
@@ -168,6 +173,11 @@ API_CALLS = (
     "DeleteSchedule",
 )
 """Every call of a plain run that changes something: its reply may be lost after it took effect."""
+
+LOOSE_CAP_USD = 0.5
+TIGHT_CAPS_USD = (0.003, 0.005)
+"""The cheapest type costs 0.03 to 0.05 USD an hour with its disk and address: they buy two to eight minutes of a
+machine, of which the last one and a half are kept for its end, and at most two successors."""
 
 Draw = Callable[[random.Random], Fault]
 
@@ -260,7 +270,7 @@ def draw(seed: int) -> Schedule:
         weights_kib=dice.choice([1, 64, 700]),
         detach=detach,
         durable=durable,
-        max_cost_usd=dice.choice([None, 0.5]),
+        max_cost_usd=dice.choice([None, None, LOOSE_CAP_USD, *TIGHT_CAPS_USD]),
         after=after,
         faults=tuple(faults),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,7 @@ MAY_FAIL: dict[str, str] = {
     Kind.FULL_HOST: r"No space|disk|full|exited with status",
 }
 """Faults that may end a run, and what its reason must then speak of."""
+SCARCE = r"budget|max_cost"
 LEFT_ALONE = r"deadline|time was up|less than a minute|left until|max_hours|gone|InitiatedShutdown|ended by the user"
 
 
@@ -36,6 +38,7 @@ def judge(trial: Trial) -> None:
     if run:
         results = Path(run["results_dir"])
         judges += [_results(trial, results), _checkpoints(trial, results), _sent(trial, run["run_id"])]
+        judges.append(_within_the_cap(trial, run["receipt"]))
     played.problems.extend(problem for judge in judges for problem in judge)
 
 
@@ -50,7 +53,8 @@ def _told_truth(trial: Trial) -> list[str]:
         return []
     if played.status not in {"failed", "cancelled", "refused"}:
         return [f"the run is {played.status} for ever"]
-    allowed = [MAY_FAIL[kind] for kind in played.struck if kind in MAY_FAIL]
+    allowed = [SCARCE] if schedule.scarce else []
+    allowed += [MAY_FAIL[kind] for kind in played.struck if kind in MAY_FAIL]
     if schedule.after is not After.RESUME:
         allowed.append(LEFT_ALONE)
     if not any(re.search(pattern, played.reason, re.IGNORECASE) for pattern in allowed):
@@ -129,6 +133,18 @@ def _checkpoints(trial: Trial, results: Path) -> list[str]:
         found.append(f"step {furthest} was saved, and what is home is of step {home}")
     trial.played.lost += len(found)
     return found
+
+
+def _within_the_cap(trial: Trial, receipt: str | None) -> list[str]:
+    """What the run's receipt says that it has cost is no more than it was allowed to."""
+    cap_usd = trial.schedule.max_cost_usd
+    if trial.played.machines and receipt is None:
+        return ["a machine was bought, and there is no receipt"]
+    if receipt is not None:
+        trial.played.cost_usd = json.loads(receipt)["cost_usd"]
+    if cap_usd is not None and trial.played.cost_usd > cap_usd:
+        return [f"it has cost {trial.played.cost_usd:.4f} USD, and was allowed {cap_usd:g}"]
+    return []
 
 
 def _sent(trial: Trial, run_id: str) -> list[str]:
