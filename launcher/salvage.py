@@ -8,6 +8,7 @@ from pathlib import Path
 from launcher import outputs
 from launcher.live import LiveRun
 from launcher.paths import CHECKPOINT_NAME, LOG_NAME, OWN_FOLDER
+from launcher.sync.down.partials import forget
 
 
 def leave_last_checkpoint(live: LiveRun) -> bool:
@@ -15,10 +16,12 @@ def leave_last_checkpoint(live: LiveRun) -> bool:
     if live.has_event("fetched"):
         return False
     newest = outputs.catch_up(live)
-    if newest is None:
-        return False
     results = Path(live.record.results_dir)
     own = results / OWN_FOLDER
+    for folder in (results, own / CHECKPOINT_NAME):
+        forget(folder)  # a launcher that was killed while results came home has left them there
+    if newest is None:
+        return False
     try:
         shutil.copytree(newest.output, results, symlinks=True, dirs_exist_ok=True)
         shutil.copytree(newest.checkpoint, own / CHECKPOINT_NAME, symlinks=True, dirs_exist_ok=True)

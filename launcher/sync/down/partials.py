@@ -124,16 +124,25 @@ def _close(lock: int) -> None:
         os.close(lock)
 
 
+def forget(dest: Path) -> None:
+    """Remove what killed pulls into a folder left there, of one that nothing comes home to any more."""
+    for folder in dest.glob(PARTIAL_PREFIX + "*"):
+        _remove(folder)
+
+
 def _sweep(dest: Path) -> None:
     """Remove what killed pulls left that nobody will go on from; a living one holds its lock."""
     for folder in dest.glob(PARTIAL_PREFIX + "*"):
         with suppress(OSError):
-            if folder.name == KEPT_NAME or time.time() - folder.stat().st_mtime < STALE_S:
-                continue
-            lock = _lock(folder)
-            if lock >= 0:
-                _close(lock)
-                shutil.rmtree(folder, ignore_errors=True)
+            if folder.name != KEPT_NAME and time.time() - folder.stat().st_mtime >= STALE_S:
+                _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    lock = _lock(folder)
+    if lock >= 0:
+        _close(lock)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Partial:
