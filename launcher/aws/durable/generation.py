@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -99,15 +100,15 @@ def parse(text: bytes, run_id: str) -> Generation:
             number=_count(said["number"]),
             at_epoch_s=_moment(said["at"]),
             final=bool(said["final"]),
-            state=str(job["state"]),
+            state=_word(job["state"]),
             exit_status=None if job["exit_status"] is None else _count(job["exit_status"]),
-            ended_by=str(job["ended_by"] or ""),
+            ended_by=_word(job["ended_by"] or ""),
             checkpoint=_items(said["checkpoint"]),
             output=_items(said["output"]),
             log=tuple(_chunk(line[1:]) for line in said["log"]["chunks"]),
         )
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-        raise TransferError(f"a manifest of run {run_id} in S3 is none: {type(error).__name__} {error!s:.80}") from None
+        raise TransferError(f"a manifest of run {run_id} in S3 is none: {error!a:.120}") from None
 
 
 def leads_inside(name: str, target: str) -> bool:
@@ -154,9 +155,10 @@ def _item(line: Any) -> Item:
 
 
 def _name(name: str) -> str:
-    """A plain relative path."""
+    """A plain relative path that a disk can have."""
     if "\0" in name or any(part in {"", ".", ".."} for part in name.split("/")):
         raise ValueError(name)
+    os.fsencode(name)
     return name
 
 
@@ -164,18 +166,25 @@ def _target(name: str, target: str) -> str:
     """Where a link leads: relative, and never out of the folder."""
     if not leads_inside(name, target):
         raise ValueError(target)
+    os.fsencode(target)
     return target
 
 
 def _chunk(said: Any) -> Chunk:
     key, digest, size = said
     if key.startswith("results/"):
-        _name(key)
+        _name(key).encode("utf-8")
     elif not _KEY.fullmatch(key):
         raise ValueError(key)
     if not _SHA256.fullmatch(digest):
         raise ValueError(digest)
     return Chunk(key=key, sha256=digest, size_bytes=_count(size))
+
+
+def _word(value: Any) -> str:
+    if not value.isascii():
+        raise ValueError(ascii(value))
+    return str(value)
 
 
 def _mtime_ns(value: Any) -> int:
