@@ -12,7 +12,8 @@ from pathlib import Path
 from launcher.domain import Manifest
 from launcher.errors import GpurunError, HostUnreachable, TransferError
 from launcher.live import LiveRun
-from launcher.paths import CHECKPOINT_NAME, LOG_NAME, OWN_FOLDER
+from launcher.outputs import own_folder
+from launcher.paths import CHECKPOINT_NAME, LOG_NAME
 from launcher.sync import remote_agent, transfer
 from launcher.sync.telling import Overheard
 
@@ -55,9 +56,7 @@ class Pulled:
     def __init__(self, outputs: Manifest, results: Path) -> None:
         self.files = len(outputs.entries)
         self.size_bytes = outputs.size_bytes
-        taken = {entry.name.split("/", 1)[0] for entry in outputs.entries}
-        # The job's names are the job's: ours gives way.
-        self.own = results / next(name for name in (OWN_FOLDER, f"{OWN_FOLDER}-run", results.name) if name not in taken)
+        self.own = own_folder((entry.name for entry in outputs.entries), results)
 
     def add(self, more: Manifest) -> None:
         """Count another folder's files in."""

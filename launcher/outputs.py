@@ -142,6 +142,7 @@ def _to_shipments(live: LiveRun, shipments: Shipments, found: durable.Generation
         live.run_id,
         checkpoint=folder / "checkpoint",
         output=folder / "output",
+        output_is_ours=True,
         log=live.paths.log,
     )
     taken = taken or found
@@ -167,23 +168,26 @@ def results(live: LiveRun) -> JobReport | None:
         if found is None or not found.complete or found.segment != live.record.segment:
             return None
         live.phases.enter("fetch", uri)
-        own = lay_out(live, Path(live.record.results_dir))
+        own, taken = lay_out(live, Path(live.record.results_dir))
+        if taken is None or not taken.complete:
+            raise TransferError("not all of the last that was sent is there any more; older results were taken")
     except (GpurunError, OSError) as error:
         live.reporter.warn(f"the results in {uri} did not come home: {error}; gpurun fetch-weights {live.run_id}")
         return None
-    live.event("fetched", files=found.files, size_bytes=found.size_bytes, own=own.name, source=uri)
-    return JobReport(state="done", exit_status=found.exit_status, log_bytes=found.log_bytes, ended_by=found.ended_by)
+    live.event("fetched", files=taken.files, size_bytes=taken.size_bytes, own=own.name, source=uri)
+    return JobReport(state="done", exit_status=taken.exit_status, log_bytes=taken.log_bytes, ended_by=taken.ended_by)
 
 
-def lay_out(live: LiveRun, destination: Path) -> Path:
-    """The newest generation in S3 as results lie at home; gives the folder of our own files beside them.
+def lay_out(live: LiveRun, destination: Path) -> tuple[Path, durable.Generation | None]:
+    """The newest whole generation in S3 as results lie at home.
 
-    Raises `TransferError`, and what S3 answers.
+    Gives the folder of our own files beside them, and which generation it was: an older one than the newest where a
+    piece of that is gone. Raises `TransferError`, and what S3 answers.
     """
     uri = store(live.spec) or ""
     found = durable.newest(live.aws, uri, live.run_id)
     own = own_folder((item.name for item in found.output) if found else (), destination)
-    durable.pull_newest(
+    taken = durable.pull_newest(
         live.aws,
         uri,
         live.run_id,
@@ -195,7 +199,7 @@ def lay_out(live: LiveRun, destination: Path) -> Path:
     if live.paths.log.exists():
         own.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(live.paths.log, own / LOG_NAME)
-    return own
+    return own, taken
 
 
 def lay_out_home(home: Shipment, destination: Path) -> None:
@@ -209,6 +213,16 @@ def lay_out_home(home: Shipment, destination: Path) -> None:
 
 
 def own_folder(names: Iterable[str], results: Path) -> Path:
-    """Where our own files go beside results of these names: the job's names are the job's, ours gives way."""
+    """Where our own files go beside results of these names: the job's names are the job's, ours gives way.
+
+    Raises `TransferError` where the job has taken all that ours could be.
+    """
     taken = {name.split("/", 1)[0] for name in names}
-    return results / next(name for name in (OWN_FOLDER, f"{OWN_FOLDER}-run", results.name) if name not in taken)
+    ours = (OWN_FOLDER, f"{OWN_FOLDER}-run", results.name)
+    free = [name for name in ours if name not in taken]
+    if not free:
+        raise TransferError(
+            f"the job's results are called {', '.join(ours)}: no name is left for its checkpoint and log",
+            hint="gpurun fetch-weights RUN --to DIR   (a folder of another name)",
+        )
+    return results / free[0]

@@ -82,7 +82,7 @@ class Machine:
         """Have a grant there, as the launcher's would be."""
         there = place.find(self.aws, self.uri)
         deadline = datetime.now(UTC) + lifetime - timedelta(minutes=15)
-        grant = durable.mint(self.aws, there, RUN, segment=self.segment, deadline=deadline)
+        grant = durable.mint(self.aws, there, self.run.name, segment=self.segment, deadline=deadline)
         draft = self.run / "grant.new"
         draft.write_text(json.dumps(grant.form))
         draft.replace(path_of(str(self.run)))

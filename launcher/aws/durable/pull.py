@@ -40,6 +40,7 @@ def pull_newest(
     *,
     checkpoint: Path | None = None,
     output: Path | None = None,
+    output_is_ours: bool = False,
     log: Path | None = None,
     report: Report | None = None,
 ) -> Generation | None:
@@ -51,7 +52,16 @@ def pull_newest(
     for _ in range(3):
         for generation in generations(aws, uri, run_id):
             try:
-                pull_into(aws, uri, generation, checkpoint=checkpoint, output=output, log=log, report=report)
+                pull_into(
+                    aws,
+                    uri,
+                    generation,
+                    checkpoint=checkpoint,
+                    output=output,
+                    output_is_ours=output_is_ours,
+                    log=log,
+                    report=report,
+                )
             except Missing as error:
                 failure = error
             else:
@@ -68,21 +78,25 @@ def pull_into(
     *,
     checkpoint: Path | None = None,
     output: Path | None = None,
+    output_is_ours: bool = False,
     log: Path | None = None,
     report: Report | None = None,
 ) -> None:
     """Bring a generation's checkpoint and output into two folders and its log into a file; `None`: not that one.
 
     The checkpoint folder then holds what the machine's did and nothing else; in the output folder what else is there
-    stays, and what of it is in the way is refused. A log that is longer than the generation's stays too. Raises
-    `TransferError`: where contents are missing or wrong (`Missing`), and where this disk does not take them.
+    stays, and what of it is in the way is refused, unless the folder is ours. A log that is longer than the
+    generation's stays too. Raises `TransferError`: where contents are missing or wrong (`Missing`), and where this
+    disk does not take them.
     """
     elsewhere = f"gpurun fetch-weights {generation.run_id} --to DIR   (another folder)"
     contents = Contents(aws, place.find(aws, uri), generation.run_id)
     progress = _Progress(generation, checkpoint is not None, output is not None, report)
     try:
         with ThreadPoolExecutor(THREADS) as pool:
-            if output is not None:
+            if output is not None and output_is_ours:
+                room.clear(output, generation.output)
+            elif output is not None:
                 room.make(output, generation.output, elsewhere)
             if checkpoint is not None:
                 room.clear(checkpoint, generation.checkpoint)
