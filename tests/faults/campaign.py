@@ -23,7 +23,7 @@ from launcher.sandbox.control import Sandbox
 from tests.e2e.conftest import Laptop
 from tests.faults import verdict
 from tests.faults.bucket import Bucket, Sent
-from tests.faults.observer import Book, Cloud, Told, chains, step_of
+from tests.faults.observer import Book, Cloud, Thing, Told, chains, step_of
 from tests.faults.schedules import After, Fault, Kind, Moment, Schedule
 
 PATIENCE_S = 300.0
@@ -38,6 +38,8 @@ LOOK_S = 0.05
 TYPES = ("t3.medium", "m5.large", "c5.large")
 """Few are looked up soon: planning is not what is tried here."""
 STORM_SHARE = 0.3
+ALL = -1
+"""In the place of a seed: of all schedules together."""
 FINAL = ("succeeded", "failed", "cancelled")
 HOME_MIB = 64
 HOST_MIB = 64
@@ -81,6 +83,7 @@ class Trial:
         self.laptop = Laptop(home=folder, cloud=sandbox)
         self.book = Book(self.laptop.state.ledger)
         self.cloud = Cloud(sandbox.endpoint_url)
+        self.before = self.cloud.everything(region)
         self.events: list[Told] = []
         self.saved_steps: dict[int, int | None] = {}
         """Generation -> the step that it held when it was reported; `None` where it was not whole."""
@@ -213,6 +216,10 @@ class Trial:
         path = self.laptop.state.runs / told.run_id / "shipments" / f"{number:08d}" / "checkpoint" / "state.bin"
         with suppress(FileNotFoundError):  # the next but one has been published already
             self.saved_steps[number] = step_of(path, self.right)
+
+    def left(self) -> list[Thing]:
+        """What there is in the region that was not there before this trial, whoever made it."""
+        return self.cloud.leftovers(self.region, self.before)
 
     def note(self, text: str) -> None:
         """Write down what is done or seen."""
@@ -371,7 +378,7 @@ class Trial:
             self._collect_from_elsewhere()
         if self.bucket is not None:
             self.sent = self.bucket.sent(run["run_id"], self.right)
-        left = self.cloud.leftovers(self.region, run["run_id"])
+        left = self.left()
         self.played.leftovers += len(left)
         self.played.problems.extend(f"gc left {kind} {what}" for kind, what in left)
         self._command("down", run["run_id"], "--yes") if self.schedule.after is After.GC else self._command(
@@ -393,9 +400,9 @@ class Trial:
     def _outwait(self, run: dict[str, Any]) -> None:
         """Until the deadline and its margin: by then nothing may be billed."""
         deadline = datetime.fromisoformat(run["deadline_at"]).timestamp() + MARGIN_S
-        while set(self.cloud.states(self.region, run["run_id"])) - {"terminated"} and time.time() < deadline:
+        while any(kind == "instance" for kind, _ in self.left()) and time.time() < deadline:
             time.sleep(0.5)
-        billed = verdict.billed(self.cloud.leftovers(self.region, run["run_id"]))
+        billed = verdict.billed(self.left())
         self.played.leftovers += len(billed)
         self.played.problems.extend(f"{MARGIN_S:.0f} s after the deadline: {kind} {what}" for kind, what in billed)
         # Whoever looks again does so after the deadline.
@@ -437,9 +444,7 @@ class Trial:
             if process.poll() is None:
                 process.kill()
             process.wait()
-        run = self.book.run()
-        if run:
-            self.cloud.end(self.region, run["run_id"])
+        self.cloud.end(self.region, self.before)
         if self.bucket is not None:
             self.bucket.remove()
 
@@ -462,11 +467,16 @@ MET_LATER = frozenset({*RULES, *KNOBS})
 def play_all(
     schedules: Iterable[Schedule], sandbox: Sandbox, folder: Path, *, at_once: int, keep: bool = False
 ) -> Iterator[Played]:
-    """Play schedules, so many at once, each in a region that no other has meanwhile; as they end, each is given."""
+    """Play schedules, so many at once, each in a region that no other has meanwhile; as they end, each is given.
+
+    Where one of the regions has more in the end than it had in the beginning, one more comes last, which tells it.
+    """
     SandboxClient(sandbox.endpoint_url).settings(disk_bytes=HOST_MIB << 20)
+    cloud = Cloud(sandbox.endpoint_url)
+    before: dict[str, frozenset[Thing]] = {}
     regions: queue.Queue[str] = queue.Queue()
     # The Price List API answers from us-east-1 for all.
-    for region in Cloud(sandbox.endpoint_url).regions():
+    for region in cloud.regions():
         if region != "us-east-1":
             regions.put(region)
 
@@ -474,6 +484,7 @@ def play_all(
         region = regions.get()
         home = folder / f"s{schedule.seed}"
         trial = Trial(schedule, sandbox, region, home)
+        before.setdefault(region, trial.before)
         try:
             played = trial.play()
         finally:
@@ -486,6 +497,11 @@ def play_all(
 
     with ThreadPoolExecutor(min(at_once, regions.qsize())) as pool:
         yield from (done.result() for done in as_completed([pool.submit(one, schedule) for schedule in schedules]))
+    left = [
+        f"{kind} {what} in {region}" for region, then in before.items() for kind, what in cloud.leftovers(region, then)
+    ]
+    if left:
+        yield Played(seed=ALL, status="left behind", leftovers=len(left), problems=left)
 
 
 def tell(trial: Trial, folder: Path) -> None:

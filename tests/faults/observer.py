@@ -22,6 +22,19 @@ BILLED = frozenset({"instance", "volume", "address"})
 KNOWN = re.compile(
     r"weights\.(bin|draft)|gpurun|gpurun/log\.txt|gpurun/receipt\.json|gpurun/checkpoint(/state\.(bin|draft))?"
 )
+Thing = tuple[str, str]
+"""What it is, and its id or name."""
+LOOKS: tuple[tuple[str, str, dict[str, Any], str, str], ...] = (
+    ("volume", "describe_volumes", {}, "Volumes", "VolumeId"),
+    ("address", "describe_addresses", {}, "Addresses", "AllocationId"),
+    ("key pair", "describe_key_pairs", {}, "KeyPairs", "KeyName"),
+    ("security group", "describe_security_groups", {}, "SecurityGroups", "GroupId"),
+    ("rule", "describe_security_group_rules", {}, "SecurityGroupRules", "SecurityGroupRuleId"),
+    ("template", "describe_launch_templates", {}, "LaunchTemplates", "LaunchTemplateName"),
+    ("image", "describe_images", {"Owners": ["self"]}, "Images", "ImageId"),
+    ("snapshot", "describe_snapshots", {"OwnerIds": ["self"]}, "Snapshots", "SnapshotId"),
+)
+"""What beside machines and schedules can be left: the call, whose it asks for, and where the answer has it."""
 LINE = re.compile(rb"step ([0-9]+) ([0-9a-f]{16})")
 
 
@@ -77,50 +90,32 @@ class Cloud:
         self._session = boto3.Session(aws_access_key_id="observer", aws_secret_access_key="observer")
         self._making = threading.Lock()
 
-    def leftovers(self, region: str, run_id: str) -> list[tuple[str, str]]:
-        """(kind, id and state) of everything that a run has left in a region."""
+    def everything(self, region: str) -> frozenset[Thing]:
+        """All that the account has in a region, whatever it is tagged with, but for machines that have ended."""
         ec2 = self.client("ec2", region)
-        mine = [{"Name": "tag:gpurun:run", "Values": [run_id]}]
         found = [
-            ("instance", f"{each['InstanceId']} {each['State']['Name']}")
-            for reservation in ec2.describe_instances(Filters=mine)["Reservations"]
+            ("instance", each["InstanceId"])
+            for page in ec2.get_paginator("describe_instances").paginate()
+            for reservation in page["Reservations"]
             for each in reservation["Instances"]
             if each["State"]["Name"] != "terminated"
         ]
-        looks = (
-            ("volume", ec2.describe_volumes, "Volumes", "VolumeId"),
-            ("address", ec2.describe_addresses, "Addresses", "AllocationId"),
-            ("key pair", ec2.describe_key_pairs, "KeyPairs", "KeyName"),
-            ("security group", ec2.describe_security_groups, "SecurityGroups", "GroupId"),
-            ("rule", ec2.describe_security_group_rules, "SecurityGroupRules", "SecurityGroupRuleId"),
-            ("template", ec2.describe_launch_templates, "LaunchTemplates", "LaunchTemplateName"),
-        )
-        for kind, look, rows, name in looks:
-            found.extend((kind, each[name]) for each in look(Filters=mine)[rows])
-        scheduler = self.client("scheduler", region)
-        pages = scheduler.get_paginator("list_schedules").paginate()
-        found.extend(
-            ("schedule", each["Name"]) for page in pages for each in page["Schedules"] if run_id in each["Name"]
-        )
-        return found
+        for kind, call, mine, rows, name in LOOKS:
+            pages = ec2.get_paginator(call).paginate(**mine) if ec2.can_paginate(call) else [getattr(ec2, call)(**mine)]
+            found.extend((kind, each[name]) for page in pages for each in page[rows])
+        pages = self.client("scheduler", region).get_paginator("list_schedules").paginate()
+        found.extend(("schedule", each["Name"]) for page in pages for each in page["Schedules"])
+        return frozenset(found)
 
-    def states(self, region: str, run_id: str) -> list[str]:
-        """The state of each of a run's machines."""
-        answer = self.client("ec2", region).describe_instances(Filters=[{"Name": "tag:gpurun:run", "Values": [run_id]}])
-        return [each["State"]["Name"] for one in answer["Reservations"] for each in one["Instances"]]
+    def leftovers(self, region: str, before: frozenset[Thing]) -> list[Thing]:
+        """What is in a region now and was not there before."""
+        return sorted(self.everything(region) - before)
 
-    def end(self, region: str, run_id: str) -> None:
-        """End whatever machine of a run still is."""
-        ec2 = self.client("ec2", region)
-        answer = ec2.describe_instances(Filters=[{"Name": "tag:gpurun:run", "Values": [run_id]}])
-        ids = [
-            each["InstanceId"]
-            for one in answer["Reservations"]
-            for each in one["Instances"]
-            if each["State"]["Name"] != "terminated"
-        ]
+    def end(self, region: str, before: frozenset[Thing]) -> None:
+        """End every machine that was not there before."""
+        ids = [what for kind, what in self.leftovers(region, before) if kind == "instance"]
         if ids:
-            ec2.terminate_instances(InstanceIds=ids)
+            self.client("ec2", region).terminate_instances(InstanceIds=ids)
 
     def regions(self) -> list[str]:
         """Those that the account may use."""

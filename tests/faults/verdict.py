@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.faults.observer import BILLED, judge_log, processes_with, strays, weights_in
+from tests.faults.observer import BILLED, Thing, judge_log, processes_with, strays, weights_in
 from tests.faults.schedules import After, Kind
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def judge(trial: Trial) -> None:
     played.problems.extend(problem for judge in judges for problem in judge)
 
 
-def billed(left: list[tuple[str, str]]) -> list[tuple[str, str]]:
+def billed(left: list[Thing]) -> list[Thing]:
     """Of what is left, what costs money."""
     return [each for each in left if each[0] in BILLED]
 
@@ -63,12 +63,9 @@ def _told_truth(trial: Trial) -> list[str]:
 
 
 def _nothing_left(trial: Trial) -> list[str]:
-    run = trial.book.run()
-    found: list[str] = []
-    if run:
-        left = trial.cloud.leftovers(trial.region, run["run_id"])
-        trial.played.leftovers += len(left)
-        found = [f"left behind: {kind} {what}" for kind, what in left]
+    left = trial.left()
+    trial.played.leftovers += len(left)
+    found = [f"left behind: {kind} {what}" for kind, what in left]
     words = [f"HOME={trial.laptop.home}\0", *_machines(trial)]
     return found + [f"still running: {line}" for word in words for line in processes_with(word)]
 
