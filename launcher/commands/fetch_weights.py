@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from launcher.commands import options, session
-from launcher.errors import HostUnreachable, MachineGone, RemoteError, SpecError, WeightsError
+from launcher.errors import GpurunError, HostUnreachable, MachineGone, RemoteError, SpecError, WeightsError
 
 if TYPE_CHECKING:
+    from launcher.aws.durable import Generation
     from launcher.ledger import Ledger, RunRecord
     from launcher.live import LiveRun
+    from launcher.shipments import Shipment
 
 _FORMATS = ("pkl", "npz", "safetensors")
 
@@ -100,7 +102,7 @@ def _from_store(live: LiveRun, destination: Path, gone: RemoteError | None) -> N
     from launcher.shipments import Shipments
 
     home = Shipments(live.paths.shipments).newest()
-    there = outputs.newer(live, home)
+    there = _in_store(live, home)
     if there is None and home is None:
         if gone is not None:
             raise gone
@@ -112,6 +114,19 @@ def _from_store(live: LiveRun, destination: Path, gone: RemoteError | None) -> N
         outputs.lay_out(live, destination)
     elif home is not None:
         outputs.lay_out_home(home, destination)
+
+
+def _in_store(live: LiveRun, home: Shipment | None) -> Generation | None:
+    """What S3 has that is newer; where S3 does not say, what is home must do. Raises its error where nothing is."""
+    from launcher import outputs
+
+    try:
+        return outputs.newer(live, home)
+    except GpurunError as error:
+        if home is None:
+            raise
+        live.reporter.warn(f"{outputs.store(live.spec)} could not be asked: {error.message}; these are from home")
+        return None
 
 
 def _copied(results: Path, to: Path) -> Path:

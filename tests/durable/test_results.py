@@ -13,6 +13,7 @@ import pytest
 
 from launcher import cost, creation, outputs, render
 from launcher.aws.client import Aws
+from launcher.commands import fetch_weights
 from launcher.domain import Image, JobSpec, Market, Offer, Plan, Requirements
 from launcher.errors import TransferError
 from launcher.ledger import Ledger
@@ -112,6 +113,16 @@ def test_what_is_home_of_ours_gives_way_to_what_the_machine_has_now(live: LiveRu
     home = outputs.catch_up(live)
     assert home is not None
     assert (home.output / "model").read_bytes() == b"2"
+
+
+def test_where_s3_does_not_answer_what_is_home_is_fetched(
+    live: LiveRun, ended: Any, cloud: Any, tmp_path: Path, capfd: Any
+) -> None:
+    assert outputs.catch_up(live) is not None
+    cloud.fault({"match": {"action": "GET .*"}, "effect": {"error": "AccessDenied", "status": 403}, "times": -1})
+    fetch_weights._from_store(live, tmp_path / "to", None)
+    assert (tmp_path / "to" / "model").read_bytes() == b"all of it"
+    assert "could not be asked" in capfd.readouterr().out
 
 
 def test_a_job_that_takes_every_name_of_ours_is_told(tmp_path: Path) -> None:
