@@ -482,7 +482,8 @@ class Shipped:
     age_s: float | None = None
     """Since the newest was looked at."""
     error_kind: str = ""
-    """What keeps the next one from going: refused, unreachable, changing or disk; empty: nothing."""
+    """What keeps the next one from going: refused, unreachable, changing or disk; unreadable: only some
+    files do not go; empty: nothing."""
     error: str = ""
     failing_s: float | None = None
 

@@ -29,6 +29,7 @@ OPEN_FILES = 8
 """Large files that stay open between two ranges of them."""
 AHEAD = 2
 """Answers that may wait while one is written."""
+UNREADABLE = "cannot be read"
 VANISHED = (FileNotFoundError, NotADirectoryError)
 
 
@@ -62,7 +63,7 @@ def walk(root: str, skipped: list[Json]) -> list[Row]:
                 items = list(found)
         except OSError as error:
             if error.errno != errno.ENOENT:
-                skipped.append([prefix.rstrip("/") or ".", f"cannot be read: {error.strerror}"])
+                skipped.append([prefix.rstrip("/") or ".", f"{UNREADABLE}: {error.strerror}"])
             continue
         for item in items:
             with contextlib.suppress(*VANISHED):

@@ -81,6 +81,8 @@ class Shipper:
         self.leaving = False
         """The machine is being shut down: what can still go, goes."""
         self.tries = 0
+        self.left_out: list[str] = []
+        """Of the last generation."""
         self.hashed: dict[tuple[int, int, int, int], list[Chunk]] = {}
 
     def work(self) -> None:
@@ -141,7 +143,7 @@ class Shipper:
         except OSError as error:
             return self.failed("disk", f"{error.filename or 'the machine'}: {error.strerror}")
         self.tries, self.failing_since = 0, None
-        self.tell("", "")
+        self.tell("unreadable" if self.left_out else "", told_of(self.left_out))
         return ""
 
     def failed(self, kind: str, text: str) -> str:
@@ -194,7 +196,8 @@ class Shipper:
             send_manifest(store, manifest)
         self.objects.log = log.sent()
         self.objects.commit(needed, summary_of(manifest))
-        self.checkpoint, self.rest = checkpoint.rows, rest
+        self.checkpoint, self.rest = checkpoint.seen, rest
+        self.left_out = [*checkpoint.unreadable(), *output.unreadable()]
         alive = {(row[6], row[2], row[3]) for row in [*checkpoint.rows, *output.rows]}
         self.hashed = {key: chunks for key, chunks in self.hashed.items() if key[:3] in alive}
         self.rest_due = time.monotonic() + REST_EVERY_S
@@ -295,6 +298,12 @@ def summary_of(manifest: Json) -> Json:
     sizes = [row[2] for row in [*manifest["checkpoint"], *manifest["output"]] if row[1] == "f"]
     about = {name: manifest[name] for name in ("segment", "at", "final")}
     return {"generation": manifest["number"], **about, "files": len(sizes), "size_bytes": sum(sizes)}
+
+
+def told_of(left_out: list[str]) -> str:
+    """What is left out, in a line."""
+    more = len(left_out) - 1
+    return "".join(left_out[:1]) + (f", and {more} more" if more > 0 else "")
 
 
 def is_plain(row: Row) -> bool:

@@ -42,5 +42,5 @@ def failing(told: Json) -> str:
     """What somebody must know of: the kind of a failure that does not pass by itself."""
     if not told or not told["error_kind"]:
         return ""
-    lasting = told["error_kind"] == "refused" or (told["failing_s"] or 0) > PATIENCE_S
+    lasting = told["error_kind"] in ("refused", "unreadable") or (told["failing_s"] or 0) > PATIENCE_S
     return str(told["error_kind"]) if lasting else ""

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from .files import COPY_BYTES, open_file
-from .outgo import walk
+from .outgo import UNREADABLE, walk
 from .post import Altered
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ class Snapshot:
         self.root = root
         self.strict = strict
         self.rows: list[Row] = []
+        self.seen: list[Row] = []
+        """All that a look shows, also what is left out."""
         self.files: dict[str, int] = {}
         self.skipped: list[list[str]] = []
         try:
@@ -50,17 +52,20 @@ class Snapshot:
 
     def take(self) -> None:
         """Open everything between two looks that must not differ."""
-        rows = look(self.root, self.skipped)
-        for row in rows:
+        self.seen = look(self.root, self.skipped)
+        for row in self.seen:
             if row[1] != "f" or self.hold(row):
                 self.rows.append(row)
-        if self.strict and look(self.root, []) != rows:
+        if self.strict and look(self.root, []) != self.seen:
             raise Changing(self.root)
 
     def hold(self, row: Row) -> bool:
-        """Open a file; whether it was still there."""
+        """Open a file; whether it was still there. One that we may not read is left out: no moment is better."""
         try:
             file = open_file(f"{self.root}/{row[0]}")
+        except PermissionError as error:
+            self.skipped.append([row[0], f"{UNREADABLE}: {error.strerror}"])
+            return False
         except OSError as error:
             if self.strict or not isinstance(error, FileNotFoundError):
                 raise Changing(f"{row[0]}: {error.strerror}") from None
@@ -72,6 +77,10 @@ class Snapshot:
             raise Changing(row[0])
         row[2], row[3], row[6] = now
         return True
+
+    def unreadable(self) -> list[str]:
+        """What is left out since it cannot be read."""
+        return [f"{name} {why}" for name, why in self.skipped if why.startswith(UNREADABLE)]
 
     def check(self) -> None:
         """Raise `Changing` if a file that must not was written to since."""

@@ -65,7 +65,7 @@ def to_shipped(said: Json) -> Shipped:
 _STATES = ("absent", "starting", "running", "done", "lost")
 _REASONS = ("", "signal", "interruption", "deadline", "shutdown")
 _KINDS = ("spot", "rebalance")
-_PROBLEMS = ("", "refused", "unreachable", "changing", "disk")
+_PROBLEMS = ("", "refused", "unreachable", "changing", "disk", "unreadable")
 _ACTIONS = ("terminate", "stop", "hibernate")
 _SECONDS_LIMIT = 1e12
 _COUNT_LIMIT = (1 << 63) - 1

@@ -168,6 +168,8 @@ class Follower:
         if shipped.error_kind != self._shipping_problem:
             self._shipping_problem = shipped.error_kind
             failed = f"the machine cannot send to the outputs bucket, and tries again: {shipped.error}"
+            if shipped.error_kind == "unreadable":
+                failed = f"the machine sends to the outputs bucket but for what it may not read: {shipped.error}"
             on_notice(failed if shipped.error_kind else "the machine sends to the outputs bucket again")
 
     def _begin_anew(self, emptied_at: Json) -> None:

@@ -18,10 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launcher.agent import objects, ship, shiplog
+from launcher.agent import files, objects, ship, shiplog, snapshot
 from launcher.agent.post import Refused, Store, Unreachable
 from launcher.agent.shiplog import NOTHING
-from launcher.agent.shipped import shipped
+from launcher.agent.shipped import failing, shipped
 from launcher.agent.snapshot import Changing
 from launcher.aws import durable
 from launcher.errors import TransferError
@@ -205,6 +205,31 @@ def test_a_checkpoint_that_is_written_to_meanwhile_is_not_one(
     with pytest.raises(Changing):
         machine.ship()
     assert durable.newest(aws, uri, RUN) is None
+
+
+def test_what_may_not_be_read_is_left_out_and_told(
+    machine: Any, home: Any, pull: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forbidden = str(machine.checkpoint / "root's")
+
+    def open_file(path: str) -> int:
+        if path == forbidden:
+            raise PermissionError(13, "Permission denied", path)
+        return files.open_file(path)
+
+    monkeypatch.setattr(snapshot, "open_file", open_file)
+    machine.save("root's", b"1")
+    machine.save("weights", b"2")
+    machine.ship()
+    machine.shipper.ship_and_tell({"state": "running", "exit_status": None}, False)
+    assert not machine.shipper.changed()
+    said = shipped(str(machine.run))
+    assert said["error"] == "root's cannot be read: Permission denied"
+    assert failing(said) == "unreadable"
+    pull()
+    assert tree(home.checkpoint) == {"weights": b"2"}
+    machine.save("weights", b"3")
+    assert machine.shipper.changed()
 
 
 def test_one_that_is_renamed_over_meanwhile_goes_as_it_was(
