@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import GpurunError
+from launcher.sandbox import control
 from launcher.sandbox.client import SandboxClient
 from launcher.sandbox.control import Sandbox
 from tests.e2e.conftest import Laptop
@@ -40,6 +41,7 @@ TYPES = ("t3.medium", "m5.large", "c5.large")
 STORM_SHARE = 0.3
 ALL = -1
 """In the place of a seed: of all schedules together."""
+START_TIMEOUT_S = 180.0
 FINAL = ("succeeded", "failed", "cancelled")
 HOME_MIB = 64
 HOST_MIB = 64
@@ -174,7 +176,7 @@ class Trial:
         options += [word for name in TYPES for word in ("--instance-type", name)]
         if job.max_cost_usd is not None:
             options += ["--max-cost", str(job.max_cost_usd)]
-        return options + (["--detach"] if job.detach else [])
+        return options + (["--detach"] if job.detach else []) + (["--wait"] if job.waits else [])
 
     def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
         self.note(f"gpurun {' '.join(arguments)}")
@@ -483,10 +485,15 @@ def play_all(
     def one(schedule: Schedule) -> Played:
         region = regions.get()
         home = folder / f"s{schedule.seed}"
-        trial = Trial(schedule, sandbox, region, home)
-        before.setdefault(region, trial.before)
         try:
-            played = trial.play()
+            if schedule.alone:
+                with cloud_of_its_own(folder / f"s{schedule.seed}-cloud") as own:
+                    trial = Trial(schedule, own, region, home)
+                    played = trial.play()
+            else:
+                trial = Trial(schedule, sandbox, region, home)
+                before.setdefault(region, trial.before)
+                played = trial.play()
         finally:
             regions.put(region)
         if played.problems or keep:
@@ -502,6 +509,18 @@ def play_all(
     ]
     if left:
         yield Played(seed=ALL, status="left behind", leftovers=len(left), problems=left)
+
+
+@contextmanager
+def cloud_of_its_own(folder: Path) -> Iterator[Sandbox]:
+    """A sandbox for one trial, gone with it."""
+    try:
+        own = control.start(folder, timeout_s=START_TIMEOUT_S)
+        SandboxClient(own.endpoint_url).settings(disk_bytes=HOST_MIB << 20)
+        yield own
+    finally:
+        control.stop(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def tell(trial: Trial, folder: Path) -> None:
