@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 LOOK_EVERY_S = 1.0
+LOOK_SHARE = 20
+"""A large folder is looked at no more than a twentieth of the time: the disk and the processors are the job's."""
 REST_EVERY_S = 30.0
 """How often output and log are looked at for themselves; with a checkpoint they go at once."""
 CHUNK_BYTES = 64 << 20
@@ -77,6 +79,8 @@ class Shipper:
         """As it was shipped last."""
         self.rest: Json = None
         self.rest_due = 0.0
+        self.look_s = 0.0
+        """How long the last look took."""
         self.failing_since: float | None = None
         self.leaving = False
         """The machine is being shut down: what can still go, goes."""
@@ -94,7 +98,7 @@ class Shipper:
             problem = self.ship_and_tell(state, over) if over or self.changed() else ""
             if over and (not problem or self.leaving):
                 return
-            self.wait(AGAIN_S.get(problem, LOOK_EVERY_S), grant)
+            self.wait(AGAIN_S.get(problem, max(LOOK_EVERY_S, LOOK_SHARE * self.look_s)), grant)
 
     def leave(self, _signal: int, _frame: object) -> None:
         """Note that there is not much time."""
@@ -102,12 +106,16 @@ class Shipper:
 
     def changed(self) -> bool:
         """Whether there is another checkpoint, or another output or log that is due."""
-        if self.checkpoint is None or look(self.paths["checkpoint"], []) != self.checkpoint:
-            return True
-        if time.monotonic() < self.rest_due:
-            return False
-        self.rest_due = time.monotonic() + REST_EVERY_S
-        return bool(self.look_at_rest() != self.rest)
+        began = time.monotonic()
+        new = self.checkpoint is None or look(self.paths["checkpoint"], []) != self.checkpoint
+        self.look_s = time.monotonic() - began
+        if new or time.monotonic() < self.rest_due:
+            return new
+        began = time.monotonic()
+        new = bool(self.look_at_rest() != self.rest)
+        rest_s = time.monotonic() - began
+        self.rest_due = time.monotonic() + max(REST_EVERY_S, LOOK_SHARE * rest_s)
+        return new
 
     def look_at_rest(self) -> Json:
         """What becomes another value whenever output or log change."""
@@ -125,6 +133,8 @@ class Shipper:
                 time.sleep(left_s)  # nobody is there any more who could say something
             elif select.select([self.bell], [], [], left_s)[0]:
                 self.bell = None
+                return
+            if self.leaving:
                 return
 
     # --- one generation ---------------------------------------------------------------------------------------------

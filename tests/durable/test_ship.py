@@ -207,6 +207,26 @@ def test_a_checkpoint_that_is_written_to_meanwhile_is_not_one(
     assert durable.newest(aws, uri, RUN) is None
 
 
+def test_a_folder_that_takes_long_to_look_at_is_looked_at_seldom(machine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.save("weights", b"1")
+    machine.ship()
+    clock, waited = [0.0], []
+
+    def look(root: str, skipped: list[list[str]]) -> list[Any]:
+        clock[0] += 3.0
+        return snapshot.look(root, skipped)
+
+    def wait(shipper: Any, pause_s: float, grant: Any) -> None:
+        waited.append(pause_s)
+        machine.state("done", exit_status=0)
+
+    monkeypatch.setattr(ship, "look", look)
+    monkeypatch.setattr(ship.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(ship.Shipper, "wait", wait)
+    machine.shipper.work()
+    assert waited == [60.0]
+
+
 def test_what_may_not_be_read_is_left_out_and_told(
     machine: Any, home: Any, pull: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
