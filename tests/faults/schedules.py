@@ -97,6 +97,8 @@ class Schedule:
     detach: bool
     durable: bool
     """With `outputs: s3://`."""
+    waits: bool
+    """With `--wait`."""
     max_cost_usd: float | None
     after: After
     faults: tuple[Fault, ...] = field(default=())
@@ -111,13 +113,20 @@ class Schedule:
         """Whether its budget may end it."""
         return self.max_cost_usd in TIGHT_CAPS_USD
 
+    @property
+    def alone(self) -> bool:
+        """Whether it needs a cloud of its own: what it does is done to all that is in one."""
+        return self.has(Kind.SLOW_BOOT, Kind.SKEW, Kind.ADDRESS)
+
     def has(self, *kinds: Kind) -> bool:
         """Whether one of these is in it."""
         return any(fault.kind in kinds for fault in self.faults)
 
     def __str__(self) -> str:
         job = f"{self.steps} steps of {self.step_s} s, saves {self.habit}, {self.weights_kib} KiB"
-        how = [word for word, said in (("detached", self.detach), ("to S3", self.durable)) if said]
+        how = [
+            word for word, said in (("detached", self.detach), ("to S3", self.durable), ("waiting", self.waits)) if said
+        ]
         return f"seed {self.seed}: {', '.join([job, *how])}; then {self.after.value}\n" + "\n".join(
             f"  {fault}" for fault in self.faults
         )
@@ -130,27 +139,36 @@ def at(event: str, **wanted: object) -> Moment:
 
 PLAIN: tuple[Moment, ...] = (
     at("phase", name="plan"),
+    at("phase", name="provision"),
     at("network.intent"),
     at("fleet.intent"),
     at("instance"),
     at("armed"),
     at("phase", name="boot"),
+    at("door"),
     at("phase", name="connect"),
     at("phase", name="sync"),
+    at("sent"),
+    at("phase", name="start"),
     at("job.intent"),
     at("job.started"),
+    at("phase", name="first log"),
     at("phase", name="run"),
     at("checkpoint.saved"),
     at("job.done"),
     at("phase", name="fetch"),
+    at("came"),
     at("fetched"),
     at("ending"),
+    at("phase", name="terminate"),
     at("phase", name="end"),
 )
 """Events of every run."""
 BETWEEN: tuple[Moment, ...] = (
     at("notice"),
     at("successor", phase="provision"),
+    at("successor", phase="boot"),
+    at("successor", phase="connect"),
     at("successor", phase="sync"),
     at("job.stopped"),
     at("interrupted"),
@@ -158,7 +176,22 @@ BETWEEN: tuple[Moment, ...] = (
     at("job.started", segment=2),
 )
 """Events of a run that goes from one machine to the next."""
-MOMENTS = PLAIN + BETWEEN
+GRANTED, WAITS = at("outputs.granted"), at("wait")
+"""With `outputs: s3://`, and with `--wait`."""
+RARE: dict[Moment, tuple[Fault, ...]] = {
+    GRANTED: (),
+    WAITS: (),
+    at("fleet.refused"): (Fault(kind=Kind.NO_CAPACITY, at=Moment(), lasts_s=4.0),),
+    at("unarmed"): (Fault(kind=Kind.NO_SWITCH, at=Moment()),),
+    at("rebalance"): (Fault(kind=Kind.REBALANCE, at=Moment(step=3)),),
+    at("address"): (Fault(kind=Kind.ADDRESS, at=Moment(step=3)),),
+    at("salvaged"): (
+        Fault(kind=Kind.NO_CAPACITY, at=at("checkpoint.saved")),
+        Fault(kind=Kind.END, at=at("checkpoint.saved")),
+    ),
+}
+"""Events that need something to come about, and the faults that bring them about."""
+MOMENTS = (*PLAIN, *BETWEEN, *RARE)
 
 API_CALLS = (
     "CreateSecurityGroup",
@@ -174,7 +207,7 @@ API_CALLS = (
 )
 """Every call of a plain run that changes something: its reply may be lost after it took effect."""
 
-LOOSE_CAP_USD = 0.5
+LOOSE_CAPS_USD = (None, None, 0.5)
 TIGHT_CAPS_USD = (0.003, 0.005)
 """The cheapest type costs 0.03 to 0.05 USD an hour with its disk and address: they buy two to eight minutes of a
 machine, of which the last one and a half are kept for its end, and at most two successors."""
@@ -224,13 +257,11 @@ DRAWS: dict[Kind, Draw] = {
         kind=Kind.THROTTLING, at=early(dice), action=dice.choice([".*", *API_CALLS]), times=dice.randint(1, 3)
     ),
     Kind.STORM: lambda _: Fault(kind=Kind.STORM, at=Moment()),
-    Kind.SLOW_BOOT: lambda dice: Fault(
-        kind=Kind.SLOW_BOOT, at=Moment(), in_s=round(dice.uniform(1.0, 5.0), 1), lasts_s=10.0
-    ),
+    Kind.SLOW_BOOT: lambda dice: Fault(kind=Kind.SLOW_BOOT, at=Moment(), in_s=round(dice.uniform(1.0, 5.0), 1)),
     Kind.NO_CAPACITY: lambda dice: Fault(kind=Kind.NO_CAPACITY, at=early(dice), lasts_s=round(dice.uniform(2, 8), 1)),
     Kind.EXPIRED: lambda dice: Fault(kind=Kind.EXPIRED, at=early(dice), lasts_s=round(dice.uniform(1, 8), 1)),
     Kind.NO_SWITCH: lambda _: Fault(kind=Kind.NO_SWITCH, at=Moment()),
-    Kind.SKEW: lambda dice: Fault(kind=Kind.SKEW, at=Moment(), in_s=dice.choice([-300.0, 300.0]), lasts_s=15.0),
+    Kind.SKEW: lambda dice: Fault(kind=Kind.SKEW, at=Moment(), in_s=dice.choice([-300.0, 300.0])),
     Kind.FULL_HOST: lambda dice: Fault(
         kind=Kind.FULL_HOST, at=somewhere(dice), lasts_s=dice.choice([0.0, round(dice.uniform(0.5, 4.0), 1)])
     ),
@@ -242,35 +273,34 @@ DRAWS: dict[Kind, Draw] = {
 
 
 def draw(seed: int) -> Schedule:
-    """The schedule of a seed: of five, two kill the launcher, each at the next event; three have the next other kind.
+    """The schedule of a seed: of three, two kill the launcher, each at the next event; one has the next other kind.
 
     So every event and every kind comes up; the rest is chance.
     """
     dice = random.Random(seed)
-    block, place = divmod(seed, 5)
+    block, place = divmod(seed, 3)
     others = [kind for kind in DRAWS if kind is not Kind.KILL]
-    faults: list[Fault] = []
-    if place < 2:
-        faults.extend(_killed(dice, MOMENTS[(2 * block + place) % len(MOMENTS)]))
-    else:
-        faults.extend(_struck(dice, others[(3 * block + place - 2) % len(others)]))
+    aim = MOMENTS[(2 * block + place) % len(MOMENTS)] if place < 2 else None
+    faults = list(_killed(dice, aim) if aim else _struck(dice, others[block % len(others)]))
     while len(faults) < 3 and dice.random() < 0.45:
         faults.append(DRAWS[dice.choice(list(DRAWS))](dice))
     killed = any(fault.kind is Kind.KILL for fault in faults)
-    detach = dice.random() < 0.15
+    detach = aim is None and dice.random() < 0.35  # the launcher of a detached run is gone before most events
     after = dice.choices(list(After), [6, 1, 1])[0] if killed or detach else After.RESUME
     left_alone = detach or after is not After.RESUME
-    durable = dice.random() < (0.7 if left_alone else 0.15)
+    durable = aim == GRANTED or dice.random() < (0.7 if left_alone else 0.15)
+    saves = aim is not None or (durable and left_alone)
     return Schedule(
         seed=seed,
-        steps=dice.randint(25, 50),
+        steps=dice.randint(25, 50) + (50 if aim in BETWEEN else 0),  # a successor comes to it before it is done
         step_s=round(dice.uniform(0.06, 0.12), 2),
         every=dice.randint(4, 10),
-        habit="often" if durable and left_alone else dice.choice(["often", "often", "often", "asked", "never"]),
+        habit="often" if saves else dice.choice(["often", "often", "often", "asked", "never"]),
         weights_kib=dice.choice([1, 64, 700]),
         detach=detach,
         durable=durable,
-        max_cost_usd=dice.choice([None, None, LOOSE_CAP_USD, *TIGHT_CAPS_USD]),
+        waits=aim == WAITS,
+        max_cost_usd=dice.choice(LOOSE_CAPS_USD if aim in (*BETWEEN, *RARE) else (*LOOSE_CAPS_USD, *TIGHT_CAPS_USD)),
         after=after,
         faults=tuple(faults),
     )
@@ -279,7 +309,8 @@ def draw(seed: int) -> Schedule:
 def _killed(dice: random.Random, moment: Moment) -> Iterator[Fault]:
     """A launcher killed at this moment, and what brings the moment about."""
     if moment in BETWEEN:
-        yield notice(dice, working(dice))
+        yield Fault(kind=Kind.NOTICE, at=working(dice), in_s=dice.choice([30.0, 90.0]))
+    yield from RARE.get(moment, ())
     yield kill(moment)
 
 

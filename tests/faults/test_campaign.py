@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
 
+import launcher
 from tests.e2e.conftest import cloud
 from tests.faults.campaign import play_all
 from tests.faults.observer import chains, judge_log
@@ -13,6 +15,9 @@ from tests.faults.schedules import MOMENTS, Kind, draw
 
 __all__ = ["cloud"]
 
+LAUNCHER = Path(launcher.__file__).parent
+FORWARDED = {"live.py", "journal.py"}
+"""Where the kind is an argument of the function itself."""
 SCHEDULES = 60
 BATCHES = 4
 """One a test, so that several workers share them; those of a batch are played at once, and wait at once."""
@@ -41,6 +46,41 @@ def test_the_schedules_have_a_kill_at_every_event_and_every_kind_of_fault() -> N
     assert {fault.kind for fault in faults} == set(Kind)
     kills = {(fault.at.event, fault.at.wanted) for fault in faults if fault.kind is Kind.KILL}
     assert kills >= {(moment.event, moment.wanted) for moment in MOMENTS}
+
+
+NO_MOMENT = {
+    "status": "written together with the event or phase that moves the run",
+    "failed": "the launcher is ending the run, which `ending` and the phase `terminate` are for",
+    "bury.failed": "a machine that could not be ended: the end of the run looks again",
+    "machine.gone": "written by a command that looks at a run without a launcher",
+    "api.calls": "a count for `gpurun status`: nothing hangs on it",
+    "collected": "written by `gc` of a run without a launcher",
+}
+"""Kinds of events at which no launcher is killed, and why."""
+
+
+def test_the_launcher_is_killed_at_every_kind_of_event_that_is_written() -> None:
+    kinds, phases = set[str](), set[str]()
+    for path in LAUNCHER.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        named = {node.targets[0].id: node.value for node in tree.body if _is_name(node)}
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+            if name in {"event", "_add_event"}:
+                said = [named.get(each.id, each) if isinstance(each, ast.Name) else each for each in call.args]
+                found = [each.value for each in said if isinstance(each, ast.Constant)]
+                assert found or path.name in FORWARDED, ast.unparse(call)
+                kinds.update(found)
+            elif name == "enter" and ast.unparse(call.func).endswith("phases.enter"):
+                phases.update(each.value for each in ast.walk(call.args[0]) if isinstance(each, ast.Constant))
+    wanted = {moment.event for moment in MOMENTS}
+    assert kinds - wanted <= set(NO_MOMENT)
+    assert wanted <= kinds
+    assert phases == {dict(moment.wanted)["name"] for moment in MOMENTS if moment.event == "phase"}
+
+
+def _is_name(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
 
 
 def test_a_seed_always_gives_the_same_schedule() -> None:
