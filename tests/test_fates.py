@@ -114,6 +114,18 @@ def test_a_schedule_alone_goes_once_its_machine_would_have_to_show(age, expected
     assert goes(orphan("schedule", owner=None, deadline=NOW + HOUR, made=made)) is expected
 
 
+@pytest.mark.parametrize("everybody", [False, True])
+@pytest.mark.parametrize("kin", [[], [orphan("volume", owner=ME, deadline=NOW + HOUR)]])
+@pytest.mark.parametrize(
+    ("blind", "deadline", "expected"),
+    [("us-east-1", NOW + HOUR, False), ("eu-west-1", NOW + HOUR, True), ("us-east-1", NOW - HOUR, True)],
+)
+def test_a_kill_switch_stays_where_machines_could_not_be_looked_for(blind, deadline, expected, kin, everybody):
+    schedule = orphan("schedule", owner=None, deadline=deadline)
+    judge = Judge(owner=ME, everybody=everybody, now=NOW, blind=frozenset({blind}))
+    assert (schedule in judge.doomed([schedule, *kin], [])) is expected
+
+
 @pytest.mark.parametrize(
     ("state", "age", "expected"),
     [("pending", HOUR, False), ("pending", 25 * HOUR, True), ("failed", HOUR, True), ("pending", None, False)],

@@ -32,6 +32,8 @@ class Judge:
     everybody: bool
     """Whether other laptops' runs may go before their deadline."""
     now: datetime
+    blind: frozenset[str] = frozenset()
+    """Regions whose machines could not be looked for."""
 
     def doomed(self, orphans: Iterable[Orphan], records: Sequence[RunRecord]) -> list[Orphan]:
         """Those that may go, in the order in which they came."""
@@ -46,6 +48,8 @@ class Judge:
     def _goes(self, orphan: Orphan, record: RunRecord | None, kin: Sequence[Orphan]) -> bool:
         if record is not None:
             return record.status.final or (record.deadline_at is not None and record.deadline_at < self.now)
+        if orphan.kind == "schedule" and orphan.region in self.blind and self._armed(orphan):
+            return False
         if self.everybody or past(orphan.tags.get(TAG_DEADLINE, ""), self.now):
             return True
         if TAG_OWNER not in orphan.tags:
@@ -57,6 +61,10 @@ class Judge:
         if kin:
             return all(self._goes(each, None, ()) for each in kin)
         return orphan.kind == "schedule" and self._older(orphan, timedelta(minutes=UNSEEN_MINUTES))
+
+    def _armed(self, schedule: Orphan) -> bool:
+        """Whether it may be the kill switch of a machine that lives: it must not go before that is known."""
+        return not past(schedule.tags.get(TAG_DEADLINE, ""), self.now)
 
     def _being_made(self, orphan: Orphan) -> bool:
         """Whether it may be the work of a bake that goes on: no ledger keeps those."""

@@ -54,7 +54,8 @@ def _doomed(survey: Survey, book: Ledger, *, everybody: bool) -> list[Orphan]:
     from launcher.commands.fates import Judge
     from launcher.owner import owner
 
-    judge = Judge(owner=owner(), everybody=everybody, now=datetime.now(UTC))
+    blind = frozenset(each.region for each in survey.unsearched if each.kind == "instance")
+    judge = Judge(owner=owner(), everybody=everybody, now=datetime.now(UTC), blind=blind)
     return judge.doomed(survey.orphans, book.list())
 
 
