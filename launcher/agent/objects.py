@@ -57,11 +57,19 @@ class Objects:
         return self.pending.get(sha256) or self.live.get(sha256)
 
     def claim(self, segment: int, count: int) -> list[str]:
-        """Names to write to, noted as such."""
+        """Names to write to, noted as such; where that cannot be noted none is used again.
+
+        The record on the disk would go on calling it free, also once a generation needs it.
+        """
         with self.lock:
+            retired, claimed = list(self.retired), set(self.claimed)
             names = [self.free() or self.fresh(segment) for _ in range(count)]
             self.claimed.update(names)
             self.save()
+            if not self.durable and self.retired != retired:
+                self.retired = retired
+                names = [self.fresh(segment) for _ in range(count)]
+                self.claimed = claimed | set(names)
         return names
 
     def free(self) -> str | None:

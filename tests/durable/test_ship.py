@@ -417,6 +417,32 @@ def test_a_full_disk_does_not_keep_results_from_going(
     assert tree(home.output) == {"model": b"weights"}
 
 
+def test_on_a_full_disk_no_name_is_used_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "HELD_S", 0.0)
+    record = objects.Objects(str(tmp_path / "ship.state"))
+    names = set()
+    for number in range(3):
+        (name,) = record.claim(1, 1)
+        names.add(name)
+        record.sent(f"{number}", name)
+        record.begin()
+        record.commit({f"{number}"}, None)
+    record.begin()
+    free = [name for _, _, name in record.retired]
+    assert free
+
+    def full(path: str, text: str) -> None:
+        raise OSError(28, "No space left on device", path)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(objects, "write_atomically", full)
+        (name,) = record.claim(1, 1)
+        assert name not in names
+        assert [each for _, _, each in record.retired] == free
+    record.begin()
+    assert record.claim(1, 1) == free[:1]
+
+
 # A process of its own.
 
 
