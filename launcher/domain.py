@@ -589,5 +589,7 @@ class Receipt:
     """What the plan said that the run costs at most."""
     segments: tuple[SegmentCost, ...] = ()
     """Every machine of the run; none in receipts of older versions."""
+    api_calls: int = 0
+    """Requests that the run's launchers sent to AWS, planning and retries included; 0 in receipts of older versions."""
     wasted: tuple[PhaseTime, ...] = ()
     """Machine time that no training came of: what replacing machines took, by phase, and `training` that was lost."""

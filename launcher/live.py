@@ -91,6 +91,12 @@ class LiveRun:
             data.setdefault("segment", self.record.segment)
         self.ledger.event(self.run_id, kind, data)
 
+    def note_calls(self) -> None:
+        """Write down how many requests went to AWS since this was last done."""
+        count = self.aws.calls.take()
+        if count:
+            self.event("api.calls", count=count)
+
     def told(self, kind: str) -> list[dict[str, Any]]:
         """What the run's events of one kind say, in order."""
         return [event.data for event in self.ledger.events(self.run_id) if event.kind == kind]

@@ -40,5 +40,6 @@ def receipt(live: LiveRun) -> Receipt:
         estimate_usd=live.plan.cost.total_usd_per_hour * billed_s / 3600,
         most_usd=live.plan.max_cost_usd,
         segments=bills,
+        api_calls=sum(data["count"] for data in live.told("api.calls")),
         wasted=wasted(live.ledger.events(live.run_id), segments),
     )

@@ -51,6 +51,7 @@ def end(live: LiveRun, status: RunStatus, *, reason: str = "") -> Receipt:
         live.update(reason=reason or live.record.reason)
         leave_last_checkpoint(live)
         _forget(live)
+        live.note_calls()
         live.advance(status)
         final = receipt(live)
         text = receipt_to_text(final)

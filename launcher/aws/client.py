@@ -13,6 +13,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
+from launcher.aws.calls import Calls
 from launcher.aws.faults import aws_errors
 from launcher.errors import CredentialsError, SpecError
 
@@ -55,6 +56,7 @@ class Aws:
         self.account = account
         with aws_errors("read the AWS configuration"):
             self._session = _session(account)
+            self.calls = Calls(self._session)
             self._boto3 = boto3.Session(botocore_session=self._session)
             self._endpoint_url = _configured_endpoint(account, self._session)
             found = region or _configured_region(account, self._session)
@@ -198,7 +200,7 @@ def _sibling(aws: Aws, region: str) -> Aws:
     return other
 
 
-_SHARED = ("account", "_session", "_boto3", "_endpoint_url", "_lock", "_siblings")
+_SHARED = ("account", "calls", "_session", "_boto3", "_endpoint_url", "_lock", "_siblings")
 
 
 def _session(account: Account) -> botocore.session.Session:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import select
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from launcher import render, runs
+from launcher.errors import LedgerError
 from launcher.follow import LOST_AFTER_S
 
 if TYPE_CHECKING:
@@ -28,7 +30,11 @@ def attend(
 ) -> int:
     """Drive the run to its end and print its receipt; returns the job's exit status."""
     how = runs.Attendance(detach=detach, boot_timeout_s=boot_timeout_s, lost_after_s=lost_after_s, ask=ask)
-    outcome = runs.attend(live, how)
+    try:
+        outcome = runs.attend(live, how)
+    finally:
+        with suppress(LedgerError):
+            live.note_calls()  # of a run that goes on without us
     if outcome.receipt is not None:
         show(live, outcome.receipt, as_json=as_json)
     return outcome.exit_status
