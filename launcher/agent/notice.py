@@ -29,8 +29,8 @@ ADDRESS = "http://169.254.169.254"
 POLL_S = 5.0
 TROUBLED_LIMIT_S = 20.0
 """How seldom a service that has answered before is asked while it fails."""
-ABSENT_LIMIT_S = 300.0
-"""And one that never has."""
+ABSENT_LIMIT_S = 50.0
+"""And one that never has: it may only be slow to come up, and a notice is two minutes. A minute with its jitter."""
 TIMEOUT_S = 2.0
 ANSWER_LIMIT_BYTES = 4096
 TOKEN_LIFE_S = 21600
