@@ -22,7 +22,10 @@ def line(record: RunRecord) -> str:
     from launcher.aws.client import Aws
     from launcher.ledger import account_from_text
 
-    uri = spec.restore(record.spec).outputs
+    try:
+        uri = spec.restore(record.spec).outputs
+    except GpurunError:
+        return ""  # another version's: the rest of the run is told all the same
     if not isinstance(uri, str):
         return ""
     try:
