@@ -59,28 +59,41 @@ NO_MOMENT = {
 """Kinds of events at which no launcher is killed, and why."""
 
 
-def test_the_launcher_is_killed_at_every_kind_of_event_that_is_written() -> None:
-    kinds, phases = set[str](), set[str]()
-    for path in LAUNCHER.rglob("*.py"):
-        tree = ast.parse(path.read_text())
-        named = {node.targets[0].id: node.value for node in tree.body if _is_name(node)}
-        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-            name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-            if name in {"event", "_add_event"}:
-                said = [named.get(each.id, each) if isinstance(each, ast.Name) else each for each in call.args]
-                found = [each.value for each in said if isinstance(each, ast.Constant)]
-                assert found or path.name in FORWARDED, ast.unparse(call)
-                kinds.update(found)
-            elif name == "enter" and ast.unparse(call.func).endswith("phases.enter"):
-                phases.update(each.value for each in ast.walk(call.args[0]) if isinstance(each, ast.Constant))
+def test_the_launcher_is_killed_at_every_kind_of_event_and_phase_that_is_written() -> None:
+    trees = {path: ast.parse(path.read_text()) for path in LAUNCHER.rglob("*.py")}
+    kinds = set().union(*(_kinds(path, tree) for path, tree in trees.items()))
+    phases = set().union(*(_phases(tree) for tree in trees.values()))
     wanted = {moment.event for moment in MOMENTS}
     assert kinds - wanted <= set(NO_MOMENT)
     assert wanted <= kinds
     assert phases == {dict(moment.wanted)["name"] for moment in MOMENTS if moment.event == "phase"}
 
 
-def _is_name(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+def _kinds(path: Path, tree: ast.Module) -> set[object]:
+    """The kinds of events that a module writes; a kind may be a constant of it."""
+    constants = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    found: set[object] = set()
+    for call in _calls(tree, ".event", "_add_event"):
+        said = [constants.get(each.id, each) if isinstance(each, ast.Name) else each for each in call.args]
+        kinds = {each.value for each in said if isinstance(each, ast.Constant)}
+        assert kinds or path.name in FORWARDED, ast.unparse(call)
+        found |= kinds
+    return found
+
+
+def _phases(tree: ast.Module) -> set[object]:
+    """The phases that a module enters; which of two may hang on the machine's number."""
+    constants = [each for call in _calls(tree, "phases.enter") for each in ast.walk(call.args[0])]
+    return {each.value for each in constants if isinstance(each, ast.Constant) and isinstance(each.value, str)}
+
+
+def _calls(tree: ast.Module, *ends: str) -> list[ast.Call]:
+    """Calls of what ends so."""
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(ends)]
 
 
 def test_a_seed_always_gives_the_same_schedule() -> None:
