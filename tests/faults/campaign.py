@@ -456,6 +456,7 @@ RULES: dict[Kind, tuple[str, dict[str, Any]]] = {
     Kind.THROTTLING: (".*", {"error": "RequestLimitExceeded"}),
     Kind.STORM: (".*", {"error": "throttling"}),
     Kind.NO_CAPACITY: ("CreateFleet|RunInstances", {"error": "InsufficientInstanceCapacity"}),
+    Kind.FORBIDDEN: ("CreateFleet|RunInstances", {"error": "UnauthorizedOperation"}),
     Kind.EXPIRED: (".*", {"error": "expired-credentials"}),
     Kind.NO_SWITCH: ("CreateSchedule", {"error": "AccessDeniedException"}),
 }

@@ -26,6 +26,8 @@ class Kind(StrEnum):
     """Three in ten of all EC2 calls, from the launch to the end of everything."""
     SLOW_BOOT = "slow boot"
     NO_CAPACITY = "no capacity"
+    FORBIDDEN = "launches forbidden"
+    """The permission for them is taken away."""
     EXPIRED = "credentials expired"
     NO_SWITCH = "no kill switch"
     """The permission to arm the one in the cloud is missing."""
@@ -186,7 +188,7 @@ RARE: dict[Moment, tuple[Fault, ...]] = {
     at("rebalance"): (Fault(kind=Kind.REBALANCE, at=Moment(step=3)),),
     at("address"): (Fault(kind=Kind.ADDRESS, at=Moment(step=3)),),
     at("salvaged"): (
-        Fault(kind=Kind.NO_CAPACITY, at=at("checkpoint.saved")),
+        Fault(kind=Kind.FORBIDDEN, at=at("checkpoint.saved")),
         Fault(kind=Kind.END, at=at("checkpoint.saved")),
     ),
 }

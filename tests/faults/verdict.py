@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MAY_FAIL: dict[str, str] = {
     Kind.NO_CAPACITY: r"capacity",
+    Kind.FORBIDDEN: r"permi|authorized",
     Kind.STORM: r"throttl|RequestLimitExceeded|rate exceeded",
     Kind.EXPIRED: r"credential|expired",
     Kind.FULL_HOME: r"No space|disk|written|full",
