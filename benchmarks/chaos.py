@@ -34,8 +34,9 @@ from report.table import seconds, table
 from launcher.sandbox import control
 from launcher.sandbox.control import Sandbox
 from tests.faults import crowd
-from tests.faults.campaign import Played, play_all, stamp
+from tests.faults.campaign import play_all, stamp
 from tests.faults.schedules import Kind, draw
+from tests.faults.trial import Played
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "build" / "chaos.jsonl"

@@ -12,7 +12,7 @@ from tests.faults.observer import BILLED, Thing, judge_log, processes_with, stra
 from tests.faults.schedules import After, Kind
 
 if TYPE_CHECKING:
-    from tests.faults.campaign import Trial
+    from tests.faults.trial import Trial
 
 MAY_FAIL: dict[str, str] = {
     Kind.NO_CAPACITY: r"capacity",
