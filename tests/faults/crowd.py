@@ -12,7 +12,7 @@ from typing import Any
 from launcher.sandbox.client import SandboxClient
 from launcher.sandbox.control import Sandbox
 from tests.e2e.conftest import Laptop
-from tests.faults.observer import Book, Cloud, chains, step_of
+from tests.faults.observer import KEY, Book, Cloud, chains, step_of
 
 LIMIT_S = 600.0
 NOTICE_S = 110.0
@@ -81,7 +81,7 @@ def at_once(count: int, sandbox: Sandbox, folder: Path) -> dict[str, Any]:
         else:
             shutil.rmtree(laptop.home)
     leftovers = sum(len(cloud.leftovers(region, there)) for region, there in before.items())
-    calls = Counter(each["action"] for each in admin.journal() if each["access_key"] != "observer")
+    calls = Counter(each["action"] for each in admin.journal() if each["access_key"] != KEY)
     return {
         "runs": count,
         "failed": failed,

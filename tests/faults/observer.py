@@ -18,6 +18,8 @@ from botocore.config import Config
 
 from tests.faults.chained import content, link
 
+KEY = "observer"
+"""Access key and secret: the sandbox's journal tells by it who has called."""
 BILLED = frozenset({"instance", "volume", "address"})
 KNOWN = re.compile(
     r"weights\.(bin|draft)|gpurun|gpurun/log\.txt|gpurun/receipt\.json|gpurun/checkpoint(/state\.(bin|draft))?"
@@ -87,7 +89,7 @@ class Cloud:
 
     def __init__(self, endpoint_url: str) -> None:
         self._endpoint_url = endpoint_url
-        self._session = boto3.Session(aws_access_key_id="observer", aws_secret_access_key="observer")
+        self._session = boto3.Session(aws_access_key_id=KEY, aws_secret_access_key=KEY)
         self._making = threading.Lock()
 
     def everything(self, region: str) -> frozenset[Thing]:

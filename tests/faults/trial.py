@@ -21,7 +21,7 @@ from launcher.sandbox.control import Sandbox
 from tests.e2e.conftest import Laptop
 from tests.faults import verdict
 from tests.faults.bucket import Bucket, Sent
-from tests.faults.observer import Book, Cloud, Thing, Told, chains, step_of
+from tests.faults.observer import KEY, Book, Cloud, Thing, Told, chains, step_of
 from tests.faults.schedules import After, Fault, Kind, Moment, Schedule
 
 PATIENCE_S = 300.0
@@ -434,7 +434,8 @@ class Trial:
     def _tidy(self) -> None:
         """Nothing of this trial goes on, whatever came of it."""
         self.played.missed += [fault.kind.value for fault in self._pending]
-        self.played.api_calls = sum(each["region"] == self.region for each in self._admin.journal())
+        calls = [each for each in self._admin.journal() if each["region"] == self.region]
+        self.played.api_calls = sum(each["access_key"] != KEY and each["action"] != "PostObject" for each in calls)
         for process in self.laptop.started:
             if process.poll() is None:
                 process.kill()
