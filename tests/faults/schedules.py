@@ -294,7 +294,7 @@ def draw(seed: int) -> Schedule:
     saves = aim is not None or (durable and left_alone)
     return Schedule(
         seed=seed,
-        steps=dice.randint(25, 50) + (50 if aim in BETWEEN else 0),  # a successor comes to it before it is done
+        steps=dice.randint(25, 50) + (200 if aim in BETWEEN else 0),  # done after the successor is ready
         step_s=round(dice.uniform(0.06, 0.12), 2),
         every=dice.randint(4, 10),
         habit="often" if saves else dice.choice(["often", "often", "often", "asked", "never"]),
