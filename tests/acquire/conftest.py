@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +17,11 @@ from launcher.domain import (
     Image,
     JobSpec,
     Limits,
+    Market,
     Offer,
     Plan,
     Requirements,
+    SpotPolicy,
     TransferProgress,
 )
 from launcher.ledger import Ledger
@@ -117,6 +119,17 @@ def cloud(sandbox_none: Sandbox) -> Iterator[Cloud]:
                 it.aws.at(region).ec2.delete_launch_template(LaunchTemplateId=thing["LaunchTemplateId"])
 
 
+def _wish_for(offers: Sequence[Offer]) -> Requirements:
+    """What asks for these pools and no others: a later machine is planned anew, from the spec alone."""
+    spot_alone = all(offer.market is Market.SPOT for offer in offers)
+    return Requirements(
+        instance_types=tuple(dict.fromkeys(offer.instance_type for offer in offers)),
+        regions=tuple(dict.fromkeys(offer.region for offer in offers)),
+        zones=tuple(dict.fromkeys(offer.zone for offer in offers)),
+        spot=SpotPolicy.SPOT if spot_alone else SpotPolicy.PREFER_SPOT,
+    )
+
+
 @pytest.fixture
 def image(sandbox_none: Sandbox) -> Image:
     return images.resolve(Aws(sandbox_none.account), "")
@@ -137,7 +150,9 @@ def run(
 
     def make(*offers: Offer, name: str = "search", limits: Limits | None = None) -> LiveRun:
         asked = offers or tuple(offers_in("us-east-1"))
-        spec = JobSpec(name=name, argv=("true",), workdir=tmp_path, limits=limits or Limits(), resources=Requirements())
+        spec = JobSpec(
+            name=name, argv=("true",), workdir=tmp_path, limits=limits or Limits(), resources=_wish_for(asked)
+        )
         price = estimate(asked[0].price_usd_per_hour, 60, asked[0].region)
         plan = Plan(offers=asked, image=image, cost=price, dearest=price, hours=1.0)
         live = creation.create(
