@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,6 +25,7 @@ RENEW_SHARE = 0.5
 RENEW_AT_LEAST_S = 60.0
 CONNECT_TIMEOUT_S = 60.0
 CLOSE_S = 2.0
+BLOCK_BYTES = 1 << 16
 
 
 def store(spec: JobSpec) -> str | None:
@@ -136,15 +138,16 @@ def catch_up(live: LiveRun) -> Shipment | None:
 
 def _to_shipments(live: LiveRun, shipments: Shipments, found: durable.Generation) -> Shipment:
     folder = shipments.begin()
-    taken = durable.pull_newest(
-        live.aws,
-        store(live.spec) or "",
-        live.run_id,
-        checkpoint=folder / "checkpoint",
-        output=folder / "output",
-        output_is_ours=True,
-        log=live.paths.log,
-    )
+    with _log_shown(live):
+        taken = durable.pull_newest(
+            live.aws,
+            store(live.spec) or "",
+            live.run_id,
+            checkpoint=folder / "checkpoint",
+            output=folder / "output",
+            output_is_ours=True,
+            log=live.paths.log,
+        )
     taken = taken or found
     made = shipments.publish(
         folder, segment=taken.segment, at_epoch_s=taken.at_epoch_s, files=taken.files, size_bytes=taken.size_bytes
@@ -153,6 +156,20 @@ def _to_shipments(live: LiveRun, shipments: Shipments, found: durable.Generation
     live.event("checkpoint.saved", **about, source=store(live.spec))
     live.reporter.note(f"what the machine had sent to {store(live.spec)} is home: {made.files} files")
     return made
+
+
+@contextmanager
+def _log_shown(live: LiveRun) -> Iterator[None]:
+    """Show what comes of the log meanwhile: whoever follows it goes on after what is home."""
+    path = live.paths.log
+    shown_bytes = path.stat().st_size if path.exists() else 0
+    yield
+    if not path.exists():
+        return
+    with path.open("rb") as log:
+        log.seek(shown_bytes)
+        while block := log.read(BLOCK_BYTES):
+            live.reporter.log(block)
 
 
 def results(live: LiveRun) -> JobReport | None:
@@ -168,7 +185,8 @@ def results(live: LiveRun) -> JobReport | None:
         if found is None or not found.complete or found.segment != live.record.segment:
             return None
         live.phases.enter("fetch", uri)
-        own, taken = lay_out(live, Path(live.record.results_dir))
+        with _log_shown(live):
+            own, taken = lay_out(live, Path(live.record.results_dir))
         if taken is None or not taken.complete:
             raise TransferError("not all of the last that was sent is there any more; older results were taken")
     except (GpurunError, OSError) as error:
