@@ -111,6 +111,22 @@ def test_one_whose_machine_died_goes_on_from_what_it_had_sent(laptop, aws, uri, 
     assert laptop.living() == []
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_one_that_ec2_took_back_while_detached_goes_on_elsewhere(laptop, aws, uri, sandbox_api):
+    run = launch(laptop, uri, GOES_ON, "--detach")
+    wait_for(lambda: (found := durable.newest(aws, uri, run["run_id"])) is not None and found.checkpoint)
+    (machine,) = laptop.living()
+    sandbox_api.interrupt(machine["InstanceId"], in_s=80)  # longer than the lease: by itself it would go before
+    wait_for(lambda: not laptop.living(), timeout_s=120)
+    assert durable.newest(aws, uri, run["run_id"]).ended_by == "interruption"
+    done = laptop.gpurun("resume", run["run_id"], timeout_s=150)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "saved\ngoes on\n"
+    assert (laptop.work / "runs" / run["run_id"] / "w").read_text() == "first\n"
+    assert laptop.living() == []
+
+
 def test_fetch_weights_reads_whichever_place_there_is(laptop, aws, uri):
     run = launch(laptop, uri, JOB, "--detach")
     wait_for(lambda: (found := durable.newest(aws, uri, run["run_id"])) is not None and found.checkpoint)
