@@ -7,14 +7,13 @@ dies is left for the next one, with the last checkpoint that is home.
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 
-from launcher import berth, interrupts, lifeline, outputs, provision, respawn, teardown
+from launcher import berth, interrupts, jobend, lifeline, outputs, provision, respawn, teardown
 from launcher.attach import reach, still_there, until_up
 from launcher.domain import JobReport, Receipt, RunStatus
 from launcher.errors import (
@@ -118,15 +117,14 @@ def _attempt(live: LiveRun, attendance: Attendance, underway: Underway) -> Outco
 
 def _ended_unseen(live: LiveRun, report: JobReport) -> Outcome:
     """End a run whose job ended while nobody watched, and whose results came home from where the machine sent them."""
-    exit_status = _record_end(live, report)
+    exit_status = jobend.record(live, report)
     ended = teardown.end(live, RunStatus.FAILED if exit_status else RunStatus.SUCCEEDED)
     return Outcome(exit_status=exit_status, receipt=ended)
 
 
 def _end_begun(live: LiveRun) -> Outcome:
     """Go on with an end that an earlier launcher began, to the status that it meant."""
-    if (report := outputs.results(live)) is not None:
-        _record_end(live, report)
+    jobend.bring_unseen(live)
     begun = live.told("ending")
     why = (begun[-1].get("reason") if begun else "") or live.record.reason or ("" if begun else "its machine was gone")
     receipt = teardown.end(live, teardown.deserved(live), reason=why)
@@ -256,22 +254,12 @@ def _job_started(live: LiveRun) -> bool:
 
 def _finish(live: LiveRun, report: JobReport) -> Outcome:
     """Results home and verified first, then the machine ended."""
-    exit_status = _record_end(live, report)
+    exit_status = jobend.record(live, report)
     _fetch(live)
     if exit_status and live.spec.keep_on_failure_s:
         return _kept(live, exit_status)
     ended = teardown.end(live, RunStatus.FAILED if exit_status else RunStatus.SUCCEEDED)
     return Outcome(exit_status=exit_status, receipt=ended)
-
-
-def _record_end(live: LiveRun, report: JobReport) -> int:
-    """Write down how the job ended; gives its exit status, 1 where none is known."""
-    usage = asdict(report.usage) if report.usage else None
-    exit_status = 1 if report.exit_status is None else report.exit_status
-    # The row before the event: whoever finds that it is done finds how, too.
-    live.update(exit_status=exit_status, reason=_reason(report))
-    live.event("job.done", exit_status=report.exit_status, usage=usage, killed_by_memory=report.killed_by_memory)
-    return exit_status
 
 
 def _fetch(live: LiveRun) -> None:
@@ -283,18 +271,6 @@ def _fetch(live: LiveRun) -> None:
     except HostUnreachable:
         still_there(live)  # one that is gone is another story than one that does not answer
         raise
-
-
-def _reason(report: JobReport) -> str:
-    if report.killed_by_memory:
-        return "the job was killed for memory: ask for a machine with more, resources.memory in the spec"
-    if report.ended_by == "deadline":
-        return "its time was up, by max_hours or max_cost; what it had saved is home"
-    if report.state == "lost":
-        return "the machine lost the job: it rebooted, or its supervisor was killed"
-    if report.exit_status == 128 + signal.SIGKILL:
-        return "the job was killed by signal 9, most likely for memory: resources.memory in the spec asks for more"
-    return f"the job exited with status {report.exit_status}" if report.exit_status else ""
 
 
 def _kept(live: LiveRun, exit_status: int) -> Outcome:
@@ -354,7 +330,7 @@ def _stop_gently(live: LiveRun) -> None:
     if not live.here("job.done"):
         live.reporter.note(f"stopping the job; it has {lifeline.STOP_GRACE_S:.0f} s to save a checkpoint")
         remote_agent.signal(connection, live.layout, "TERM")
-        _record_end(live, follow(live, connection))
+        jobend.record(live, follow(live, connection))
     _fetch(live)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from launcher.commands import options, session
-from launcher.errors import SpecError
+from launcher.errors import GpurunError, SpecError
 
 if TYPE_CHECKING:
     from launcher.ledger import Ledger, RunRecord
@@ -43,7 +43,7 @@ def _sure(record: RunRecord, book: Ledger) -> bool:
 
 
 def _end(record: RunRecord, book: Ledger) -> int:
-    from launcher import process, receipt, render, teardown, unattended
+    from launcher import jobend, process, receipt, render, teardown, unattended
     from launcher.commands import attending
     from launcher.domain import RunStatus
 
@@ -53,6 +53,8 @@ def _end(record: RunRecord, book: Ledger) -> int:
     live = session.live_run(record, book, render.reporter(as_json=False))
     if not record.status.final:
         unattended.claim(live)
+        with suppress(GpurunError):  # what S3 has stays there
+            jobend.bring_unseen(live)
         over = live.has_event("ending") or live.has_event("fetched")
         status = teardown.deserved(live) if over else RunStatus.CANCELLED
         teardown.end(live, status, reason=record.reason or "ended by the user")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -91,11 +92,13 @@ def _close(gone: Sequence[Orphan], failed: Sequence[Failure], book: Ledger) -> t
 
 def _end(record: RunRecord, book: Ledger, gone: Sequence[Orphan]) -> RunRecord:
     """The end that `gpurun down` gives a run, with what is true: what is home decides whether it succeeded."""
-    from launcher import teardown, unattended
+    from launcher import jobend, teardown, unattended
 
     with session.reporter() as reporter:
         live = session.live_run(record, book, reporter)
         unattended.claim(live)
+        with suppress(GpurunError):  # what S3 has stays there
+            jobend.bring_unseen(live)
         home = "its results were home" if live.has_event("fetched") else "its results had not come home"
         why = "; ".join([*([record.reason] if record.reason else []), _overdue(record), home, _deed(gone)])
         teardown.end(live, teardown.deserved(live), reason=why)
