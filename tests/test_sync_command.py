@@ -213,6 +213,8 @@ def test_what_stays_here_is_told_in_names_that_a_terminal_may_be_given() -> None
     live = MagicMock(lines=None)
     code = Scan(root=Path(), items=(), skipped=())
     luggage = MagicMock(skipped=(("a\x1b[2J", "is a socket"),), code=code)
+    lines = MagicMock()
+    lines.control.fresh.side_effect = HostUnreachable("nobody is there")
     with pytest.raises(HostUnreachable):
-        send.send_all(live, luggage)
-    live.reporter.warn.assert_called_once_with(r"not uploaded: 'a\x1b[2J': is a socket")
+        send.send_all(live, lines, luggage)
+    assert live.reporter.warn.call_args_list[0].args == (r"not uploaded: 'a\x1b[2J': is a socket",)

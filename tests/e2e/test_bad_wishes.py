@@ -6,7 +6,7 @@ import pytest
 @pytest.mark.parametrize(
     ("flags", "status", "said", "hinted"),
     [
-        (("--max-cost", "0.0001"), 8, "buys 0.0 minutes", "--max-cost"),
+        (("--max-cost", "0.0001"), 8, "buys 0 s", "--max-cost"),
         (("--max-hours", "0"), 2, "--max-hours", "gpurun launch --help"),
         (("--max-price", "0.0001"), 4, "none of", "limits.max_price"),
         (("--region", "us-east-9"), 2, "no AWS region 'us-east-9'", "us-east-"),

@@ -138,7 +138,8 @@ def test_a_minute_without_network_loses_no_line_of_the_log(laptop, torment):
 
 
 def test_a_host_that_dies_is_told_with_its_reason(laptop, torment):
-    process = laptop.start("launch", "--sandbox", laptop.job("echo begun; sleep 600\n"))
+    job = "run: echo begun; sleep 600\ndevice: cpu\nlimits: {max_restarts: 0}\n"
+    process = laptop.start("launch", "--sandbox", laptop.job(job, "job.yaml"))
     laptop.wait_for_event("phase", name="run")
     (instance,) = laptop.instances("running")
     torment.interrupt(instance["InstanceId"], in_s=0.5)

@@ -26,7 +26,7 @@ def abandoned(laptop):
 
 def test_a_run_whose_machine_gc_ended_is_over_for_a_true_reason(laptop, abandoned):
     shown = json.loads(laptop.gpurun("gc", "--sandbox", "--json").stdout)
-    assert {"instance", "key-pair", "security-group"} <= {
+    assert {"instance", "security-group"} <= {
         each["kind"] for each in shown["would_remove"] if each["run_id"] == abandoned
     }
     assert (shown["closed"], len(laptop.living())) == ([], 1)

@@ -108,7 +108,7 @@ def test_gc_finds_and_removes_everything_with_the_ledger_deleted(laptop):
     shutil.rmtree(laptop.state.runs)
     listed = json.loads(laptop.gpurun("gc", "--sandbox", "--json").stdout)
     kinds = {orphan["kind"] for orphan in listed["would_remove"] if orphan["run_id"] == run_id}
-    assert {"instance", "key-pair", "launch-template"} <= kinds
+    assert {"instance", "security-group"} <= kinds
     done = laptop.gpurun("gc", "--sandbox", "--yes")
     assert done.returncode == 0, done.stderr
     mine = [{"Name": "tag:gpurun:run", "Values": [run_id]}]

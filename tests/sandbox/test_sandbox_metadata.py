@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from launcher.sandbox.cloud.guest import Guest
 from launcher.sandbox.cloud.metadata import answer
 from launcher.sandbox.cloud.security_groups import admits
+from launcher.sandbox.cloud.settings import Settings
 
 TTL = "x-aws-ec2-metadata-token-ttl-seconds"
 TOKEN = "x-aws-ec2-metadata-token"
@@ -82,7 +83,13 @@ class Shown:
 
 @pytest.fixture
 def guest() -> Guest:
-    return Guest(instance=Shown(), user_data=b"#!/bin/sh\n\xff", authorized_key="ssh-ed25519 AAAA me", mac="02:00")
+    return Guest(
+        instance=Shown(),
+        user_data=b"#!/bin/sh\n\xff",
+        authorized_key="ssh-ed25519 AAAA me",
+        mac="02:00",
+        birth=Settings(),
+    )
 
 
 def token(guest: Guest, ttl: str = "60") -> str:
@@ -115,7 +122,7 @@ def test_a_token_ends_with_its_time(guest: Guest) -> None:
 
 @given(ttl=st.one_of(st.integers().filter(lambda n: not 1 <= n <= 21600).map(str), st.text(max_size=5)))
 def test_a_nonsense_lifetime_gets_no_token(ttl: str) -> None:
-    guest = Guest(instance=Shown(), user_data=b"", authorized_key=None, mac="02:00")
+    guest = Guest(instance=Shown(), user_data=b"", authorized_key=None, mac="02:00", birth=Settings())
     if ttl.isdecimal() and ttl.isascii() and 1 <= int(ttl) <= 21600:
         return
     assert answer(guest, "PUT", "/latest/api/token", {TTL: ttl}).status == 400

@@ -12,8 +12,8 @@ from typing import Any, cast
 
 import pytest
 
-from launcher import runs
-from launcher.domain import RunStatus, TransferProgress
+from launcher import berth
+from launcher.domain import TransferProgress
 from launcher.errors import NoPython, RemoteError, TransferError
 from launcher.prepare import Luggage
 from launcher.sync import remote_agent, transfer
@@ -139,17 +139,10 @@ def test_a_job_is_refused_before_anything_goes_up(home: Path, machine: Any) -> N
 
 def test_a_launch_ends_before_anything_goes_up(tmp_path: Path, home: Path, machine: Any) -> None:
     lines = machine()
-    said: list[str] = []
-    live = SimpleNamespace(
-        lines=lines,
-        layout=RemoteLayout("digits-7f3a"),
-        phases=SimpleNamespace(enter=lambda *words: said.append(words[0])),
-        record=SimpleNamespace(status=RunStatus.SYNCING),
-    )
+    live = SimpleNamespace(layout=RemoteLayout("digits-7f3a"))
     luggage = Luggage(code=scan(fill(tmp_path / "code")), data=None, objects=())
     with pytest.raises(NoPython, match="no python3"):
-        runs._sync(cast("Any", live), lines.control.fresh(10.0), luggage)
-    assert said == ["sync"]
+        berth.fill(cast("Any", live), lines, lines.control.fresh(10.0), luggage)
     assert list(home.iterdir()) == []
 
 
