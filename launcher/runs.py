@@ -194,7 +194,7 @@ def _await_end(live: LiveRun) -> None:
 def _gone(live: LiveRun, error: MachineGone | HostUnreachable) -> MachineGone | None:
     """The end of the machine, where that is what was met; `None` where it may be reached again.
 
-    Raises the error itself where the run has done no work yet.
+    Raises the error itself where the machine never answered: its image or its door is wrong, and so would the next be.
     """
     if isinstance(error, MachineGone):
         return error
@@ -202,7 +202,7 @@ def _gone(live: LiveRun, error: MachineGone | HostUnreachable) -> MachineGone | 
         still_there(live)
     except MachineGone as gone:
         return gone
-    if not _job_started(live) and live.record.segment == 1:
+    if not live.here("connected") and live.record.segment == 1:
         raise error
     return None
 
@@ -223,7 +223,11 @@ def _started(live: LiveRun, attendance: Attendance) -> Connection:
     lines = live.open_lines(instance)
     if luggage is None:
         return find_again(live, lines.control, attendance.lost_after_s)
-    connection = until_up(live, lines.control, instance, attendance.boot_timeout_s)
+    if live.here("connected"):
+        connection = find_again(live, lines.control, attendance.lost_after_s)
+    else:
+        connection = until_up(live, lines.control, instance, attendance.boot_timeout_s)
+        live.event("connected")
     lines.warm()
     live.phases.enter("sync", luggage.text)
     if live.record.status is RunStatus.BOOTING:

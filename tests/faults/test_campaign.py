@@ -55,6 +55,7 @@ NO_MOMENT = {
     "machine.gone": "written by a command that looks at a run without a launcher",
     "api.calls": "a count for `gpurun status`: nothing hangs on it",
     "collected": "written by `gc` of a run without a launcher",
+    "connected": "between the phases `connect` and `sync`, at both of which it is killed",
 }
 """Kinds of events at which no launcher is killed, and why."""
 

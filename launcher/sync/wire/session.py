@@ -130,8 +130,11 @@ def _kept(connection: Connection) -> Wire | None:
 
 def _no_answer(status: int, stderr: str) -> CommandFailed:
     full = "No space left" in stderr or "quota" in stderr.lower()
+    # Python's last line says what it was; the rest is where.
+    said = stderr.rpartition("\n")[2].strip() or stderr
+    said = said.rpartition("Traceback (most recent call last)")[2].rpartition(", in <module> ")[2] or said
     return CommandFailed(
-        f"the agent does not answer on the machine: {stderr or f'exit status {status}'}",
+        f"the agent does not answer on the machine: {said or f'exit status {status}'}",
         hint="gpurun ssh RUN df -h ~" if full else "gpurun ssh RUN python3 --version   (3.8 or later is needed)",
         status=status,
         stderr=stderr,
