@@ -1,0 +1,1 @@
+"""What the legs of a comparison come to: gathered, reckoned, told."""
