@@ -32,7 +32,11 @@ def create(
     reporter: Reporter,
     planning_began: datetime,
 ) -> LiveRun:
-    """Write a new run down, keys and all, before anything is asked of the cloud."""
+    """Write a new run down, keys and all, before anything is asked of the cloud.
+
+    Raises `SpecError` for legs that no machine would take.
+    """
+    specs.check_legs(spec)
     run_id = new_run_id(spec.name)
     outputs = spec.outputs if isinstance(spec.outputs, Path) else Path.cwd() / RESULTS_FOLDER
     results_dir = outputs / run_id

@@ -143,6 +143,21 @@ class SshOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LegOrder:
+    """One way to execute a job whose ways are compared, in turn with the others on the same machine."""
+
+    name: str
+    """Unique in its job, and a folder's name there: see `launcher.spec.legs`."""
+    device: Device
+    floatx: FloatX
+    env: dict[str, str] = field(default_factory=dict)
+    """More than the job's own, and over it: `GPURUN_BACKEND`, say."""
+    argv: tuple[str, ...] = ()
+    """In the place of the job's own command; it and `script` empty: that."""
+    script: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """One job, checked: what to run, on what, with which limits."""
 
@@ -169,6 +184,10 @@ class JobSpec:
     """Whether GPURUN_CHECKPOINT_DIR comes home too."""
     keep_on_failure_s: float = 0.0
     ssh: SshOptions = field(default_factory=SshOptions)
+    legs: tuple[LegOrder, ...] = ()
+    """Where there are any, the machine executes and measures each in turn; `device` and `floatx` then say nothing."""
+    repeats: int = 1
+    """How often it does, interleaved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from launcher import lifeline
+from launcher import spec as specs
 from launcher.domain import JobSpec
 from launcher.errors import SpecError
 from launcher.live import LiveRun
@@ -22,6 +23,7 @@ SOON_S = 1.0
 def agent_job(live: LiveRun) -> AgentJob:
     """The run's job as the agent takes it; raises `SpecError` for a secret that the environment lacks."""
     spec = live.spec
+    specs.check_legs(spec)
     left_s = lifeline.seconds_left(live.deadline)
     grace_s = min(lifeline.STOP_GRACE_S, GRACE_SHARE * left_s)
     return AgentJob(
@@ -38,6 +40,8 @@ def agent_job(live: LiveRun) -> AgentJob:
         lease_s=lifeline.LEASE_S,
         keep_on_failure_s=spec.keep_on_failure_s,
         durable=isinstance(spec.outputs, str),
+        legs=spec.legs,
+        repeats=spec.repeats,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from launcher.spec.flags import Overrides, override
+    from launcher.spec.legs import check_legs
     from launcher.spec.loading import load
     from launcher.spec.schema import json_schema, schema_json
     from launcher.spec.script import for_script
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Overrides",
+    "check_legs",
     "dump",
     "for_script",
     "json_schema",
@@ -30,6 +32,7 @@ __all__ = [
 
 _HOMES = {
     "Overrides": "flags",
+    "check_legs": "legs",
     "dump": "stored",
     "for_script": "script",
     "json_schema": "schema",

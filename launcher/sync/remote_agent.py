@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Protocol
 
-from launcher.domain import Device, FloatX, JobReport, TransferProgress
+from launcher.domain import Device, FloatX, JobReport, LegOrder, TransferProgress
 from launcher.errors import TransferError
 from launcher.ports import Connection
 from launcher.sync.layout import RemoteLayout
@@ -64,6 +64,9 @@ class AgentJob:
     """Whether the machine sends checkpoints, results and log to a store by itself, by what `grant` brought."""
     owned: bool = True
     """Whether the machine is ours to power off."""
+    legs: Sequence[LegOrder] = ()
+    """Executed in turn and measured, `repeats` times, in the place of the one command; see docs/compare.md."""
+    repeats: int = 1
 
 
 class RemoteObject(Protocol):
