@@ -58,7 +58,16 @@ def until_up(live: LiveRun, line: Line, instance: Instance, timeout_s: float) ->
                     hint=f"gpurun status {live.run_id}",
                 ) from error
             else:
-                raise
+                raise _never_up(instance, error, timeout_s) from error
+
+
+def _never_up(instance: Instance, error: HostUnreachable, timeout_s: float) -> HostUnreachable:
+    """The last attempt's error, told of the whole time."""
+    _, _, why = error.message.rpartition(" s: ")
+    return HostUnreachable(
+        f"machine {instance.instance_id} never answered SSH, within {timeout_s:.0f} s of its start: {why}",
+        hint="gpurun launch takes another machine; where it is always so, look at resources.image and the VPC",
+    )
 
 
 def still_there(live: LiveRun, instance: Instance | None = None) -> bool:

@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 from launcher import budget, lifeline
 from launcher.aws import fleet, images, network, refusals, template
@@ -25,7 +24,6 @@ from launcher.sync.ssh import keys
 
 ROUNDS = 3
 """Of calls for one market of a region: EC2 may answer for some of the pools alone."""
-IMAGE_MAX_AGE = timedelta(hours=1)
 AGAIN = NOT_YET | {fleet.MISMATCH}
 """Answers to the call, not to the wish: it is put anew under another token."""
 
@@ -215,7 +213,7 @@ def image_in(live: LiveRun, aws: Aws, architecture: str) -> Image:
     if live.plan.image.region == aws.region:
         return live.plan.image
     selector = live.spec.resources.image
-    return images.remembered(aws, selector, live.ledger.cache, IMAGE_MAX_AGE, architecture=architecture)
+    return images.remembered(aws, selector, live.ledger.cache, images.KEPT, architecture=architecture)
 
 
 def token_of(run_token: str, region: str, *, segment: int = 1, market: Market = Market.SPOT, attempt: int = 1) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -14,7 +15,6 @@ from launcher.errors import BrokenRequest, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import timedelta
 
     from types_boto3_ec2.type_defs import FilterTypeDef, ImageTypeDef
 
@@ -28,6 +28,8 @@ Source: AWS Deep Learning AMIs Developer Guide, "Finding the ID of a DLAMI". AWS
 more (DLAMI support policy): `pip install tensorflow[and-cuda]` brings it.
 """
 
+KEPT = timedelta(hours=1)
+"""How long the search for a machine takes an answer for true."""
 FORMS = "ami-ID, name:PATTERN, tag:KEY=VALUE or ssm:/PARAMETER"
 
 

@@ -43,6 +43,8 @@ PREFIX = "gpurun-"
 RETRY_FOR_S = 86_400
 RETRIES = 185
 """The most that Scheduler grants: a termination that is throttled is tried again for a day."""
+THROTTLED = frozenset({"ThrottlingException", "Throttling", "RequestLimitExceeded", "TooManyRequestsException"})
+REMOVE_TIMEOUT_S = 10.0
 GROUP_TIMEOUT_S = 5.0
 """By when a group that was just made must be known."""
 SET_UP = "gpurun doctor --print-iam gpurun-iam writes the role's policies and the commands that make it"
@@ -116,9 +118,10 @@ def find(aws: Aws) -> list[Switch]:
 
 
 def remove(aws: Aws, name: str) -> None:
-    """Remove one switch by its name; harmless when it is gone."""
+    """Remove one switch by its name; harmless when it is gone. A service that throttles is asked for a while."""
     with aws.errors(f"remove the kill switch {name}"):
-        _delete(aws, name)
+        if not until(lambda: _deleted(aws, name), REMOVE_TIMEOUT_S):
+            _delete(aws, name)
 
 
 def never(role_arn: str) -> CreateScheduleInputTypeDef:
@@ -216,6 +219,17 @@ def _delete(aws: Aws, name: str) -> None:
     except ClientError as error:
         if code_of(error) != "ResourceNotFoundException":
             raise
+
+
+def _deleted(aws: Aws, name: str) -> bool | None:
+    """Whether it could be asked for: `None` while the service throttles."""
+    try:
+        _delete(aws, name)
+    except ClientError as error:
+        if code_of(error) not in THROTTLED:
+            raise
+        return None
+    return True
 
 
 def _switch(aws: Aws, found: GetScheduleOutputTypeDef) -> Switch:

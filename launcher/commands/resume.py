@@ -14,6 +14,7 @@ def command(
     run: options.Run = "last",
     *,
     detach: Annotated[bool, typer.Option("--detach", help="Leave once the job runs.")] = False,
+    boot_timeout: options.BootTimeout = 240,
     lost_after: options.LostAfter = 300,
     as_json: options.Json = False,
 ) -> int:
@@ -28,4 +29,6 @@ def command(
             return record.exit_status or 0
         live = session.live_run(record, book, reporter)
         claim(live)
-        return attending.attend(live, detach=detach, lost_after_s=lost_after, as_json=as_json)
+        return attending.attend(
+            live, detach=detach, boot_timeout_s=boot_timeout, lost_after_s=lost_after, as_json=as_json
+        )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 
 from launcher import budget
@@ -50,7 +52,11 @@ def make(
         )
     best = ranked[0]
     asked = KeptOnly(cache) if best.region in surveyed.silent else cache
-    image = _image(aws.at(best.region), requirements.image, best.architecture, asked, rehearsal=rehearsal)
+    others = {offer.region for offer in ranked} - {best.region} - set(surveyed.silent)
+    with ThreadPoolExecutor(1 + len(others)) as pool:
+        for region in sorted(others) if not rehearsal else ():
+            pool.submit(_look_up_image, aws.at(region), requirements.image, best.architecture, cache)
+        image = _image(aws.at(best.region), requirements.image, best.architecture, asked, rehearsal=rehearsal)
     disk_gib = max(requirements.disk_gib, image.root_size_gib)
     kept = within_budget([offer for offer in ranked if offer.architecture == best.architecture], spec.limits, disk_gib)
     dearest = max((estimate(offer, disk_gib) for offer in kept), key=lambda each: each.total_usd_per_hour)
@@ -66,6 +72,12 @@ def make(
         notice=notice,
         snapshot_date=surveyed.snapshot_date,
     )
+
+
+def _look_up_image(aws: Aws, selector: str, architecture: str, cache: OfferCache) -> None:
+    """Have another region's image known by when the search comes there; what is wrong with it is told there."""
+    with suppress(GpurunError):
+        images.remembered(aws, selector, cache, images.KEPT, architecture=architecture)
 
 
 def _image(aws: Aws, selector: str, architecture: str, cache: OfferCache, *, rehearsal: bool) -> Image:

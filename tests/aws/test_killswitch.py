@@ -153,6 +153,15 @@ def test_whatever_goes_wrong_is_no_failure_of_a_run(aws, torment, error):
         killswitch.disarm(aws, run_id="r-1")
 
 
+def test_a_switch_whose_removal_is_throttled_is_removed_all_the_same(aws, torment, machine):
+    armed = arm(aws, machine(), 600)
+    throttled = {"error": "ThrottlingException", "status": 429}
+    # One more than botocore itself tries.
+    torment.fault({"match": {"action": "DeleteSchedule"}, "effect": throttled, "times": 4})
+    killswitch.remove(aws, armed.name)
+    assert armed.name not in [each.name for each in killswitch.find(aws)]
+
+
 def test_a_throttled_call_is_repeated(aws, torment):
     torment.fault({"match": {"action": "CreateSchedule"}, "effect": {"error": "ThrottlingException", "status": 429}})
     arm(aws, "i-0123456789abcdef0", 600)

@@ -27,7 +27,9 @@ from tests.faults.schedules import After, Fault, Kind, Moment, Schedule
 PATIENCE_S = 300.0
 """By when a run that is attended, or resumed, has come to its end."""
 LOST_AFTER_S = 4.0
+BOOT_TIMEOUT_S = 45.0
 AWAY_S = 2.0
+PATIENCE = ("--lost-after", str(LOST_AFTER_S), "--boot-timeout", str(BOOT_TIMEOUT_S))
 SENT_WITHIN_S = 6.0
 RESUMES = 6
 MARGIN_S = 15.0
@@ -150,7 +152,7 @@ class Trial:
     def _live(self) -> None:
         """The run attended, tormented, and resumed where the schedule says so, until nobody attends it any more."""
         self._strike_what_is_due()
-        self._launcher = self._start("launch", "--sandbox", "chaos.yaml", *self._options())
+        self._launcher = self._start("launch", "--sandbox", "chaos.yaml", *self._options(), *PATIENCE)
         limit = time.monotonic() + PATIENCE_S
         while time.monotonic() < limit:
             self.see()
@@ -165,7 +167,7 @@ class Trial:
 
     def _options(self) -> list[str]:
         job = self.schedule
-        options = ["--region", self.region, "--max-hours", f"{job.max_hours:.6f}", "--lost-after", str(LOST_AFTER_S)]
+        options = ["--region", self.region, "--max-hours", f"{job.max_hours:.6f}"]
         options += [word for name in TYPES for word in ("--instance-type", name)]
         if job.max_cost_usd is not None:
             options += ["--max-cost", str(job.max_cost_usd)]
@@ -192,7 +194,7 @@ class Trial:
             self._heal_all()
             time.sleep(AWAY_S)  # nobody looks: what happens meanwhile is part of the schedule
         self.played.resumed += 1
-        self._launcher = self._start("resume", run["run_id"], "--lost-after", str(LOST_AFTER_S))
+        self._launcher = self._start("resume", run["run_id"], *PATIENCE)
         return True
 
     def _to_come(self, kind: Kind) -> bool:

@@ -23,6 +23,8 @@ MAY_FAIL: dict[str, str] = {
     Kind.FULL_HOST: r"No space|disk|full|exited with status",
 }
 """Faults that may end a run, and what its reason must then speak of."""
+NEVER_UP = r"never answered SSH"
+"""Of a run whose first machine was struck before anybody had reached it."""
 SCARCE = r"budget|max_cost"
 LEFT_ALONE = r"deadline|time was up|less than a minute|left until|max_hours|gone|InitiatedShutdown|ended by the user"
 
@@ -58,6 +60,8 @@ def _told_truth(trial: Trial) -> list[str]:
     allowed += [MAY_FAIL[kind] for kind in played.struck if kind in MAY_FAIL]
     if schedule.after is not After.RESUME:
         allowed.append(LEFT_ALONE)
+    if schedule.has(Kind.DEATH, Kind.CUT_OFF) and not any(told.kind == "connected" for told in trial.events):
+        allowed.append(NEVER_UP)
     if not any(re.search(pattern, played.reason, re.IGNORECASE) for pattern in allowed):
         return [f"{played.status}, and nothing that was done explains it: {played.reason!r}"]
     return []
