@@ -158,6 +158,26 @@ class LegOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonWish:
+    """Which ways to run a job are to be compared, as a spec or flags say it; empty: not said."""
+
+    title: str = ""
+    devices: tuple[Device, ...] = ()
+    floatx: tuple[FloatX, ...] = ()
+    backends: tuple[str, ...] = ()
+    on: str = ""
+    """`same`, `best`, or a place, or one for the CPU and one for the GPU: `local+aws`."""
+    instance_types: tuple[str, ...] = ()
+    repeats: int | None = None
+    target: float | None = None
+    """Of the error: how long each way takes to get there."""
+    points: tuple[tuple[tuple[str, str], ...], ...] = ()
+    """Of a sweep: at each, the job's settings that differ from the other points'."""
+    cited: tuple[tuple[str, str], ...] = ()
+    """Figures from elsewhere, to be shown beside ours: (what, figure with its source)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobSpec:
     """One job, checked: what to run, on what, with which limits."""
 
@@ -188,6 +208,8 @@ class JobSpec:
     """Where there are any, the machine executes and measures each in turn; `device` and `floatx` then say nothing."""
     repeats: int = 1
     """How often it does, interleaved."""
+    compare: ComparisonWish = field(default_factory=ComparisonWish)
+    """What `gpurun compare-cpu-gpu` does with it where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

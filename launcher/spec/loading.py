@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from launcher.domain import JobSpec
 from launcher.errors import SpecError
 from launcher.spec import document, values
+from launcher.spec.comparefields import wish
 from launcher.spec.mistakes import dotted, nearest, printable
 from launcher.spec.models import Base, SpecFields, limits, requirements, ssh_options
 
@@ -117,4 +118,5 @@ def _job(fields: SpecFields, folder: Path, *, default_name: str) -> JobSpec:
         checkpoint=fields.checkpoint,
         keep_on_failure_s=fields.keep_on_failure,
         ssh=ssh_options(fields.ssh),
+        compare=wish(fields.compare),
     )

@@ -20,6 +20,7 @@ from pydantic import (
 
 from launcher.domain import Device, FloatX, Limits, Requirements, SpotPolicy, SshOptions
 from launcher.spec import files, values
+from launcher.spec.comparefields import CompareFields
 
 Schema = dict[str, Any]
 
@@ -238,6 +239,9 @@ class SpecFields(BaseModel):
         default=0.0, description="How long to keep the machine of a failed job, such as 30m; false: not at all."
     )
     ssh: SshFields = Field(default_factory=SshFields, description="How to reach the machine.")
+    compare: CompareFields = Field(
+        default_factory=CompareFields, description="What `gpurun compare-cpu-gpu` does with it."
+    )
 
     @field_validator("run")
     @classmethod

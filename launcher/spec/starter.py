@@ -52,6 +52,20 @@ limits:
 #   key: ~/.ssh/id_ed25519  # left out: a key is made for the run and deleted with it
 #   config_file: ~/.ssh/config
 #   proxy: me@bastion
+
+# compare:                  # what `gpurun compare-cpu-gpu` does with it where nothing else is said
+#   devices: [cpu, gpu]
+#   floatx: [float32, bfloat16]
+#   backends: [tensorflow]  # or jax, torch; for jobs that heed GPURUN_BACKEND
+#   on: same                # or best, local, ssh://me@box, local+aws
+#   instance_types: [g4dn.xlarge, g5.xlarge]
+#   repeat: 3
+#   target: 0.05            # an error: how long each takes to get there
+#   sweep:                  # the job reads GPURUN_SETTING_BATCH_SIZE
+#     batch_size: 32..4096  # doubled; 10..500:10 steps by tens; 10,50,100 are these
+#   title: What the GPU buys
+#   cited:
+#     the old machine, CPU: 5 min 12 s
 """
 
 

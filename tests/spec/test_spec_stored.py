@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from launcher import spec
-from launcher.domain import Device, FloatX, JobSpec, Limits, Requirements, SpotPolicy, SshOptions
+from launcher.domain import ComparisonWish, Device, FloatX, JobSpec, Limits, Requirements, SpotPolicy, SshOptions
 from launcher.errors import SpecError
 from launcher.spec.values import slug
 
@@ -20,6 +20,7 @@ filled = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size
 paths = filled.map(lambda text: Path("/", text))
 money = st.none() | st.floats(0.001, 1e6)
 lists = st.lists(filled, max_size=3).map(tuple)
+pairs = st.lists(st.tuples(filled, filled), max_size=3).map(tuple)
 
 jobs = st.builds(
     JobSpec,
@@ -46,6 +47,10 @@ jobs = st.builds(
     keep_on_failure_s=st.floats(0, 1e6),
     ssh=st.builds(
         SshOptions, user=filled, key=st.none() | paths, config_file=st.none() | paths, proxy=st.none() | filled
+    ),
+    compare=st.builds(
+        ComparisonWish, title=texts, devices=st.lists(st.sampled_from(Device)).map(tuple), on=texts, backends=lists,
+        repeats=st.none() | st.integers(1, 9), target=money, points=st.lists(pairs).map(tuple), cited=pairs,
     ),
 )  # fmt: skip
 
@@ -144,7 +149,7 @@ def test_the_template_with_every_field_switched_on_loads_as_well(load, folder, m
         (folder / name).write_text("x")
     text, count = re.subn(r"(?m)^( *)# ( *[A-Za-z_]+:)", r"\1\2", spec.template("digits"))
     found = load(text)
-    assert count == 24
+    assert count == 36
     assert (found.data, found.outputs, found.secrets) == (folder / "data", folder / "results", ("WANDB_API_KEY",))
     assert (found.env, found.keep_on_failure_s) == ({"EPOCHS": "20"}, 1800)
     assert (found.resources.gpu_kind, found.resources.zones) == ("t4", ("us-east-1a",))
