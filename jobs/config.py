@@ -85,6 +85,7 @@ class Config:
         return self.classes or len(self.targets)
 
 
+SWEPT = "GPURUN_SETTING_"
 DERIVED = frozenset({"input_shape", "image_shape", "classes", "targets"})
 OPTIONS = frozenset(field.name for field in fields(Config)) - DERIVED - {"model"}
 """What a config file may set; the command line's names, with `_` for `-`."""
@@ -99,6 +100,8 @@ SAME = OPTIONS - {
 def resolve(model: str, options: Mapping[str, Any], config_file: Path | None) -> Config:
     """The settings of `model`: the command line's, else the file's, else gpurun's environment, else the model's own.
 
+    A sweep's come before all of them.
+
     `options` holds None for what was not given. Raises `JobError` for what cannot be.
     """
     given = read_file(config_file) if config_file else {}
@@ -106,6 +109,7 @@ def resolve(model: str, options: Mapping[str, Any], config_file: Path | None) ->
     if isinstance(given.get("options"), Mapping) and isinstance(told.get("options"), Mapping):
         told["options"] = {**given["options"], **told["options"]}
     given |= told
+    given |= swept(os.environ, given)
     found = catalogue.find(model)
     source = locate(given.pop("data", None), os.environ)
     usual = asdict(catalogue.settings_for(found, source.kind))
@@ -175,6 +179,22 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         "output_dir": environ.get("GPURUN_OUTPUT_DIR") or "output",
         "checkpoint_dir": environ.get("GPURUN_CHECKPOINT_DIR") or None,
     }
+
+
+def swept(environ: Mapping[str, str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A sweep's settings: GPURUN_SETTING_BATCH_SIZE is `batch_size`; what is none of ours is the model's own option.
+
+    They are over whatever else was said: a sweep that something overrules compares a job to itself.
+    """
+    told = {
+        name.removeprefix(SWEPT).lower(): number_or_text(value)
+        for name, value in environ.items()
+        if name.startswith(SWEPT)
+    }
+    ours = {name: value for name, value in told.items() if name in OPTIONS - {"options"}}
+    own = {name: value for name, value in told.items() if name not in ours}
+    before = given.get("options")
+    return ours | ({"options": {**(before if isinstance(before, Mapping) else {}), **own}} if own else {})
 
 
 def read_file(path: Path) -> dict[str, Any]:

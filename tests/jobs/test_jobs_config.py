@@ -52,6 +52,25 @@ def test_command_line_wins_over_file_over_environment_over_model(tmp_path: Path,
     assert config.learning_rate == resolve("deck-mlp", {}, None).learning_rate
 
 
+def test_a_sweep_wins_over_everything_and_what_is_no_setting_is_the_models_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("GPURUN_SETTING_BATCH_SIZE", "64")
+    monkeypatch.setenv("GPURUN_SETTING_KERNELS", "4,10")
+    monkeypatch.setenv("GPURUN_SETTING_OPTIMIZER", "momentum,momentum=0.8")
+    file = tmp_path / "job.toml"
+    file.write_text("batch_size = 5\n[options]\nhidden_units = 30\n", encoding="utf-8")
+    config = resolve("lenet", {"batch_size": 3, "options": {"kernels": "2,5"}}, file)
+    assert (config.batch_size, config.options["kernels"], config.options["hidden_units"]) == (64, (4, 10), 30)
+    assert config.optimizer == Choice("momentum", {"momentum": 0.8})
+
+
+def test_a_sweep_of_what_nobody_knows_is_an_error(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GPURUN_SETTING_HIDEN_UNITS", "64")
+    with pytest.raises(JobError, match="did you mean 'hidden_units'"):
+        resolve("mlp", {}, None)
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
