@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -214,10 +214,26 @@ def lay_out(live: LiveRun, destination: Path) -> tuple[Path, durable.Generation 
         log=live.paths.log,
         report=live.reporter.transfer,
     )
+    if found is not None and taken is not None and (taken.segment, taken.number) < (found.segment, found.number):
+        live.reporter.warn(
+            f"a piece of the newest that was sent to {uri} (generation {found.number} of machine {found.segment}) is "
+            f"gone there: what came home is generation {taken.number} of machine {taken.segment}"
+        )
     if live.paths.log.exists():
         own.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(live.paths.log, own / LOG_NAME)
     return own, taken
+
+
+def tidy(live: LiveRun) -> None:
+    """Take away what S3 holds besides the newest generation of a run whose results are home and machines gone.
+
+    An identity that may not delete leaves it there.
+    """
+    uri = store(live.spec)
+    if uri is not None and live.has_event("fetched"):
+        with suppress(GpurunError):
+            durable.tidy(live.aws, uri, live.run_id)
 
 
 def lay_out_home(home: Shipment, destination: Path) -> None:

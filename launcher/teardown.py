@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from launcher import outputs
 from launcher.acquire import offer_of
 from launcher.aws import fleet, killswitch, network, refusals, template
 from launcher.aws.client import Aws
@@ -51,6 +52,7 @@ def end(live: LiveRun, status: RunStatus, *, reason: str = "") -> Receipt:
         live.update(reason=reason or live.record.reason)
         leave_last_checkpoint(live)
         _forget(live)
+        outputs.tidy(live)
         live.note_calls()
         live.advance(status)
         final = receipt(live)

@@ -55,6 +55,13 @@ def wait_for(seen, timeout_s=90):
         time.sleep(0.05)
 
 
+def objects(aws, uri, run_id):
+    """Names of the contents that lie in S3."""
+    _, _, bucket, prefix = uri.split("/", 3)
+    found = aws.s3.list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/{run_id}/objects/").get("Contents", [])
+    return {each["Key"].removeprefix(f"{prefix}/{run_id}/") for each in found}
+
+
 def launch(laptop, uri, job, *more):
     done = laptop.gpurun("launch", "--sandbox", "--outputs", uri, *more, laptop.job(job), timeout_s=150)
     assert done.returncode == 0, done.stderr
@@ -63,11 +70,16 @@ def launch(laptop, uri, job, *more):
 
 
 def test_a_run_sends_its_results_and_they_come_home_too(laptop, aws, uri):
-    run = launch(laptop, uri, "echo 1 > $GPURUN_OUTPUT_DIR/w; echo 2 > $GPURUN_CHECKPOINT_DIR/c; echo out; sleep 3")
+    job = "for n in 1 2 3; do sleep 2; echo $n > $GPURUN_OUTPUT_DIR/w; echo $n > $GPURUN_CHECKPOINT_DIR/c; done; echo out"
+    run = launch(laptop, uri, job)
     results = laptop.work / "runs" / run["run_id"]
-    assert (results / "w").read_text() == "1\n"
+    assert (results / "w").read_text() == "3\n"
     found = durable.newest(aws, uri, run["run_id"])
     assert [item.name for item in found.checkpoint] == ["c"]
+    # What came before the newest was taken away in the end.
+    chunks = [chunk for item in (*found.checkpoint, *found.output) for chunk in item.chunks]
+    needed = {chunk.key for chunk in (*chunks, *found.log) if chunk.key.startswith("objects/")}
+    assert objects(aws, uri, run["run_id"]) == needed
     assert laptop.living() == []
     grant = [data for kind, data in laptop.events() if kind == "outputs.granted"]
     assert grant
