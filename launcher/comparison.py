@@ -94,6 +94,8 @@ class Trial:
     reason: str = ""
     """Of one that is not done, in plain words."""
     exit_status: int | None = None
+    notes: tuple[str, ...] = ()
+    """What of its files was passed over, and why, in plain words."""
     began_at: datetime | None = None
     usage: JobUsage | None = None
     gpu: GpuUse | None = None
@@ -103,21 +105,29 @@ class Trial:
     device_told: str = ""
     """Where the job itself says that it ran; empty: it does not say."""
     points: tuple[Point, ...] = ()
+    """Some hundreds at most, evenly thinned, the first and the last among them; of the training's last stage."""
+    diverged_at_step: int | None = None
+    """Where the cost was first NaN or infinite; `None`: nowhere."""
     epochs: float | None = None
     steps: int | None = None
     samples: int | None = None
     """Training rows an epoch, where the job tells."""
     ready_s: float | None = None
-    """From its start to its first figure: imports, data, compilation."""
+    """From its start to its first figure: imports, data, compilation, and the steps before that figure."""
+    warm_up_s: float | None = None
+    """Of `train_s`, what its steps do not take at the steady pace: compilation, first use of the device. `None`: the
+    job does not tell how long it trained; `ready_s` then holds it."""
     train_s: float | None = None
     """Of the training alone, as the job tells, or from its first figure to its last."""
     first_epoch_s: float | None = None
+    """With the warm-up, where that is known."""
     epoch_s: float | None = None
     """Median of the epochs after the first, which compiles."""
     samples_per_s: float | None = None
     """In the steady state."""
     final_cost: float | None = None
     final_error: float | None = None
+    """A share, 0 to 1, or in the job's own unit."""
     target_s: float | None = None
     """Until the error was first at or below `--target`."""
     versions: tuple[tuple[str, str], ...] = ()
@@ -143,9 +153,15 @@ class LegResult:
     run_id: RunId | None
     price_usd_per_hour: float
     """Of the machine with its disk and address, in force when it was made; 0 for one's own."""
+    machine: str = ""
+    """The instance type that it ran on, in the end; empty: one's own, or none."""
     trials: tuple[Trial, ...]
     elapsed_s: Spread | None = None
+    """Of each trial that is done, from its process's start to its end; the other spreads likewise."""
+    ready_s: Spread | None = None
+    warm_up_s: Spread | None = None
     train_s: Spread | None = None
+    first_epoch_s: Spread | None = None
     epoch_s: Spread | None = None
     samples_per_s: Spread | None = None
     target_s: Spread | None = None
@@ -154,20 +170,51 @@ class LegResult:
     usd_per_epoch: float | None = None
     usd_to_target: float | None = None
     final_cost: float | None = None
+    """The median, as the next one."""
     final_error: float | None = None
+
+    @property
+    def done(self) -> tuple[Trial, ...]:
+        """The trials that count."""
+        return tuple(trial for trial in self.trials if trial.state is TrialState.DONE)
+
+    @property
+    def state(self) -> TrialState:
+        """Done where some trial is; else what became of the first that was executed, or of the first."""
+        if self.done or not self.trials:
+            return TrialState.DONE if self.done else TrialState.MISSING
+        executed = [trial for trial in self.trials if trial.state is not TrialState.MISSING]
+        return (executed or list(self.trials))[0].state
+
+    @property
+    def reason(self) -> str:
+        """Of a leg that is not done, in plain words."""
+        return next((trial.reason for trial in self.trials if trial.state is self.state), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """How one leg compares to another: `numerator`'s figure over `denominator`'s."""
+    """How one leg compares to another: `numerator`'s figure over `denominator`'s.
+
+    A speed-up is the CPU's seconds over the GPU's, a cost ratio the GPU's dollars over the CPU's.
+    """
 
     numerator: str
     denominator: str
     what: str
-    """elapsed, train, epoch or usd."""
+    """elapsed, train, epoch, samples or usd."""
     value: float
     least: float
     most: float
+    count: int
+    """Of the pairs of trials that it rests on; 1: nothing is known of its spread."""
+    paired: bool
+    """Whether each trial was compared to the one that ran next to it on the same machine; else every one to every."""
+
+    @property
+    def certain(self) -> bool:
+        """Whether all pairs agree on who is ahead; never where there is one alone."""
+        return self.count > 1 and (self.least > 1 or self.most < 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,8 +231,31 @@ class Parity:
     """Largest over all arrays of |a - b| over the reference array's largest magnitude."""
     exceeded: tuple[str, ...] = ()
     """Where the tolerance is exceeded, in plain words; empty: nowhere."""
+    untold: tuple[str, ...] = ()
+    """What could not be compared, and why, in plain words."""
     equal_steps: bool = True
     bytes_equal: bool = False
+    """Whether all weights are the same to the bit."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether something was compared, and all of it agrees."""
+        compared = self.largest_cost_difference is not None or self.largest_weight_difference is not None
+        return compared and self.equal_steps and not self.exceeded
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepPoint:
+    """Both devices at one value of the setting that is swept."""
+
+    at: float
+    cpu: Spread
+    """Seconds of training, or US dollars a run."""
+    gpu: Spread
+    advantage: float
+    """The CPU's figure over the GPU's: above 1, the GPU pays."""
+    least: float
+    most: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +268,19 @@ class Crossing:
     value: float | None
     """Between two points, by interpolation of the logarithms; `None`: nowhere in the range."""
     always: str = ""
-    """The device that is ahead everywhere, where there is no crossing."""
+    """The device that is ahead everywhere (`cpu` or `gpu`), where there is no crossing; empty: nobody knows."""
+    least: float | None = None
+    """Where the trials that are best for the GPU cross; `None`: outside of the range."""
+    most: float | None = None
+    """Where those that are worst for it do."""
+    above: bool = True
+    """Whether the GPU pays from `value` on; else up to it."""
+    uncertain: str = ""
+    """Why it may lie elsewhere, in plain words; empty: the trials agree."""
+    series: str = ""
+    """What the legs of this curve share beside the devices, such as `float32`; empty: there is one curve."""
+    points: tuple[SweepPoint, ...] = ()
+    """The curve, by rising value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
