@@ -18,6 +18,8 @@ LEASE_S = 60.0
 STOP_GRACE_S = 90.0
 """How long a job has between SIGTERM and SIGKILL: inside EC2's two-minute notice."""
 
+UNCLAIMED_S = 1800
+"""How long a machine stands that no agent works on and on which no job was ever started."""
 FAST_CLOCK_S = 240
 """A machine is there well within this of being asked for: a deadline that is nearer by more has a fast clock."""
 
@@ -55,6 +57,19 @@ fi </dev/null >/dev/null 2>&1
 setsid sh -c "sleep $left; $end" </dev/null >/dev/null 2>&1 &
 """
 
+# $1: after how many seconds. A launcher that died after the purchase and before the job's start leaves a machine that
+# nobody knows of. One where a job was ever started has the agent's word and keeps its deadline; one that is being
+# filled, or waits to be moved to, has an agent running. Where processes cannot be looked for, nothing is done.
+_UNCLAIMED = """
+setsid sh -c '
+sleep "$0"
+while command -v pgrep; do
+    for state in /home/*/gpurun/*/state /root/gpurun/*/state; do [ ! -e "$state" ] || exit 0; done
+    pgrep -f "gpurun/[a]gent-" || { shutdown -h now; sleep 120; poweroff -f; }
+    sleep 60
+done' "$1" </dev/null >/dev/null 2>&1 &
+"""
+
 # A line with loss brings results home several times as fast; an image that cannot is left as it is.
 _CONGESTION = """
 modprobe tcp_bbr 2>/dev/null
@@ -81,6 +96,7 @@ def user_data(
     config = {
         "bootcmd": [
             ["sh", "-c", _GUARD, "gpurun-deadline", str(math.ceil(deadline.timestamp())), str(left_s)],
+            ["sh", "-c", _UNCLAIMED, "gpurun-unclaimed", str(UNCLAIMED_S)],
             ["sh", "-c", _CONGESTION],
         ],
         "ssh_deletekeys": True,

@@ -144,6 +144,55 @@ def test_systemd_is_given_a_timer_that_waits_for_nothing_in_the_boot(machine: Ma
     assert machine.off_after(began, 8) < 4
 
 
+def _stand_unclaimed(machine: Machine) -> float:
+    """Boot with the guard of machines that nobody claims alone, its time cut short, its homes below the folder."""
+    text = lifeline.user_data(deadline=NOW, host_key_private="", host_key_public="")
+    *_, script, name, seconds = json.loads(text.removeprefix("#cloud-config\n"))["bootcmd"][1]
+    assert float(seconds) == lifeline.UNCLAIMED_S
+    words = ["sh", "-c", script.replace("/home/", f"{machine.folder}/home/"), name, "0.5"]
+    began = time.time()
+    subprocess.run(words, env={"PATH": str(machine.path)}, check=True, timeout=10)
+    return began
+
+
+@pytest.fixture
+def guard_gone(machine: Machine):
+    """Whatever a guard of this test still waits for, it is ended."""
+    yield
+    subprocess.run(["pkill", "-f", str(machine.folder)], check=False)
+
+
+def test_a_machine_that_nobody_claims_goes(machine: Machine, guard_gone: None):
+    machine.script("pgrep", "exit 1")
+    assert machine.off_after(_stand_unclaimed(machine), 8) > 0.4
+
+
+def test_one_that_is_being_filled_stays(machine: Machine, guard_gone: None):
+    machine.script("pgrep", f'[ "$*" = "-f gpurun/[a]gent-" ] && echo asked >> {machine.folder}/asked')
+    _stand_unclaimed(machine)
+    while not (machine.folder / "asked").exists():
+        time.sleep(0.01)
+    time.sleep(0.3)  # it would follow at once
+    assert machine.calls("-h now") == []
+
+
+def test_one_where_a_job_was_started_keeps_its_deadline(machine: Machine, guard_gone: None):
+    run = machine.folder / "home" / "ubuntu" / "gpurun" / "run-1"
+    run.mkdir(parents=True)
+    (run / "state").write_text("{}")
+    machine.script("pgrep", "exit 1")
+    _stand_unclaimed(machine)
+    time.sleep(1.0)  # twice the guard's time
+    assert machine.calls("-h now") == []
+    assert subprocess.run(["pgrep", "-f", f"{machine.folder}/home"], check=False).returncode == 1
+
+
+def test_one_that_cannot_look_for_processes_keeps_its_deadline(machine: Machine, guard_gone: None):
+    _stand_unclaimed(machine)
+    time.sleep(1.0)
+    assert machine.calls("-h now") == []
+
+
 def test_the_guard_is_the_first_thing_and_the_host_key_is_ours():
     text = lifeline.user_data(deadline=NOW, host_key_private="PRIVATE\nKEY", host_key_public="PUBLIC")
     assert text.startswith("#cloud-config\n")
