@@ -1,0 +1,148 @@
+"""The page's tables: legs, parity, figures from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from launcher.compare.page.markup import Markup, element
+from launcher.compare.page.palette import style, swatch
+from launcher.comparison import Comparison, LegResult, Parity, Spread
+from launcher.render.figures import NONE, around, clean, figure
+from launcher.render.legcells import Column, Group, is_done, leg_columns, why_not
+
+GROUPS = {Group.WHAT: "leg", Group.TIME: "time", Group.USE: "use of the machine", Group.MONEY: "US dollars"}
+SPREADS = {"elapsed s": "elapsed_s", "train s": "train_s", "epoch s": "epoch_s", "target s": "target_s"}
+"""Columns under whose figure stands what lies around it."""
+
+
+def scrolling(*rows: object, label: str, class_: str | None = None) -> Markup:
+    """A table in a box of its own that scrolls sideways where the window is narrow; by the keyboard too."""
+    table = element("table", *rows, class_=class_)
+    return element("div", table, class_="scroll", role="region", aria_label=label, tabindex=0)
+
+
+def row(cells: Sequence[object], *, heading: bool = False, class_: str | None = None) -> Markup:
+    """One row of plain cells."""
+    made = [element("th", each, scope="col") if heading else element("td", each) for each in cells]
+    return element("tr", *made, class_=class_)
+
+
+def legs(comparison: Comparison) -> Markup:
+    """As on the terminal: a leg a row, medians with what lies around them."""
+    columns = leg_columns(comparison.legs)
+    groups = [(group, [each for each in columns if each.group == group]) for group in Group]
+    above = [element("th", GROUPS[group], colspan=len(of), scope="colgroup") for group, of in groups if of]
+    ordered = [each for _, of in groups for each in of]
+    names = [_heading(each, first=_begins_group(ordered, index)) for index, each in enumerate(ordered)]
+    body = [_leg(index, each, ordered) for index, each in enumerate(comparison.legs)]
+    head = element("thead", element("tr", *above, class_="groups"), element("tr", *names))
+    return scrolling(head, element("tbody", *body), label="legs", class_="legs")
+
+
+def _heading(column: Column, *, first: bool) -> Markup:
+    kind = " ".join(filter(None, ("figure" if column.group != Group.WHAT else "", "first" if first else "")))
+    return element("th", element("abbr", column.heading, title=column.meaning), scope="col", class_=kind or None)
+
+
+def _begins_group(columns: Sequence[Column], index: int) -> bool:
+    return index > 0 and columns[index].group != columns[index - 1].group
+
+
+def _leg(index: int, result: LegResult, columns: Sequence[Column]) -> Markup:
+    look = swatch(style(index, result.leg.device))
+    name = element("th", look, " ", element("bdi", clean(result.leg.name)), scope="row")
+    what = [column for column in columns[1:] if column.group == Group.WHAT]
+    if not is_done(result):
+        told = element("td", why_not(result), colspan=max(len(columns) - 1 - len(what), 1), class_="reason first")
+        return element("tr", name, *(element("td", each.cell(result)) for each in what), told, class_="not-run")
+    cells = [
+        _cell(column, result, first=_begins_group(columns, number)) for number, column in enumerate(columns) if number
+    ]
+    return element("tr", name, *cells)
+
+
+def _cell(column: Column, result: LegResult, *, first: bool) -> Markup:
+    text = column.cell(result)
+    kind = " ".join(filter(None, ("figure" if column.group != Group.WHAT else "", "first" if first else "")))
+    spread = _spread(column, result)
+    below = element("small", spread) if spread else None
+    return element("td", text, below, class_=" ".join(filter(None, (kind, "none" if text == NONE else ""))) or None)
+
+
+def _spread(column: Column, result: LegResult) -> str:
+    found = getattr(result, SPREADS[column.heading]) if column.heading in SPREADS else None
+    return around(found) if isinstance(found, Spread) else ""
+
+
+def parity(parities: Sequence[Parity]) -> Markup:
+    """Each leg against the reference: within the tolerance or not, and where not."""
+    head = row(("leg", "against", "costs differ by", "weights differ by", "tolerance", ""), heading=True)
+    body = [_parity(each) for each in parities]
+    return scrolling(element("thead", head), element("tbody", *body), label="parity")
+
+
+def _parity(each: Parity) -> Markup:
+    notes = [
+        *each.exceeded,
+        *([] if each.equal_steps else ["They ended with different numbers of steps."]),
+        *each.untold,
+    ]
+    differences = (each.largest_cost_difference, each.largest_weight_difference)
+    shown = [element("td", "0" if each.bytes_equal else figure(value), class_="figure") for value in differences]
+    compared = any(value is not None for value in differences) or each.bytes_equal
+    if each.holds:
+        verdict = element("span", "equal to the bit" if each.bytes_equal else "the same", class_="good")
+    else:
+        verdict = element(
+            "span", "not the same" if compared else "not compared", class_="bad" if compared else "unknown"
+        )
+    told = [element("small", clean(note)) for note in notes]
+    return element(
+        "tr",
+        element("th", element("bdi", clean(each.leg)), scope="row"),
+        element("td", element("bdi", clean(each.reference))),
+        *shown,
+        element("td", figure(each.tolerance), class_="figure"),
+        element("td", verdict, *told),
+    )
+
+
+def cited(comparison: Comparison) -> Markup:
+    """Figures from elsewhere, as they were told there, beside ours."""
+    theirs = [
+        element("tr", element("th", clean(what), scope="row"), element("td", clean(told)))
+        for what, told in comparison.cited
+    ]
+    ours = [
+        element(
+            "tr",
+            element("th", element("bdi", clean(each.leg.name)), scope="row"),
+            element("td", _ours(each)),
+            class_="ours",
+        )
+        for each in comparison.legs
+        if is_done(each)
+    ]
+    head = row(("what", "figure"), heading=True)
+    parts = [element("tbody", row_heading("elsewhere"), *theirs), element("tbody", row_heading("here"), *ours)]
+    return scrolling(element("thead", head), *parts, label="figures from elsewhere")
+
+
+def row_heading(text: str) -> Markup:
+    """A row that says what the following rows are."""
+    return element("tr", element("th", text, colspan=2, scope="rowgroup"), class_="groups")
+
+
+def _ours(result: LegResult) -> str:
+    columns = {column.heading: column for column in leg_columns([result])}
+    told = [
+        f"{word} {columns[heading].cell(result)}{unit}"
+        for heading, word, unit in (
+            ("train s", "training", " s"),
+            ("elapsed s", "elapsed", " s"),
+            ("error", "error", ""),
+            ("$/run", "", " a run"),
+        )
+        if heading in columns
+    ]
+    return ", ".join(each.strip() for each in told) or "no figures"

@@ -1,0 +1,173 @@
+"""A comparison for the terminal, and as plain text for a pipe: the table of legs, then what it comes to."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from launcher.render.figures import clean
+from launcher.render.legcells import Column, Group, is_done, leg_columns, why_not
+from launcher.render.output import write_out
+from launcher.render.text import table as text_table
+from launcher.render.told import crossing_words, parity_words, ratio_words, under_title
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from launcher.comparison import Comparison, LegResult, Parity
+
+GAP = 2
+"""Columns between two columns."""
+PIPE_WIDTH = 160
+"""Of text that is not for a terminal: wide enough for one table."""
+PROSE_WIDTH = 100
+LEFT = {"leg", "device", "floatX", "backend", "machine"}
+IN_THE_NAME = {"device", "floatX", "backend"}
+"""What a leg's name tells as well: the first to go where room is short."""
+
+
+def show(comparison: Comparison) -> None:
+    """Print it on standard output: with colours and rules on a terminal, as plain lines elsewhere."""
+    if sys.stdout.isatty() and os.environ.get("TERM") != "dumb":
+        from rich.console import Console  # noqa: PLC0415 - a pipe needs no rich
+
+        console = Console(color_system=None if os.environ.get("NO_COLOR") else "auto")
+        with console.capture() as shown:
+            tell(comparison, console)
+        write_out(shown.get().encode(errors="replace"))
+    else:
+        write_out((text(comparison) + "\n").encode(errors="replace"))
+
+
+def tell(comparison: Comparison, console: Console) -> None:
+    """All of it on a terminal that rich draws on."""
+    from rich.padding import Padding  # noqa: PLC0415 - a pipe needs no rich
+    from rich.text import Text  # noqa: PLC0415 - likewise
+
+    console.print(Text(clean(comparison.title), style="bold"))
+    console.print(Text(under_title(comparison), style="dim"))
+    for part in table(comparison, width=console.width):
+        console.print(part)
+    if comparison.verdict:
+        console.print(Text(clean(comparison.verdict), style="bold green"))
+    width = min(console.width, PROSE_WIDTH)
+    for heading, lines in _sections(comparison):
+        console.print(Text(f"\n{heading}", style="bold cyan"))
+        style = "yellow" if heading == "warnings" else ""
+        for line in lines:
+            console.print(Padding(Text(line, style=_line_style(line) or style), (0, 0, 0, 2)), width=width)
+
+
+def table(comparison: Comparison, *, width: int) -> Iterator[RenderableType]:
+    """The legs as tables that fit `width`: one where there is room, else one a group of columns."""
+    from rich import box  # noqa: PLC0415 - a pipe needs no rich
+    from rich.table import Table  # noqa: PLC0415 - likewise
+    from rich.text import Text  # noqa: PLC0415 - likewise
+
+    results = comparison.legs
+    for columns in blocks(results, width):
+        drawn = Table(box=box.SIMPLE_HEAD, padding=(0, GAP, 0, 0), pad_edge=False, show_edge=False)
+        for column in columns:
+            left = column.heading in LEFT
+            drawn.add_column(
+                column.heading, justify="left" if left else "right", no_wrap=True, overflow="ellipsis", style=""
+            )
+        for result in results:
+            style = "" if is_done(result) else "dim"
+            drawn.add_row(*(Text(column.cell(result)) for column in columns), style=style)
+        yield Text("")
+        yield drawn
+    yield Text("")
+
+
+def text(comparison: Comparison, *, width: int = PIPE_WIDTH) -> str:
+    """All of it as plain lines."""
+    lines = [clean(comparison.title), under_title(comparison), ""]
+    for columns in blocks(comparison.legs, width):
+        rows = [[column.cell(result) for column in columns] for result in comparison.legs]
+        lines += [_aligned(columns, rows), ""]
+    if comparison.verdict:
+        lines += _wrapped(clean(comparison.verdict), width)
+    for heading, told in _sections(comparison):
+        lines += ["", heading]
+        for line in told:
+            lines += _wrapped(line, width, indent=2)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def blocks(results: Sequence[LegResult], width: int) -> list[list[Column]]:
+    """Which columns stand in which table; each begins with the leg's name, and none is wider than `width`."""
+    columns = leg_columns(results)
+    if _width(columns, results) <= width:
+        return [columns]
+    first, rest = columns[0], [each for each in columns[1:] if each.heading not in IN_THE_NAME]
+    found: list[list[Column]] = []
+    for group in Group:
+        members = [each for each in rest if each.group == group]
+        if found and _width([*found[-1], *members], results) <= width:
+            found[-1] += members
+        elif group != Group.WHAT:
+            found += _split(first, members, results, width)
+        else:
+            found.append([first, *members])
+    return [block for block in found if len(block) > 1] or [[first]]
+
+
+def _split(first: Column, members: Sequence[Column], results: Sequence[LegResult], width: int) -> list[list[Column]]:
+    """One group over as many tables as it takes."""
+    found = [[first]]
+    for column in members:
+        if len(found[-1]) > 1 and _width([*found[-1], column], results) > width:
+            found.append([first])
+        found[-1].append(column)
+    return found
+
+
+def _width(columns: Iterable[Column], results: Sequence[LegResult]) -> int:
+    return (
+        sum(max(len(each.heading), *(len(each.cell(result)) for result in results), 0) + GAP for each in columns) - GAP
+    )
+
+
+def _aligned(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
+    """`text.table`, with figures to the right whatever signs are in them."""
+    padded = [list(row) for row in rows]
+    headings = [each.heading for each in columns]
+    for index, column in enumerate(columns):
+        if column.heading not in LEFT:
+            widest = max([len(headings[index]), *(len(row[index]) for row in padded)])
+            headings[index] = headings[index].rjust(widest)
+            for row in padded:
+                row[index] = row[index].rjust(widest)
+    return text_table(headings, padded)
+
+
+def _sections(comparison: Comparison) -> list[tuple[str, list[str]]]:
+    """What follows the table, by heading; only what there is."""
+    not_run = [f"{clean(each.leg.name)}: {why_not(each)}" for each in comparison.legs if not is_done(each)]
+    sections = [
+        ("not measured", not_run),
+        ("ratios", [ratio_words(each) for each in comparison.ratios]),
+        ("parity", [line for each in comparison.parities for line in _parity_lines(each)]),
+        ("break-even", [crossing_words(each) for each in comparison.crossings]),
+        ("cited", [f"{clean(what)}: {clean(told)}" for what, told in comparison.cited]),
+        ("warnings", [clean(each) for each in comparison.warnings]),
+    ]
+    return [(heading, lines) for heading, lines in sections if lines]
+
+
+def _parity_lines(parity: Parity) -> list[str]:
+    mark = "✓" if parity.holds else "✗"
+    return [f"{mark} {parity_words(parity)}", *(f"  {clean(each)}" for each in (*parity.exceeded, *parity.untold))]
+
+
+def _line_style(line: str) -> str:
+    return {"✓": "green", "✗": "red"}.get(line[:1], "")
+
+
+def _wrapped(line: str, width: int, *, indent: int = 0) -> list[str]:
+    before = " " * indent
+    return textwrap.wrap(line, min(width, PROSE_WIDTH), initial_indent=before, subsequent_indent=before) or [""]
