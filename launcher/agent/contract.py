@@ -7,7 +7,7 @@ import json
 import os
 import signal
 
-from .files import read_json, write_atomically
+from .files import HOME_VARIABLE, read_json, write_atomically
 from .job import run_paths
 from .wire import Json
 
@@ -17,6 +17,7 @@ PYTHON_HOMES = ("/opt/gpurun/bin", "/opt/tensorflow/bin", "/opt/pytorch/bin")
 def start_job(run: str, order: Json, caught: tuple[int, ...]) -> int:
     """Fork the job's first process, the `caught` signals as they are by default.
 
+    Where the job has legs, that process runs them; else it becomes the job's command.
     One that cannot be executed says so in the log and ends with 127, as in a shell.
     """
     paths = run_paths(run)
@@ -24,7 +25,7 @@ def start_job(run: str, order: Json, caught: tuple[int, ...]) -> int:
     if order["script"]:
         write_atomically(paths["job.sh"], order["script"])
         argv = ["bash", "-e", "-o", "pipefail", paths["job.sh"]]
-    environment = job_environment(run, order)
+    environment = job_environment(run, order, paths)
     log = os.open(paths["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     pid = os.fork()
     if pid:
@@ -38,6 +39,10 @@ def start_job(run: str, order: Json, caught: tuple[int, ...]) -> int:
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.chdir(paths["code"])
+        if order.get("legs"):
+            from .legs import run_legs  # noqa: PLC0415  (only where it is wanted, and in its own process)
+
+            os._exit(run_legs(run, order))
         os.execvpe(argv[0], argv, environment)  # noqa: S606  (an argv list, no shell)
     except OSError as error:
         os.write(2, f"gpurun: {argv[0]}: {error.strerror}\n".encode("utf-8", "surrogateescape"))
@@ -46,11 +51,11 @@ def start_job(run: str, order: Json, caught: tuple[int, ...]) -> int:
         os._exit(126)
 
 
-def job_environment(run: str, order: Json) -> dict[str, str]:
+def job_environment(run: str, order: Json, paths: dict[str, str]) -> dict[str, str]:
     """The job contract: what the caller set wins over our defaults, and GPURUN_* is always ours."""
-    paths = run_paths(run)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("SSH_")}
-    homes = [home for home in PYTHON_HOMES if os.path.isdir(home)]
+    environment.pop(HOME_VARIABLE, None)
+    homes = [home for home in PYTHON_HOMES if order["owned"] and os.path.isdir(home)]
     environment["PATH"] = os.pathsep.join([*homes, environment.get("PATH", os.defpath)])
     environment.update(MPLBACKEND="Agg", PYTHONUNBUFFERED="1", TF_CPP_MIN_LOG_LEVEL="2")
     if order["device"] == "cpu":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
+
+from .checkpoint import processes_of
 
 LEFTOVER_GRACE_S = 2.0
 
@@ -29,3 +32,10 @@ def end_group(pid: int) -> None:
     while signal_group(pid, 0) and time.monotonic() < until:
         time.sleep(0.01)  # nobody is told when the last process of a group has gone
     signal_group(pid, signal.SIGKILL)
+
+
+def kill_session(session: int) -> None:
+    """Kill what is left of a session in whatever groups: a job's legs have some of their own. Not without /proc."""
+    for pid in processes_of(session):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)

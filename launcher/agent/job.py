@@ -13,6 +13,8 @@ from typing import IO, TYPE_CHECKING
 from . import checkpoint
 from .clock import now_s
 from .files import at_home, read_json, write_atomically
+from .groups import kill_session
+from .legorder import check_legs
 from .settle import settled
 from .shipped import shipped
 from .wire import Json, Refusal, Wire, write_all
@@ -131,6 +133,7 @@ def job_runs_in(folder: str) -> bool:
 def start(_wire: Wire, request: Json) -> Json:
     """Start the job under a supervisor and wait for its process number; a job that was started is left alone."""
     asked_at = now_s()
+    check_legs(request["job"])
     run = at_home(request["run"])
     paths = run_paths(run)
     # Until it has confirmed: an update would not see yet that a job runs there.
@@ -234,6 +237,8 @@ def send_signal(_wire: Wire, request: Json) -> Json:
                 os.kill(state["supervisor"], number)
             else:
                 os.killpg(state["job"], getattr(signal, f"SIG{request['signal']}"))
+                if request["signal"] == "KILL":
+                    kill_session(state["job"])
     return {"report": state}
 
 

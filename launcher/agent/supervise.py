@@ -20,7 +20,7 @@ from . import checkpoint
 from .clock import now_s
 from .contract import start_job
 from .files import read_json, write_atomically
-from .groups import end_group, signal_group
+from .groups import end_group, kill_session, signal_group
 from .job import ENDINGS, REPLANNED, run_paths, started_ticks
 from .power import power_off
 from .shipping import Shipping
@@ -60,7 +60,8 @@ def supervise(run: str) -> None:
         order["secrets"].clear()
         os.write(1, b"running\n")
         os.dup2(nothing, 1)
-        supervisor.watch()
+        if order["notices"]:
+            supervisor.watch()
         supervisor.wait()
         if order["owned"] and not supervisor.leaving:
             supervisor.hold_machine()
@@ -153,6 +154,7 @@ class Supervisor:
             self.obey(set(caught))
         elapsed_s = now_s() - self.began
         end_group(self.job)
+        kill_session(self.job)
         signalled = os.WIFSIGNALED(status)
         exit_status = 128 + os.WTERMSIG(status) if signalled else os.WEXITSTATUS(status)
         self.ended = now_s()
@@ -197,6 +199,7 @@ class Supervisor:
                 self.terminate(why)
         if self.kill_at is not None and now >= self.kill_at:
             signal_group(self.job, signal.SIGKILL)
+            kill_session(self.job)
             self.kill_at = now + 1.0
         self.end_machine_in_time()
         if not self.written:

@@ -22,6 +22,8 @@ def check_legs(spec: JobSpec) -> None:
                 f"a leg cannot be called {leg.name!r}",
                 hint="1 to 128 letters, digits and . _ = , @ + -, a letter or digit first",
             )
+        if not (leg.argv or leg.script or spec.argv or spec.script):
+            raise SpecError(f"leg {leg.name} has no command", hint="give it one, or the job one for all its legs")
         if leg.argv and leg.script:
             raise SpecError(f"leg {leg.name} has both a command and a script", hint="give one of them, or none")
         if "\0" in "".join([*leg.argv, leg.script, *leg.env, *leg.env.values()]) or any(
