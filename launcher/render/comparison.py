@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from launcher.render.figures import clean
-from launcher.render.legcells import Column, Group, is_done, leg_columns, why_not
+from launcher.render.legcells import Column, Group, is_done, leg_columns, untold_by_name, why_not
 from launcher.render.output import write_out
 from launcher.render.text import table as text_table
 from launcher.render.told import crossing_words, parity_words, ratio_words, under_title
@@ -25,8 +25,6 @@ PIPE_WIDTH = 160
 """Of text that is not for a terminal: wide enough for one table."""
 PROSE_WIDTH = 100
 LEFT = {"leg", "device", "floatX", "backend", "machine"}
-IN_THE_NAME = {"device", "floatX", "backend"}
-"""What a leg's name tells as well: the first to go where room is short."""
 
 
 def show(comparison: Comparison) -> None:
@@ -103,7 +101,9 @@ def blocks(results: Sequence[LegResult], width: int) -> list[list[Column]]:
     columns = leg_columns(results)
     if _width(columns, results) <= width:
         return [columns]
-    first, rest = columns[0], [each for each in columns[1:] if each.heading not in IN_THE_NAME]
+    first, *rest = columns = untold_by_name(columns, results)
+    if _width(columns, results) <= width:
+        return [columns]
     found: list[list[Column]] = []
     for group in Group:
         members = [each for each in rest if each.group == group]

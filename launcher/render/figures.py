@@ -10,21 +10,39 @@ if TYPE_CHECKING:
 
 NONE = "-"
 """What was not measured."""
+NOTHING = "$0"
 MOST_PLAIN = 10_000_000
 LEAST_PLAIN = 0.0001
+LEAST_DOLLARS = 1e-7
 
 
-def figure(value: float | None, *, digits: int = 3) -> str:
+def figure(value: float | None, *, digits: int = 3, least: float = LEAST_PLAIN) -> str:
     """`312.7` as 313, `0.0198442` as 0.0198, `41000` as 41,000; a dash for `None` and for what is not finite."""
     if value is None or not math.isfinite(value):
         return NONE
     if value == 0:
         return "0"
     size = abs(value)
-    if size >= MOST_PLAIN or size < LEAST_PLAIN:
+    if size >= MOST_PLAIN or size < least:
         return f"{value:.{digits - 1}g}"
     decimals = max(digits - 1 - math.floor(math.log10(size)), 0)
     return f"{value:,.{decimals}f}"
+
+
+def tick(value: float) -> str:
+    """A round number as round as it is: 0.05, 20, 1,000."""
+    text = figure(value, digits=6)
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+
+
+def tick_dollars(value: float) -> str:
+    """`$0.002`."""
+    return f"${tick(value)}"
+
+
+def tick_times(value: float) -> str:
+    """`20x`, with the proper sign."""
+    return f"{tick(value)}\N{MULTIPLICATION SIGN}"
 
 
 def seconds(value: float | None) -> str:
@@ -54,12 +72,13 @@ def duration(value_s: float | None) -> str:
         minutes, rest = divmod(round(value_s), 60)
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(round(value_s / 60), 60)
-    return f"{figure(hours, digits=8)} h {minutes:02d} min"
+    return f"{hours:,} h {minutes:02d} min"
 
 
 def dollars(value_usd: float | None) -> str:
-    """`$0.00261`; what costs nothing is `$0`."""
-    text = figure(value_usd)
+    """`$0.00261`, below a tenth of a cent with two figures; what costs nothing is `$0`."""
+    small = value_usd is not None and abs(value_usd) < 0.001
+    text = figure(value_usd, digits=2 if small else 3, least=LEAST_DOLLARS)
     return text if text == NONE else f"${text}"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from launcher.comparison import LegResult, Trial, TrialState
-from launcher.render.figures import NONE, clean, dollars, figure, median, percent, seconds
+from launcher.render.figures import NONE, NOTHING, clean, dollars, figure, median, percent, seconds
 from launcher.render.text import size
 
 
@@ -17,8 +17,8 @@ class Group(StrEnum):
 
     WHAT = "what"
     TIME = "time"
-    USE = "use"
     MONEY = "money"
+    USE = "use"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +34,17 @@ class Column:
 
 def leg_columns(results: Sequence[LegResult]) -> list[Column]:
     """Those in which at least one leg has something to tell; the leg's name is the first."""
-    shown = [each for each in COLUMNS if any(each.cell(result) != NONE for result in results)]
+    shown = [each for each in COLUMNS if any(each.cell(result) not in {NONE, NOTHING} for result in results)]
     return shown or [COLUMNS[0]]
+
+
+def untold_by_name(columns: Sequence[Column], results: Sequence[LegResult]) -> list[Column]:
+    """Without device, floatX and backend where each leg's name says them: the first to go where room is short."""
+    if not all(result.leg.name.startswith(f"{result.leg.device}-{result.leg.floatx}") for result in results):
+        return list(columns)
+    backends = all(result.leg.backend in result.leg.name for result in results)
+    gone = {"device", "floatX", "backend"} if backends else {"device", "floatX"}
+    return [column for column in columns if column.heading not in gone]
 
 
 def is_done(result: LegResult) -> bool:
@@ -131,29 +140,6 @@ COLUMNS = (
         cell=lambda r: figure(r.final_error),
         meaning="at the end",
     ),
-    Column(heading="user s", group=Group.USE, cell=lambda r: seconds(_user(r)), meaning="processor time in programs"),
-    Column(
-        heading="sys s", group=Group.USE, cell=lambda r: seconds(_system(r)), meaning="processor time in the kernel"
-    ),
-    Column(
-        heading="%CPU",
-        group=Group.USE,
-        cell=lambda r: percent(_cpu(r)),
-        meaning="processor time over elapsed time; 200: two cores all the time",
-    ),
-    Column(heading="memory", group=Group.USE, cell=lambda r: _bytes(_memory(r)), meaning="most that was resident"),
-    Column(
-        heading="GPU %",
-        group=Group.USE,
-        cell=lambda r: percent(_gpu(r)),
-        meaning="of the time that some kernel ran, as nvidia-smi tells",
-    ),
-    Column(
-        heading="GPU mem",
-        group=Group.USE,
-        cell=lambda r: _bytes(_gpu_memory(r)),
-        meaning="of the whole GPU at its most",
-    ),
     Column(
         heading="$/h",
         group=Group.MONEY,
@@ -177,5 +163,28 @@ COLUMNS = (
         group=Group.MONEY,
         cell=lambda r: dollars(r.usd_to_target),
         meaning="what it costs until the target",
+    ),
+    Column(heading="user s", group=Group.USE, cell=lambda r: seconds(_user(r)), meaning="processor time in programs"),
+    Column(
+        heading="sys s", group=Group.USE, cell=lambda r: seconds(_system(r)), meaning="processor time in the kernel"
+    ),
+    Column(
+        heading="%CPU",
+        group=Group.USE,
+        cell=lambda r: percent(_cpu(r)),
+        meaning="processor time over elapsed time; 200: two cores all the time",
+    ),
+    Column(heading="memory", group=Group.USE, cell=lambda r: _bytes(_memory(r)), meaning="most that was resident"),
+    Column(
+        heading="GPU %",
+        group=Group.USE,
+        cell=lambda r: percent(_gpu(r)),
+        meaning="of the time that some kernel ran, as nvidia-smi tells",
+    ),
+    Column(
+        heading="GPU mem",
+        group=Group.USE,
+        cell=lambda r: _bytes(_gpu_memory(r)),
+        meaning="of the whole GPU at its most",
     ),
 )

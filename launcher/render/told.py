@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from launcher.render.figures import NONE, clean, figure, times
+from launcher.render.figures import NONE, clean, figure, tick, times
 
 if TYPE_CHECKING:
     from launcher.comparison import Comparison, Crossing, Parity, Ratio
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def under_title(comparison: Comparison) -> str:
     """Which comparison, of when, of how many legs."""
     repeats = "once each" if comparison.repeats == 1 else f"{comparison.repeats} times each, medians"
-    target = "" if comparison.target is None else f"; target error {figure(comparison.target)}"
+    target = "" if comparison.target is None else f"; target error {tick(comparison.target)}"
     legs = "1 leg" if len(comparison.legs) == 1 else f"{len(comparison.legs)} legs"
     return f"{clean(comparison.comparison_id)}, {comparison.created_at:%Y-%m-%d %H:%M}: {legs}, {repeats}{target}"
 
@@ -60,7 +60,7 @@ def parity_words(parity: Parity) -> str:
     steps = "" if parity.equal_steps else "; they ended with different numbers of steps"
     if not told:
         return f"{who}: nothing could be compared{steps}"
-    return f"{who}: {', '.join(told)} (tolerance {figure(parity.tolerance)}){steps}"
+    return f"{who}: {', '.join(told)} (tolerance {tick(parity.tolerance)}){steps}"
 
 
 def crossing_words(crossing: Crossing) -> str:

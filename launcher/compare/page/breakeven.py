@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from launcher.compare.page.frame import NARROW, WIDE, Axis, Caption, axes, drawing
-from launcher.compare.page.markup import Markup, element, join, number
+from launcher.compare.page.frame import NARROW, SIGN, WIDE, Axis, Caption, axes, drawing, margin
+from launcher.compare.page.markup import Markup, element, join, path
 from launcher.compare.page.palette import marker, spaced
 from launcher.compare.page.scale import Scale, drawable, linear, logarithmic
 from launcher.comparison import Crossing, Spread, SweepPoint
 from launcher.domain import Device
-from launcher.render.figures import clean, dollars, figure
-from launcher.render.told import crossing_words
+from launcher.render.figures import clean, dollars, figure, tick, tick_dollars
+from launcher.render.told import crossing_heading, crossing_words
 
 HEIGHT = 320.0
 LOOKS = {Device.CPU: ("cpu-line", "square", "6 3"), Device.GPU: ("gpu-line", "circle", None)}
@@ -33,27 +33,29 @@ def break_even(crossing: Crossing, *, ident: str, wide: bool) -> Markup:
     money = crossing.what == "usd"
     places = [point.at for point in points]
     make = logarithmic if all(at > 0 for at in places) else linear
-    x = make(places, 58, width - 50)
     levels = [value for point in points for spread in (point.cpu, point.gpu) for value in _ends(spread)]
-    y = logarithmic(levels, HEIGHT - 46, 46)
-    label = dollars if money else figure
-    title = "dollars a run" if money else "seconds of training"
+    y = Axis(
+        scale=logarithmic(levels, HEIGHT - 46, 46),
+        title="dollars a run, logarithmic" if money else "seconds of training, logarithmic",
+        label=tick_dollars if money else tick,
+    )
+    x = make(places, margin(y), width - 50)
     kind = ", logarithmic" if x.logarithmic else ""
     body = join(
         axes(
-            Axis(scale=x, title=f"{clean(crossing.setting, most=40)}{kind}", label=figure, ticks=_ticks(places)),
-            Axis(scale=y, title=f"{title}, logarithmic", label=label),
+            Axis(scale=x, title=f"{clean(crossing.setting, most=30)}{kind}", label=tick, ticks=_ticks(places)),
+            y,
             wide=wide,
         ),
-        _crossing(crossing, x, y),
-        *(_line(points, device, x, y) for device in LOOKS),
-        _names(points, x, y),
+        _crossing(crossing, x, y.scale),
+        *(_line(points, device, x, y.scale) for device in LOOKS),
+        _names(points, x, y.scale),
     )
     return drawing(
         body,
         Caption(
             ident=ident,
-            title=f"Break-even over {clean(crossing.setting)}: {title}",
+            title=f"Break-even over {clean(crossing.setting)} in {crossing_heading(crossing)}",
             description=f"{crossing_words(crossing)}. " + _spoken(points, money=money),
         ),
         width=width,
@@ -76,12 +78,12 @@ def _line(points: Sequence[SweepPoint], device: Device, x: Scale, y: Scale) -> M
     for point in points:
         spread = _of(point, device)
         at, level = x.at(point.at), y.at(spread.median)
-        places.append(f"{number(at)} {number(level)}")
+        places.append((at, level))
         ends = _ends(spread)
         parts.append(element("line", x1=at, y1=y.at(min(ends)), x2=at, y2=y.at(max(ends)), class_="curve thin"))
         parts.append(marker(kind, at, level))
-    path = element("path", d="M" + "L".join(places), class_="curve", stroke_dasharray=dash) if places else None
-    return element("g", element("title", device.value), path, *parts, class_=colour)
+    line = element("path", d=path(places), class_="curve", stroke_dasharray=dash) if places else None
+    return element("g", element("title", device.value), line, *parts, class_=colour)
 
 
 def _names(points: Sequence[SweepPoint], x: Scale, y: Scale) -> Markup | None:
@@ -111,7 +113,7 @@ def _crossing(crossing: Crossing, x: Scale, y: Scale) -> Markup | None:
         band = element("rect", x=low, y=y.end, width=max(high - low, 0), height=y.start - y.end, class_="doubt")
     word = f"from {figure(value)} the gpu pays" if crossing.above else f"up to {figure(value)} the gpu pays"
     word += ", uncertain" if crossing.uncertain else ""
-    half = len(word) * 3.2
+    half = len(word) * SIGN / 2
     middle = min(max(at, x.start + half), x.end + 46 - half)
     return element(
         "g",

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from launcher.compare.page.breakeven import break_even, drawn_points
-from launcher.compare.page.curves import curves, labels_fit
+from launcher.compare.page.curves import curves
 from launcher.compare.page.frame import Caption
 from launcher.compare.page.markup import Markup, element, join
 from launcher.compare.page.palette import swatch
 from launcher.compare.page.phasebars import legend as phase_legend
 from launcher.compare.page.phasebars import phase_bars
-from launcher.compare.page.ratiobars import MOST_PAIRS, drawn_ratios, ratio_bars
+from launcher.compare.page.ratiobars import MOST_ROWS, WHAT, drawn_ratios, is_compact, ratio_bars
 from launcher.compare.page.series import Series, dollars_of, error_over, phases, seconds_of
 from launcher.comparison import Comparison, Crossing, LegResult, Ratio
-from launcher.render.figures import clean, dollars, figure
+from launcher.render.figures import clean, figure, tick, tick_dollars
 from launcher.render.legcells import is_done
-from launcher.render.told import crossing_found, crossing_heading
+from launcher.render.told import crossing_found, crossing_heading, ratio_sides
 
 
 def charts(comparison: Comparison) -> Markup:
@@ -37,7 +37,7 @@ def _over_seconds(comparison: Comparison) -> Markup | None:
         return None
     notes = [*_silent(comparison.legs, lines), *_repeats(lines)]
     heading = f"{what.capitalize()} against seconds"
-    return _curves(comparison, lines, heading, ("seconds since the start", figure, what, "seconds"), notes)
+    return _curves(comparison, lines, heading, ("seconds since the start", tick, what, "seconds"), notes)
 
 
 def _over_dollars(comparison: Comparison) -> Markup | None:
@@ -47,7 +47,7 @@ def _over_dollars(comparison: Comparison) -> Markup | None:
     free = [clean(each.leg.name) for each in comparison.legs if is_done(each) and not each.price_usd_per_hour > 0]
     notes = [f"On one's own machine, and so not here: {', '.join(free)}."] if free else []
     heading = f"{what.capitalize()} against dollars"
-    return _curves(comparison, lines, heading, ("US dollars since the start", dollars, what, "dollars"), notes)
+    return _curves(comparison, lines, heading, ("US dollars since the start", tick_dollars, what, "dollars"), notes)
 
 
 def _curves(
@@ -59,7 +59,7 @@ def _curves(
 ) -> Markup:
     x_title, label, what, ident = axis
     ends = "; ".join(
-        f"{line.name} ends at {figure(line.points[-1][1])} after {label(line.points[-1][0])}"
+        f"{line.name} ends at {figure(line.points[-1][1])} at {figure(line.points[-1][0])}"
         for line in lines
         if not line.faint
     )
@@ -69,8 +69,7 @@ def _curves(
         caption = Caption(ident=f"{ident}-{kind}", title=heading, description=f"{x_title}: {ends}.")
         return curves(lines, caption, x_title=x_title, x_label=label, y_title=what, target=target, wide=wide)
 
-    only = "legend narrow-only" if labels_fit(lines) else "legend"
-    return _figure(heading, draw, element("ul", *_entries(lines), class_=only), notes)
+    return _figure(heading, draw, element("ul", *_entries(lines), class_="legend"), notes)
 
 
 def _phases(results: Sequence[LegResult]) -> Markup | None:
@@ -93,15 +92,23 @@ def _ratios(ratios: Sequence[Ratio], *, money: bool) -> Markup | None:
     def draw(kind: str, *, wide: bool) -> Markup:
         return ratio_bars(found, money=money, ident=f"{'dear' if money else 'fast'}-{kind}", wide=wide)
 
-    notes = []
+    notes = [_against(found)] if is_compact(found) else []
     if any(each.count > 1 for each in found):
         notes.append("Whiskers: from the least to the most of the pairs of trials.")
     if any(each.count == 1 for each in found):
         notes.append("Without whiskers: measured once, so that nothing is known of the spread.")
-    if len(found) > MOST_PAIRS:
-        notes.append(f"The first {MOST_PAIRS} of {len(found)} ratios.")
+    if len(found) > MOST_ROWS:
+        notes.append(f"The first {MOST_ROWS} of {len(found)} ratios.")
     heading = "What it costs" if money else "Speed-up"
     return _figure(heading, draw, None, notes)
+
+
+def _against(ratios: Sequence[Ratio]) -> str:
+    """What the one bar of each leg is."""
+    what = " or ".join(dict.fromkeys(WHAT.get(each.what, clean(each.what)) for each in ratios))
+    others = {ratio_sides(each)[1] for each in ratios}
+    against = others.pop() if len(others) == 1 else "the other device's leg with the same settings"
+    return f"Of {what}, each against {against}."
 
 
 def _break_even(index: int, crossing: Crossing) -> Markup:

@@ -9,8 +9,10 @@ from launcher.compare.page.markup import Markup, element, join
 from launcher.compare.page.scale import Scale, ticks
 from launcher.render.figures import shorten
 
-SIGN = 6.3
+SIGN = 7.2
 """Width of a sign of the charts' type, in their units: a wide one, so that labels do not collide."""
+TICKS = 7
+"""At most, on a standing axis."""
 WIDE, NARROW = 560, 340
 """Every chart is drawn twice, and the page shows the one that fits: a drawing that shrinks takes its words along."""
 
@@ -35,7 +37,7 @@ def axes(x: Axis, y: Axis, *, wide: bool) -> Markup:
             element("line", x1=left, y1=at, x2=right, y2=at, class_="grid"),
             element("text", label, x=left - 7, y=at + 4, text_anchor="end"),
         )
-        for at, label in _spread_out(y, 7 if wide else 6, vertical=True)
+        for at, label in _spread_out(y, TICKS, vertical=True)
     ]
     columns = [
         join(
@@ -64,6 +66,11 @@ def _spread_out(axis: Axis, most: int, *, vertical: bool = False) -> list[tuple[
             found.append((at, label))
             taken = near + 2 * half
     return found
+
+
+def margin(y: Axis) -> float:
+    """Room to the left that the labels of y need."""
+    return max((len(y.label(value)) for value in ticks(y.scale, TICKS)), default=1) * SIGN + 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from html import escape
 
 from launcher.render.figures import clean
@@ -44,6 +45,11 @@ def number(value: float) -> str:
         raise ValueError(f"{value} is no coordinate")
     text = f"{value:.2f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
+
+
+def path(places: Iterable[tuple[float, float]]) -> Markup:
+    """A line from place to place, as `d` takes it. Raises ValueError for a coordinate that is not finite."""
+    return Markup("M" + "L".join(f"{number(x)} {number(y)}" for x, y in places))
 
 
 def _name(key: str) -> str:

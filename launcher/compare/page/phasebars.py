@@ -10,7 +10,7 @@ from launcher.compare.page.rows import BAR, Row, chart
 from launcher.compare.page.scale import Scale, linear
 from launcher.compare.page.series import Phases, phases
 from launcher.comparison import LegResult
-from launcher.render.figures import clean, duration, figure, seconds, shorten
+from launcher.render.figures import clean, duration, seconds, shorten, tick
 from launcher.render.legcells import is_done, why_not
 
 PARTS = (
@@ -39,7 +39,7 @@ def phase_bars(results: Sequence[LegResult], *, ident: str, wide: bool) -> Marku
             description=f"Elapsed time of each leg: {said}." if said else "No leg was measured.",
         ),
         axis=lambda start, end: Axis(
-            scale=linear(known, start, end, from_zero=True), title="seconds since the start", label=figure
+            scale=linear(known, start, end, from_zero=True), title="seconds since the start", label=tick
         ),
         end_room=70,
         wide=wide,

@@ -11,17 +11,36 @@ from launcher.compare.page.markup import Markup, element, join
 from launcher.compare.page.rows import BAR, Row, chart
 from launcher.compare.page.scale import Scale, drawable, logarithmic
 from launcher.comparison import Ratio
-from launcher.render.figures import clean, times
+from launcher.render.figures import clean, tick_times, times
 from launcher.render.told import ratio_sides, ratio_spread, ratio_words
 
-MOST_PAIRS = 40
+MOST_ROWS = 40
+MANY = 4
+"""Pairs of legs of which each shows all its ratios."""
+LEAST = 1e-9
 WHAT = {"train": "training", "elapsed": "whole process", "epoch": "an epoch", "samples": "samples/s", "usd": "dollars"}
 
 
 def drawn_ratios(ratios: Sequence[Ratio], *, money: bool) -> list[Ratio]:
-    """Those of speed, or those of money, that can be drawn."""
-    wanted = [ratio for ratio in ratios if (ratio.what == "usd") == money]
-    return [ratio for ratio in wanted if drawable(ratio.value) and ratio.value > 1e-9]
+    """Those of speed, or those of money; of many pairs of legs, one ratio a pair. Seconds say what samples/s would."""
+    pairs: dict[tuple[str, str], list[Ratio]] = {}
+    for ratio in ratios:
+        if (ratio.what == "usd") == money and drawable(ratio.value) and ratio.value > LEAST:
+            pairs.setdefault(ratio_sides(ratio), []).append(ratio)
+    for found in pairs.values():
+        if any(each.what == "epoch" for each in found):
+            found[:] = [each for each in found if each.what != "samples"]
+    most = None if len(pairs) <= MANY else 1
+    return [ratio for found in pairs.values() for ratio in sorted(found, key=_rank)[:most]]
+
+
+def is_compact(ratios: Sequence[Ratio]) -> bool:
+    """Whether each pair has one ratio, so that a row can be named after its leg."""
+    return 1 < len(ratios) == len({ratio_sides(ratio) for ratio in ratios})
+
+
+def _rank(ratio: Ratio) -> int:
+    return list(WHAT).index(ratio.what) if ratio.what in WHAT else len(WHAT)
 
 
 def ratio_bars(ratios: Sequence[Ratio], *, money: bool, ident: str, wide: bool) -> Markup:
@@ -35,10 +54,12 @@ def ratio_bars(ratios: Sequence[Ratio], *, money: bool, ident: str, wide: bool) 
         caption=Caption(
             ident=ident,
             title=title,
-            description=". ".join(ratio_words(ratio) for ratio in ratios[:MOST_PAIRS]) + ".",
+            description=". ".join(ratio_words(ratio) for ratio in ratios[:MOST_ROWS]) + ".",
         ),
         axis=lambda start, end: Axis(
-            scale=logarithmic([1.0, *ends], start, end, margin=0.02), title="times, logarithmic; 1: alike", label=times
+            scale=logarithmic([1.0, *ends], start, end, margin=0.02),
+            title=f"times as {'dear' if money else 'fast'}, logarithmic",
+            label=tick_times,
         ),
         end_room=66,
         wide=wide,
@@ -47,12 +68,13 @@ def ratio_bars(ratios: Sequence[Ratio], *, money: bool, ident: str, wide: bool) 
 
 def _rows(ratios: Sequence[Ratio]) -> Iterator[Row]:
     """Grouped under the two legs that they compare."""
-    sides = ("", "")
-    for ratio in ratios[:MOST_PAIRS]:
-        if ratio_sides(ratio) != sides:
+    compact, sides = is_compact(ratios), ("", "")
+    for ratio in ratios[:MOST_ROWS]:
+        if not compact and ratio_sides(ratio) != sides:
             sides = ratio_sides(ratio)
             yield Row(name=f"{sides[0]} against {sides[1]}", body=lambda *_: Markup(), heading=True)
-        yield Row(name=WHAT.get(ratio.what, clean(ratio.what)), body=partial(_bar, ratio))
+        name = ratio_sides(ratio)[0] if compact else WHAT.get(ratio.what, clean(ratio.what))
+        yield Row(name=name, body=partial(_bar, ratio))
 
 
 def _bar(ratio: Ratio, x: Scale, at: float) -> Markup:

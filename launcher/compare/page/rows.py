@@ -36,7 +36,7 @@ def chart(
     """Names to the left where there is room, else above their bars; `end_room` is for what stands behind the bars."""
     width = WIDE if wide else NARROW
     longest = max((len(row.name) for row in rows if not row.heading), default=0)
-    left = min(max(longest * SIGN + 14, 60), 190) if wide else 2.0
+    left = min(max(longest * SIGN + 14, 60), 230) if wide else 2.0
     x = axis(left, width - end_room)
     parts, at = [], TOP
     for row in rows:

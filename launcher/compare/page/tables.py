@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from launcher.compare.page.markup import Markup, element
 from launcher.compare.page.palette import style, swatch
 from launcher.comparison import Comparison, LegResult, Parity, Spread
-from launcher.render.figures import NONE, around, clean, figure
-from launcher.render.legcells import Column, Group, is_done, leg_columns, why_not
+from launcher.render.figures import NONE, around, clean, figure, tick
+from launcher.render.legcells import Column, Group, is_done, leg_columns, untold_by_name, why_not
 
 GROUPS = {Group.WHAT: "leg", Group.TIME: "time", Group.USE: "use of the machine", Group.MONEY: "US dollars"}
 SPREADS = {"elapsed s": "elapsed_s", "train s": "train_s", "epoch s": "epoch_s", "target s": "target_s"}
@@ -29,7 +29,9 @@ def row(cells: Sequence[object], *, heading: bool = False, class_: str | None = 
 
 def legs(comparison: Comparison) -> Markup:
     """As on the terminal: a leg a row, medians with what lies around them."""
-    columns = leg_columns(comparison.legs)
+    told = untold_by_name(leg_columns(comparison.legs), comparison.legs)
+    # The machine stands below the leg's name: a wide table hides its end.
+    columns = [each for each in told if each.heading != "machine"]
     groups = [(group, [each for each in columns if each.group == group]) for group in Group]
     above = [element("th", GROUPS[group], colspan=len(of), scope="colgroup") for group, of in groups if of]
     ordered = [each for _, of in groups for each in of]
@@ -50,7 +52,8 @@ def _begins_group(columns: Sequence[Column], index: int) -> bool:
 
 def _leg(index: int, result: LegResult, columns: Sequence[Column]) -> Markup:
     look = swatch(style(index, result.leg.device))
-    name = element("th", look, " ", element("bdi", clean(result.leg.name)), scope="row")
+    place = element("small", element("bdi", clean(result.machine or result.leg.place)))
+    name = element("th", look, " ", element("bdi", clean(result.leg.name)), place, scope="row")
     what = [column for column in columns[1:] if column.group == Group.WHAT]
     if not is_done(result):
         told = element("td", why_not(result), colspan=max(len(columns) - 1 - len(what), 1), class_="reason first")
@@ -102,8 +105,8 @@ def _parity(each: Parity) -> Markup:
         element("th", element("bdi", clean(each.leg)), scope="row"),
         element("td", element("bdi", clean(each.reference))),
         *shown,
-        element("td", figure(each.tolerance), class_="figure"),
-        element("td", verdict, *told),
+        element("td", tick(each.tolerance), class_="figure"),
+        element("td", verdict, *told, class_="told"),
     )
 
 
