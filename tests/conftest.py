@@ -11,6 +11,12 @@ import pytest
 from launcher.paths import StatePaths
 from launcher.sandbox import control
 from launcher.sandbox.control import Sandbox
+from tests.ordering import longest_first
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest comes first."""
+    items[:] = longest_first(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
 @pytest.fixture(scope="session", autouse=True)
