@@ -27,6 +27,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "launcher.commands.fetch_weights",
         "Bring weights home: during a run, after it, or again.",
     ),
+    "compare-cpu-gpu": (
+        "launcher.commands.compare_cpu_gpu",
+        "Run a job on CPU and GPU: what does the GPU buy?",
+    ),
     "offers": ("launcher.commands.offers", "List machines that fit, with live prices."),
     "cost": ("launcher.commands.cost", "Sum up what runs have cost."),
     "gc": ("launcher.commands.gc", "Find and remove what no run owns, from tags alone."),

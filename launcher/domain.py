@@ -117,6 +117,8 @@ class Requirements:
     disk_gib: int = 50
     image: str = ""
     """An AMI id, `name:PATTERN`, `tag:gpurun:image=VALUE` or `ssm:/PARAMETER`; empty: the Deep Learning AMI."""
+    burstable: bool = True
+    """Whether a machine will do whose processors are throttled once its credits are spent (T3 and its like)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from launcher.aws import catalog
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     Checks = dict[str, Callable[[MachineType], bool]]
 
+BURSTABLE = re.compile(r"t\d")
+"""T2, T3, T3a, T4g (Amazon EC2 User Guide, "Burstable performance instances")."""
 DEFAULT_ARCHITECTURE = "x86_64"
 """Of the default image, and of nearly all wheels; other types are offered only where they are asked for."""
 
@@ -48,6 +51,8 @@ def checks(requirements: Requirements) -> Checks:
         found[f"vcpus >= {asked.vcpus}"] = lambda each: each.vcpus >= asked.vcpus
     if asked.memory_bytes:
         found[f"memory >= {_gib(asked.memory_bytes)} GiB"] = lambda each: each.memory_bytes >= asked.memory_bytes
+    if not asked.burstable:
+        found["processors without credits"] = lambda each: not BURSTABLE.match(each.name)
     return found | _gpu_checks(asked, named=named)
 
 

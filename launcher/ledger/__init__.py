@@ -1,6 +1,7 @@
 """The journal of all runs on this laptop: SQLite, standard library alone, quick to open."""
 
 from launcher.ledger.cache import OfferCache
+from launcher.ledger.comparisons import ComparisonRecord
 from launcher.ledger.journal import Ledger
 from launcher.ledger.naming import new_run_id
 from launcher.ledger.records import (
@@ -16,6 +17,7 @@ from launcher.ledger.records import (
 )
 
 __all__ = [
+    "ComparisonRecord",
     "CostRow",
     "EventRecord",
     "Ledger",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from launcher.domain import TRANSITIONS, RunId, RunStatus, Segment
 from launcher.errors import LedgerError
 from launcher.ledger.cache import OfferCache
+from launcher.ledger.comparisons import Comparisons
 from launcher.ledger.database import Database
 from launcher.ledger.naming import choose, unknown_run
 from launcher.ledger.records import (
@@ -51,6 +52,7 @@ class Ledger:
         """Over an open file; `Ledger.open` is the way in."""
         self._database = database
         self.cache = OfferCache(database)
+        self.comparisons = Comparisons(database)
 
     @classmethod
     def open(cls, path: Path) -> Self:

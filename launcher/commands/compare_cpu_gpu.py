@@ -1,0 +1,298 @@
+"""`gpurun compare-cpu-gpu`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from launcher.commands import options, planning, session
+from launcher.errors import Cancelled, SpecError
+
+if TYPE_CHECKING:
+    from launcher.commands.compareplan import Planned
+    from launcher.compare.groups import Group
+    from launcher.compare.kept import Kept
+    from launcher.domain import Account, ComparisonWish, JobSpec
+    from launcher.ledger import ComparisonRecord, Ledger
+    from launcher.ports import Reporter
+
+FAILED = 1
+"""Some leg failed, ran on another device than it should, or made another number of steps."""
+
+
+def command(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="A spec, a bare script, or models of python -m jobs; after --: arguments.", metavar="SPEC|SCRIPT|MODEL"
+        ),
+    ] = None,
+    *,
+    floatx: Annotated[str | None, typer.Option(help="Such as float32,bfloat16.", metavar="LIST")] = None,
+    devices: Annotated[str | None, typer.Option(help="cpu, gpu, or cpu,gpu: the default.", metavar="LIST")] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            help="same: all on one machine; best: each device on its cheapest; local, ssh://USER@HOST, local+aws.",
+            metavar="PLACE",
+        ),
+    ] = None,
+    instance_types: Annotated[str | None, typer.Option(help="A run on each of these types.", metavar="LIST")] = None,
+    repeat: Annotated[int | None, typer.Option(help="Times each leg is run, in turn with the others.")] = None,
+    backend: Annotated[str | None, typer.Option(help="tensorflow, jax, torch: some.", metavar="LIST")] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=32..4096 doubles, NAME=10..500:10 steps, NAME=10,50,100 or NAME='2,5;4,10'; repeatable.",
+            metavar="NAME=VALUES",
+        ),
+    ] = None,
+    target: Annotated[float | None, typer.Option(help="An error: how long does each leg take to it?")] = None,
+    data: Annotated[str | None, typer.Option(help="File, folder or s3:// URI for the job.")] = None,
+    env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the job; repeatable.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the runs.")] = None,
+    region: Annotated[list[str] | None, typer.Option(help="Allowed region; repeatable; all: every one.")] = None,
+    spot: Annotated[str | None, typer.Option(help="true, false or prefer.")] = None,
+    max_hours: Annotated[float | None, typer.Option(help="Each machine ends after so many hours.")] = None,
+    max_cost: Annotated[float | None, typer.Option(help="US dollars for all runs together.")] = None,
+    outputs: Annotated[str | None, typer.Option(help="Where results go: a folder; default runs/<id>/.")] = None,
+    sandbox: options.Sandbox = False,
+    yes: options.Yes = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and price, launch nothing.")] = False,
+    html: Annotated[Path | None, typer.Option(help="The page; default: beside the results.", metavar="FILE")] = None,
+    save: Annotated[bool, typer.Option("--save", help="Keep it in the ledger: done anyhow.")] = False,  # noqa: ARG001 - it says what is done anyhow
+    show: Annotated[str | None, typer.Option(help="Tell an earlier one again.", metavar="ID|last")] = None,
+    against: Annotated[
+        str | None, typer.Option(help="What got worse since that one? Exit 1 if anything.", metavar="ID|last")
+    ] = None,
+    list_all: Annotated[bool, typer.Option("--list", help="List all comparisons.")] = False,
+    as_json: options.Json = False,
+    profile: options.Profile = None,
+) -> int:
+    """Run a job on CPU and GPU and tell what the GPU buys: time, dollars, and whether both computed the same.
+
+    \b
+    gpurun compare-cpu-gpu train.py
+    gpurun compare-cpu-gpu deck-mlp --sandbox --devices cpu --floatx float32,bfloat16
+    gpurun compare-cpu-gpu examples/hidden_units.yaml --data FOLDER --on best
+    """
+    from launcher.commands import comparetell, comparewish
+
+    with session.ledger() as book:
+        if list_all:
+            comparetell.listed(book, as_json=as_json)
+            return 0
+        before = book.comparisons.resolve(against) if against is not None else None
+        if show is not None:
+            return _show(book.comparisons.resolve(show), before, html, book, as_json=as_json)
+        if before is not None and not targets:
+            return _show(book.comparisons.resolve("last"), before, html, book, as_json=as_json)
+        arguments = {
+            "name": name,
+            "data": data,
+            "env": env,
+            "regions": region,
+            "spot": spot,
+            "max_hours": max_hours,
+            "max_cost": max_cost,
+            "outputs": outputs,
+        }
+        comparetell.check_page(html)
+        spec, models = comparewish.read(targets or [], arguments)
+        flags = comparewish.Flags(
+            floatx=floatx,
+            devices=devices,
+            backend=backend,
+            on=on,
+            instance_types=instance_types,
+            repeat=repeat,
+            target=target,
+            sweep=tuple(sweep or ()),
+        )
+        asked = comparewish.wish(spec, flags)
+        found, told = _groups(spec, asked, models)
+        account = session.account(sandbox=sandbox, profile=profile, region=planning.home_region(region))
+        with session.reporter(as_json=as_json) as reporter:
+            began = datetime.now(UTC)
+            planned, warnings = _planned(spec, asked, found, told, account, book, reporter, rehearsal=dry_run)
+            _check(planned, reporter, rehearsal=dry_run)
+            from launcher.commands import compareplan
+
+            compareplan.show(planned, warnings, repeats=asked.repeats or 1, as_json=as_json)
+            if dry_run or not _confirmed(planned, skip=yes or sandbox):
+                return 0
+            record, labels = _written(spec, asked, planned, warnings, account, book, reporter, began=began)
+        return _attended(record, labels, before, html, book, as_json=as_json)
+
+
+def _groups(spec: JobSpec, asked: ComparisonWish, models: Sequence[str]) -> tuple[tuple[Group, ...], tuple[str, ...]]:
+    """The runs with their legs, and what to tell of legs that are left out."""
+    from launcher.aws import catalog
+    from launcher.commands import comparewish
+    from launcher.compare import groups, legs, places
+
+    axes = comparewish.axes(spec, asked, models)
+    wanted = places.places(asked.on, axes.devices, asked.instance_types)
+    at, told = places.able(wanted, lambda name: catalog.named_by(name, catalog.GPU_FAMILIES))
+    repeats = asked.repeats or 1
+    return groups.groups(spec, legs.legs(spec, axes, at, repeats=repeats), repeats=repeats), told
+
+
+def _planned(
+    spec: JobSpec,
+    asked: ComparisonWish,
+    found: Sequence[Group],
+    told: tuple[str, ...],
+    account: Account,
+    book: Ledger,
+    reporter: Reporter,
+    *,
+    rehearsal: bool,
+) -> tuple[tuple[Planned, ...], tuple[str, ...]]:
+    """A plan for each run, and what should be known before they are launched."""
+    from launcher import plan, prepare
+    from launcher.commands import compareplan
+
+    prepare.check_key(spec, reporter)
+    known = planning.known(book, account, found[0].spec.name, None)
+
+    def planned(group: Group) -> compareplan.Planned:
+        aws = planning.cloud(account, group.spec.resources, rehearsal=rehearsal)
+        made = plan.make(group.spec, aws, book.cache, known=known, rehearsal=rehearsal)
+        return compareplan.Planned(group=group, plan=made, cloud=aws)
+
+    every = compareplan.all_of(found, planned)
+    return every, (*told, *compareplan.doubts(spec, asked, every))
+
+
+def _check(planned: Sequence[Planned], reporter: Reporter, *, rehearsal: bool) -> None:
+    """What keeps a run from its results, before any is launched; raises `GpurunError`."""
+    from launcher import order
+    from launcher import outputs as outputs_in_s3
+    from launcher.spec import check_legs
+
+    for each in planned:
+        check_legs(each.group.spec)
+        order.check_secrets(each.group.spec)
+        if each.cloud is not None:
+            outputs_in_s3.check(each.group.spec, each.cloud, each.plan, reporter, rehearsal=rehearsal)
+
+
+def _confirmed(planned: Sequence[Planned], *, skip: bool) -> bool:
+    from launcher.commands import compareplan
+
+    if skip:
+        return True
+    if not sys.stdin.isatty():
+        raise SpecError("nobody is there to confirm the cost", hint="add --yes, or --dry-run to see the plan alone")
+    runs = "the run" if len(planned) == 1 else f"all {len(planned)} runs"
+    return typer.confirm(
+        f"Launch {runs}, for at most {compareplan.max_cost_usd(planned):.2f} USD?", default=True, err=True
+    )
+
+
+def _written(
+    spec: JobSpec,
+    asked: ComparisonWish,
+    planned: Sequence[Planned],
+    warnings: tuple[str, ...],
+    account: Account,
+    book: Ledger,
+    reporter: Reporter,
+    *,
+    began: datetime,
+) -> tuple[ComparisonRecord, dict[str, str]]:
+    """Every run and then the comparison written down, before anything is asked of anybody; gives the runs' labels."""
+    from launcher import __version__, creation
+    from launcher.commands import compareattend
+    from launcher.compare import kept
+    from launcher.compare.assemble import Request
+    from launcher.ledger import ComparisonRecord, new_run_id
+
+    runs: list[kept.KeptRun] = []
+    try:
+        for each in planned:
+            live = creation.create(
+                each.group.spec,
+                each.plan,
+                account,
+                each.cloud.at(each.plan.offers[0].region) if each.cloud is not None else None,
+                ledger=book,
+                state=session.state(),
+                reporter=reporter,
+                planning_began=began,
+            )
+            legs = tuple(leg.leg for leg in each.group.legs)
+            runs.append(kept.KeptRun(run_id=live.run_id, place=each.group.place.name, legs=legs))
+        request = Request(
+            comparison_id=new_run_id(f"{spec.name[:33].rstrip('-')}-compare"),
+            title=asked.title or spec.name,
+            created_at=began,
+            command=("gpurun", *sys.argv[1:]),
+            repeats=asked.repeats or 1,
+            target=asked.target,
+            cited=asked.cited,
+            version=__version__,
+        )
+        record = ComparisonRecord(
+            comparison_id=request.comparison_id,
+            created_at=request.created_at,
+            title=request.title,
+            request=kept.dumps(kept.Kept(request=request, runs=tuple(runs), warnings=warnings)),
+            run_ids=tuple(run.run_id for run in runs),
+        )
+        book.comparisons.create(record)
+    except BaseException:
+        compareattend.cancel([run.run_id for run in runs], book)
+        raise
+    reporter.note(f"comparison {record.comparison_id}: {', '.join(record.run_ids)}")
+    return record, {run.run_id: each.group.label for run, each in zip(runs, planned, strict=True)}
+
+
+def _attended(
+    record: ComparisonRecord,
+    labels: dict[str, str],
+    before: ComparisonRecord | None,
+    html: Path | None,
+    book: Ledger,
+    *,
+    as_json: bool,
+) -> int:
+    from launcher.commands import compareattend
+    from launcher.domain import RunId
+
+    ending = compareattend.attend({RunId(run_id): label for run_id, label in labels.items()}, book, as_json=as_json)
+    if ending is compareattend.Ending.LEFT:
+        sys.stderr.write(
+            f"left: the runs go on by themselves; next: gpurun compare-cpu-gpu --show {record.comparison_id}\n"
+        )
+        return 0
+    status = _show(book.comparisons.resolve(record.comparison_id), before, html, book, as_json=as_json)
+    return Cancelled.exit_code if ending is compareattend.Ending.STOPPED else status
+
+
+def _show(
+    record: ComparisonRecord, before: ComparisonRecord | None, html: Path | None, book: Ledger, *, as_json: bool
+) -> int:
+    """Tell it, its page written; 1 where some leg went wrong, or where something got worse since `before`."""
+    from launcher.commands import comparetell
+    from launcher.compare import kept, together
+
+    asked: Kept = kept.loads(record.request)
+    found = comparetell.conclude(record, book)
+    if before is None:
+        comparetell.tell(found, comparetell.page(found, asked, html, book), as_json=as_json)
+        if not as_json:
+            comparetell.tell_unfinished(asked, book)
+        return 0 if together.sound(found) else FAILED
+    if before.comparison_id == record.comparison_id:
+        raise SpecError(f"{record.comparison_id} would be compared to itself", hint="--list shows the others")
+    older = comparetell.conclude(before, book)
+    if not as_json:
+        comparetell.tell(found, comparetell.page(found, asked, html, book), as_json=False)
+    return comparetell.tell_against(older, found, as_json=as_json)
