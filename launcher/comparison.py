@@ -224,11 +224,13 @@ class Parity:
     leg: str
     reference: str
     tolerance: float
-    """Relative, by the coarser floatX of the two."""
+    """Of the costs, by the coarser floatX of the two."""
+    weight_tolerance: float = 1.0
+    """Of the weights, likewise."""
     largest_cost_difference: float | None
-    """Relative, over the points that both have."""
+    """Over the points that both have: |a - b| over the larger of the two costs there."""
     largest_weight_difference: float | None
-    """Largest over all arrays of |a - b| over the reference array's largest magnitude."""
+    """Over all arrays: the Euclidean norm of a - b over the larger of theirs; of unrelated ones it is about 1.4."""
     exceeded: tuple[str, ...] = ()
     """Where the tolerance is exceeded, in plain words; empty: nowhere."""
     untold: tuple[str, ...] = ()

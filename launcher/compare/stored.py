@@ -75,7 +75,7 @@ def _made(kind: Any, found: Any) -> Any:
         return None if found is None else _made(inner[0], found)
     if origin is tuple:
         return _tuple(typing.get_args(kind), found)
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         known = _types(kind)
         return kind(**{name: _made(known[name], value) for name, value in found.items() if name in known})
     if kind is datetime:
@@ -102,5 +102,5 @@ def _scalar(kind: Any, found: Any) -> Any:
 
 
 @cache
-def _types(kind: type) -> dict[str, Any]:
+def _types(kind: type[Any]) -> dict[str, Any]:
     return typing.get_type_hints(kind)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from launcher.compare.ratios import between, headline, quickness
+from launcher.compare.ratios import between, headline, pairs, quickness
 from launcher.comparison import Crossing, LegResult, Parity, Ratio, TrialState
 from launcher.domain import Device
 
@@ -14,7 +14,8 @@ ALMOST = 1.05
 
 def verdict(legs: Sequence[LegResult], parities: Sequence[Parity] = (), crossings: Sequence[Crossing] = ()) -> str:
     """Who is ahead, by how much and at which price; then where the GPU begins to pay, and what casts doubt on it."""
-    said = [_who(legs), *_where(crossings), *_doubts(parities)]
+    span = _span(legs)
+    said = [span or _who(legs), *_where(crossings), *_doubts(parities)]
     return " ".join(sentence for sentence in said if sentence)
 
 
@@ -38,6 +39,27 @@ def _who(legs: Sequence[LegResult]) -> str:
     if cpus and not any(leg.done for leg in cpus):
         return f"No leg on the CPU was done: {_why(cpus)}. {_quickest(gpus)}"
     return _quickest(legs)
+
+
+def _span(legs: Sequence[LegResult]) -> str:
+    """Of a sweep, from where to where the GPU's advantage goes; empty where there is no sweep that both have done."""
+    found = []
+    for cpu, gpu in pairs(legs):
+        told = {ratio.what: ratio for ratio in between(cpu, gpu)}
+        speed = told.get("train") or told.get("elapsed")
+        if speed and gpu.leg.settings == cpu.leg.settings and gpu.leg.settings:
+            found.append((speed.value, speed.what, gpu))
+    if len({gpu.leg.settings for _, _, gpu in found}) < 2:
+        return ""
+    (least, what, low), (most, _, high) = (choose(found, key=lambda each: each[0]) for choose in (min, max))
+    return (
+        f"The GPU {'trains' if what == 'train' else 'runs'} {number(least)} times ({_setting(low)}) to "
+        f"{number(most)} times ({_setting(high)}) as fast as the CPU."
+    )
+
+
+def _setting(leg: LegResult) -> str:
+    return ", ".join(f"{name} {value}" for name, value in leg.leg.settings)
 
 
 def _ahead(cpu: LegResult, gpu: LegResult) -> str:
