@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 
-from launcher.aws import fleet, network
+from launcher import places
 from launcher.domain import Instance
 from launcher.errors import CredentialsError, GpurunError, HostUnreachable, MachineGone
 from launcher.live import LiveRun
-from launcher.ports import Connection
-from launcher.search import tags_of
-from launcher.sync.ssh.connection import Line
-from launcher.sync.wire.lines import Lines
+from launcher.ports import Connection, Line, Lines
 
 CONNECT_TIMEOUT_S = 60.0
 LOOK_EVERY_S = 15.0
@@ -24,7 +20,7 @@ def reach(live: LiveRun) -> Lines:
 
     Raises `MachineGone` when the run has no running machine, `RemoteError` when it cannot be reached.
     """
-    found = fleet.find(live.aws, run_id=live.run_id)
+    found = places.of(live).find(live, live.record.region)
     running = [each for each in found if each.instance_id == live.record.instance_id and each.state == "running"]
     if not running:
         reason = next((each.state_reason for each in found if each.instance_id == live.record.instance_id), "")
@@ -33,8 +29,17 @@ def reach(live: LiveRun) -> Lines:
             hint=f"what came home lies in {live.record.results_dir}; gpurun status {live.run_id} tells the rest",
             reason=reason.partition(":")[0],
         )
-    lines = live.open_lines(running[0])
+    lines = open_lines(live, running[0])
     lines.control.fresh(CONNECT_TIMEOUT_S)
+    return lines
+
+
+def open_lines(live: LiveRun, instance: Instance) -> Lines:
+    """The lines to the machine, kept as long as it is the run's; nothing is dialled yet."""
+    if live.lines is not None:
+        return live.lines
+    lines = places.of(live).lines(live, instance)
+    live.take_lines(lines)
     return lines
 
 
@@ -76,10 +81,10 @@ def still_there(live: LiveRun, instance: Instance | None = None) -> bool:
     Raises `MachineGone`, with EC2's reason, when the machine has ended, and `CredentialsError`.
     """
     # A successor may lie in another region than the present machine.
-    aws = live.aws if instance is None else live.aws.at(instance.region)
+    region = live.record.region if instance is None else instance.region
     wanted = live.record.instance_id if instance is None else instance.instance_id
     try:
-        instances = fleet.find(aws, run_id=live.run_id)
+        instances = places.of(live).find(live, region)
     except CredentialsError:
         raise
     except GpurunError:  # the laptop is offline: the line will be dialled again
@@ -97,9 +102,4 @@ def still_there(live: LiveRun, instance: Instance | None = None) -> bool:
 
 def let_in(live: LiveRun, region: str | None = None) -> None:
     """Have the machine's door follow the laptop to the address that it has now; a failure is no news."""
-    with suppress(GpurunError):
-        aws = live.aws.at(region or live.record.region)
-        address = network.follow_address(aws, run_id=live.run_id, tags=tags_of(live))
-        if address is not None:
-            live.event("address", address=address)
-            live.reporter.note(f"this laptop is at {address} now; the machine's door is open to it")
+    places.of(live).let_in(live, region or live.record.region)

@@ -11,12 +11,11 @@ from launcher import keepsake, outputs
 from launcher.domain import Instance, RunStatus
 from launcher.live import LiveRun
 from launcher.order import agent_job, check_secrets
-from launcher.ports import Connection
+from launcher.ports import Connection, Lines
 from launcher.prepare import Luggage, pack
 from launcher.send import send, send_all
 from launcher.sync import remote_agent
 from launcher.sync.local import ignore, tree
-from launcher.sync.wire.lines import Lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +38,7 @@ def luggage(live: LiveRun) -> Luggage:
     code = keepsake.kept(live.paths.code) if later else None
     if later and code is None:
         live.reporter.warn(f"the code was not kept: what goes up is {live.spec.workdir} as it is now")
-    packed = pack(live.spec, live.aws, code=code)
+    packed = pack(live.spec, lambda: live.aws, code=code)
     for line in packed.surprises:
         live.reporter.warn(line)
     return packed

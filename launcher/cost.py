@@ -6,7 +6,7 @@ import math
 from dataclasses import fields
 from datetime import datetime
 
-from launcher.domain import CostEstimate, Segment, SegmentCost
+from launcher.domain import CostEstimate, Market, Segment, SegmentCost
 
 GP3_USD_PER_GIB_MONTH = 0.08
 """us-east-1 in 2026-11 (aws.amazon.com/ebs/pricing)."""
@@ -24,6 +24,10 @@ ROUNDING_S = 2.0
 """Bills are rounded up to a second, deadlines are told in whole ones."""
 MINIMUM_BILLED_S = 60
 """Linux instances and gp3 volumes are billed by the second, a minute at least (aws.amazon.com/ec2/pricing)."""
+
+
+NOTHING = CostEstimate(instance_usd_per_hour=0.0, disk_usd_per_hour=0.0, address_usd_per_hour=0.0)
+"""What an hour of the user's own machine costs."""
 
 
 def estimate(instance_usd_per_hour: float, disk_gib: int, region: str) -> CostEstimate:
@@ -61,11 +65,13 @@ def actual(cost: CostEstimate, elapsed_s: float) -> float:
 def bill(segment: Segment, disk_gib: int, now: datetime) -> SegmentCost:
     """What one machine of a run has cost, at the price that was in force; one that is still there up to now.
 
-    A machine that was made costs the minute billed at least, whatever the clocks say.
+    A machine that was made costs the minute billed at least, whatever the clocks say; the user's own costs nothing.
     """
     rate = estimate(segment.price_usd_per_hour, disk_gib, segment.region)
     lived_s = ((segment.ended_at or now) - segment.began_at).total_seconds()
     billed_s = max(MINIMUM_BILLED_S, billed_seconds(lived_s))
+    if segment.market == Market.YOURS:
+        rate, billed_s = NOTHING, max(0, math.ceil(lived_s))
     hours = billed_s / 3600
     return SegmentCost(
         **{field.name: getattr(segment, field.name) for field in fields(Segment)},

@@ -9,11 +9,11 @@ from pathlib import Path
 from launcher import prepare, process
 from launcher import spec as specs
 from launcher.aws.client import Aws
-from launcher.domain import Account, JobSpec, Plan, RunStatus
+from launcher.domain import AWS, Account, JobSpec, Plan, RunStatus
 from launcher.interrupts import Signals
 from launcher.ledger import Ledger, RunRecord, account_to_text, new_run_id
 from launcher.live import LiveRun, dump_plan, now
-from launcher.paths import StatePaths
+from launcher.paths import RunPaths, StatePaths
 from launcher.phases import Phases
 from launcher.ports import Reporter
 from launcher.sync.ssh import keys
@@ -25,14 +25,15 @@ def create(
     spec: JobSpec,
     plan: Plan,
     account: Account,
-    aws: Aws,
+    aws: Aws | None,
     *,
     ledger: Ledger,
     state: StatePaths,
     reporter: Reporter,
     planning_began: datetime,
 ) -> LiveRun:
-    """Write a new run down, keys and all, before anything is asked of the cloud.
+    """Write a new run down, keys and all, before anything is asked of the cloud; one on a machine that is the
+    user's own, by its plan's place, needs none.
 
     Raises `SpecError` for legs that no machine would take.
     """
@@ -43,11 +44,9 @@ def create(
     prepare.make_results_folder(results_dir)
     paths = state.run(run_id)
     paths.home.mkdir(mode=0o700, parents=True)
-    host_key = keys.generate(f"gpurun host {run_id}")
-    keys.write_private(paths.host_key, host_key.private_pem)
-    if spec.ssh.key is None:
-        own = keys.generate(f"gpurun {run_id}")
-        keys.write_private(paths.key, own.private_pem)
+    host_key_lines = "\n".join(f"{key.algorithm} {key.base64}" for key in plan.host_keys)
+    if plan.place == AWS:
+        host_key_lines = _make_keys(spec, paths, run_id)
     best = plan.offers[0]
     created = now()
     record = RunRecord(
@@ -63,21 +62,33 @@ def create(
         plan=dump_plan(plan),
         results_dir=str(results_dir),
         token=run_id,
-        host_key_line=host_key.public_line,
+        host_key_line=host_key_lines,
         launcher_pid=os.getpid(),
         launcher_started=process.started(os.getpid()),
+        place=plan.place,
     )
     ledger.create(record)
     live = LiveRun(
         record=ledger.get(run_id),
         spec=spec,
         plan=plan,
-        aws=aws,
+        cloud=aws,
         ledger=ledger,
         state=state,
         reporter=reporter,
         phases=Phases(ledger, run_id, reporter),
         signals=Signals(reporter.warn),
     )
-    live.phases.enter("plan", f"{len(plan.offers)} pools looked at", at=planning_began)
+    looked = f"{len(plan.offers)} pools looked at" if plan.place == AWS else best.instance_type
+    live.phases.enter("plan", looked, at=planning_began)
     return live
+
+
+def _make_keys(spec: JobSpec, paths: RunPaths, run_id: str) -> str:
+    """The host key that the machine is to have, and the run's own key where the user named none; gives the former."""
+    host_key = keys.generate(f"gpurun host {run_id}")
+    keys.write_private(paths.host_key, host_key.private_pem)
+    if spec.ssh.key is None:
+        own = keys.generate(f"gpurun {run_id}")
+        keys.write_private(paths.key, own.private_pem)
+    return host_key.public_line

@@ -74,6 +74,14 @@ class Market(StrEnum):
 
     SPOT = "spot"
     ON_DEMAND = "on-demand"
+    YOURS = "yours"
+    """Not at all: it is the user's own."""
+
+
+AWS = "aws"
+"""Where a run's machines come from, unless it says otherwise."""
+LOCAL = "local"
+"""The machine that gpurun itself runs on."""
 
 
 class SpotPolicy(StrEnum):
@@ -367,6 +375,10 @@ class Plan:
     """`None` where no checkpoint's size is known, or none is at stake."""
     snapshot_date: str = ""
     """Of the figures that this package brings, where EC2 could not be asked: such a plan is not for launching."""
+    place: str = AWS
+    """`aws`, or the user's own machine: `local`, or `ssh://user@host:port`."""
+    host_keys: tuple[HostKey, ...] = ()
+    """What the user's own machine may show, by his known_hosts."""
 
     @property
     def max_cost_usd(self) -> float:

@@ -12,6 +12,7 @@ GpurunError                1   anything of ours that fits nowhere below
     NotArmed                     no kill switch in the cloud; a run goes on without it
   RemoteError              5   the machine or the way to it
     HostUnreachable
+      OutOfReach                 a machine of the user's own, for as long as was waited
     HostKeyMismatch
     CommandFailed
     TransferError
@@ -93,6 +94,10 @@ class RemoteError(GpurunError):
 
 class HostUnreachable(RemoteError):
     """No SSH connection could be made in time."""
+
+
+class OutOfReach(HostUnreachable):
+    """A machine that no other can replace was waited for in vain; what runs there goes on."""
 
 
 class NoPython(RemoteError):

@@ -7,15 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from launcher import lifeline
+from launcher import lifeline, places
 from launcher.attach import let_in, still_there
 from launcher.domain import JobReport
-from launcher.errors import HostUnreachable, MachineGone, RemoteError, TransferError
+from launcher.errors import HostUnreachable, MachineGone, OutOfReach, RemoteError, TransferError
 from launcher.live import LiveRun
-from launcher.ports import Connection
+from launcher.ports import Connection, Line
 from launcher.sync import remote_agent, stream
 from launcher.sync.events import Event
-from launcher.sync.ssh.connection import Line
 
 REDIAL_S = 15.0
 """How long a lost line is dialled again before EC2 is asked whether the machine still is."""
@@ -30,7 +29,8 @@ def follow(
 ) -> JobReport:
     """Stream the log to the reporter and to the run's own copy; the copy's size is where to go on.
 
-    Raises `MachineGone` where the machine has ended, or cannot be reached for `lost_after_s` while EC2 can.
+    Raises `MachineGone` where the machine has ended, or cannot be reached for `lost_after_s` while EC2 can, and
+    `OutOfReach` for one that cannot be reached so long and that no other replaces.
     """
     if live.here("job.done"):
         return remote_agent.report(connection, live.layout)
@@ -130,7 +130,8 @@ class _Lost:
         if not self._told:
             live.reporter.warn("the line to the machine is gone; the job goes on there, dialling again")
             self._told = True
-        if lifeline.seconds_left(live.deadline) == 0:
+        replaceable = places.of(live).replaceable
+        if replaceable and lifeline.seconds_left(live.deadline) == 0:
             raise MachineGone(
                 "the run's deadline has passed", hint=f"gpurun down {live.run_id}", reason="Client.Deadline"
             )
@@ -139,8 +140,14 @@ class _Lost:
             return
         let_in(live)
         self._since = self._since or time.monotonic()
-        if time.monotonic() - self._since > self._lost_after_s:
-            raise MachineGone(
-                f"the machine of run {live.run_id} runs, says EC2, but has not answered for {self._lost_after_s:.0f} s",
-                hint=f"gpurun ssh {live.run_id} tries to reach it",
+        if time.monotonic() - self._since <= self._lost_after_s:
+            return
+        if not replaceable:
+            raise OutOfReach(
+                f"{live.record.address} has not answered for {self._lost_after_s:.0f} s; what runs there goes on",
+                hint=f"gpurun resume {live.run_id} once it answers",
             ) from error
+        raise MachineGone(
+            f"the machine of run {live.run_id} runs, says EC2, but has not answered for {self._lost_after_s:.0f} s",
+            hint=f"gpurun ssh {live.run_id} tries to reach it",
+        ) from error

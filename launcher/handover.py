@@ -6,16 +6,16 @@ import threading
 import time
 from contextlib import suppress
 
-from launcher import berth, provision, respawn
+from launcher import berth, places, provision, respawn
 from launcher.attach import until_up
 from launcher.aws.refusals import Pool
 from launcher.berth import Berth
 from launcher.domain import Interruption, Market
 from launcher.errors import GpurunError
 from launcher.live import LiveRun
+from launcher.ports import Lines
 from launcher.shipping import Shipper
 from launcher.sync import remote_agent
-from launcher.sync.wire.lines import Lines
 
 CONNECT_TIMEOUT_S = 60.0
 BUY_TIMEOUT_S = 90.0
@@ -80,9 +80,9 @@ class Handover:
                 return None
             instance = provision.find_or_make(live, number, avoid=frozenset({_pool(live)}))
         began = self._spent("provision", number, began)
-        instance = provision.wait(live, instance)
+        instance = places.of(live).ready(live, instance)
         began = self._spent("boot", number, began)
-        lines = Lines(live.endpoint(instance))
+        lines = places.of(live).lines(live, instance)
         connection = until_up(live, lines.control, instance, self._boot_timeout_s)
         began = self._spent("connect", number, began)
         if self._cancelled.is_set():

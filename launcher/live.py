@@ -11,16 +11,15 @@ from pydantic import TypeAdapter
 
 from launcher import spec as specs
 from launcher.aws.client import Aws
-from launcher.domain import Account, Endpoint, HostKey, Instance, JobSpec, Plan, RunId, RunStatus
+from launcher.domain import AWS, Account, Endpoint, HostKey, Instance, JobSpec, Plan, RunId, RunStatus
 from launcher.errors import LedgerError
 from launcher.interrupts import Signals
 from launcher.ledger import Ledger, RunChanges, RunRecord, account_from_text
 from launcher.paths import RunPaths, StatePaths
 from launcher.phases import Phases
-from launcher.ports import Reporter
+from launcher.ports import Lines, Reporter
 from launcher.sync.layout import RemoteLayout
 from launcher.sync.ssh import keys, known_hosts
-from launcher.sync.wire.lines import Lines
 
 
 @functools.cache
@@ -40,13 +39,21 @@ class LiveRun:
     record: RunRecord
     spec: JobSpec
     plan: Plan
-    aws: Aws
+    cloud: Aws | None
+    """Who is asked for what AWS has; `None`: nobody yet, on a machine of the user's own."""
     ledger: Ledger
     state: StatePaths
     reporter: Reporter
     phases: Phases
     signals: Signals
     lines: Lines | None = None
+
+    @property
+    def aws(self) -> Aws:
+        """The run's account in its region; raises what its configuration lacks where it was not needed before."""
+        if self.cloud is None:
+            self.cloud = Aws(account_from_text(self.record.account), self.record.region or None)
+        return self.cloud
 
     @property
     def run_id(self) -> RunId:
@@ -93,7 +100,7 @@ class LiveRun:
 
     def note_calls(self) -> None:
         """Write down how many requests went to AWS since this was last done."""
-        count = self.aws.calls.take()
+        count = self.cloud.calls.take() if self.cloud is not None else 0
         if count:
             self.event("api.calls", count=count)
 
@@ -123,20 +130,14 @@ class LiveRun:
 
     def pinned(self) -> tuple[HostKey, ...]:
         """The host keys that the machine may show."""
-        return (keys.host_key_of(self.record.host_key_line or ""),)
-
-    def open_lines(self, instance: Instance) -> Lines:
-        """The lines to the machine, kept as long as it is the run's; nothing is dialled yet."""
-        lines = self.lines
-        if lines is None:
-            lines = Lines(self.endpoint(instance))
-            self.take_lines(lines)
-        return lines
+        return tuple(keys.host_key_of(line) for line in (self.record.host_key_line or "").splitlines())
 
     def take_lines(self, lines: Lines) -> None:
         """Make these the run's lines, and let ssh find the machine by the run's name."""
         self.lines = lines
         endpoint = lines.endpoint
+        if endpoint is None:
+            return
         known_hosts.write_run_config(self.paths, run_id=self.run_id, name=self.record.name, endpoint=endpoint)
         known_hosts.write_index(self.state)
 
@@ -159,7 +160,7 @@ def restore(record: RunRecord, *, ledger: Ledger, state: StatePaths, reporter: R
         record=record,
         spec=specs.restore(record.spec),
         plan=_plans().validate_json(record.plan),
-        aws=Aws(account, record.region),
+        cloud=Aws(account, record.region) if record.place == AWS else None,
         ledger=ledger,
         state=state,
         reporter=reporter,

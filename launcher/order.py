@@ -6,7 +6,7 @@ import os
 
 from launcher import lifeline
 from launcher import spec as specs
-from launcher.domain import JobSpec
+from launcher.domain import AWS, JobSpec
 from launcher.errors import SpecError
 from launcher.live import LiveRun
 from launcher.sync.remote_agent import AgentJob
@@ -22,7 +22,7 @@ SOON_S = 1.0
 
 def agent_job(live: LiveRun) -> AgentJob:
     """The run's job as the agent takes it; raises `SpecError` for a secret that the environment lacks."""
-    spec = live.spec
+    spec, ours = live.spec, live.record.place == AWS
     specs.check_legs(spec)
     left_s = lifeline.seconds_left(live.deadline)
     grace_s = min(lifeline.STOP_GRACE_S, GRACE_SHARE * left_s)
@@ -34,12 +34,14 @@ def agent_job(live: LiveRun) -> AgentJob:
         device=spec.device,
         floatx=spec.floatx,
         grace_s=grace_s,
-        deadline_in_s=max(SOON_S, left_s - fetch_margin_s(live)),
-        machine_deadline_in_s=max(SOON_S, left_s),
+        deadline_in_s=max(SOON_S, left_s - fetch_margin_s(live) if ours else left_s),
+        machine_deadline_in_s=max(SOON_S, left_s) if ours else 0.0,
         results_grace_s=lifeline.RESULTS_GRACE_S,
         lease_s=lifeline.LEASE_S,
         keep_on_failure_s=spec.keep_on_failure_s,
         durable=isinstance(spec.outputs, str),
+        owned=ours,
+        notices=ours,
         legs=spec.legs,
         repeats=spec.repeats,
     )

@@ -46,6 +46,11 @@ class StatePaths:
         return self.home / "memory"
 
     @property
+    def here(self) -> Path:
+        """What a home is to other machines, for runs on this one: `gpurun/` below it holds their folders."""
+        return self.home / "here"
+
+    @property
     def sandbox(self) -> Path:
         """All of the sandbox cloud."""
         return self.home / "sandbox"

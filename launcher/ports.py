@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from launcher.domain import TransferProgress
+from launcher.domain import Endpoint, TransferProgress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +52,9 @@ class Connection(Protocol):
     def open(self, command: str) -> Stream:
         """Start a shell command and stream to and from it."""
 
+    def subsystem(self, name: str) -> Stream | None:
+        """Start a subsystem, such as `sftp`; `None` where there is none; raises as `open` does."""
+
     def alive(self) -> bool:
         """Whether the line still answers, as far as is known without asking."""
 
@@ -61,6 +64,9 @@ class Connection(Protocol):
 
 class Line(Protocol):
     """The connection to one machine, whichever is the present one."""
+
+    def current(self) -> Connection:
+        """The present connection, dead or alive; opened where there was none."""
 
     def fresh(self, timeout_s: float) -> Connection:
         """A live connection, the present one or a new one; raises `HostUnreachable`."""
@@ -73,8 +79,16 @@ class Lines(Protocol):
     """All lines to one machine."""
 
     @property
+    def endpoint(self) -> Endpoint | None:
+        """Where SSH finds the machine; `None` for this one."""
+
+    @property
     def control(self) -> Line:
         """For short questions."""
+
+    @property
+    def log(self) -> Line:
+        """For what comes for as long as the job runs."""
 
     @property
     def rtt_s(self) -> float | None:
@@ -82,6 +96,12 @@ class Lines(Protocol):
 
     def bulk(self, number: int) -> Line:
         """One of those that carry contents, counted from 0."""
+
+    def warm(self) -> None:
+        """Have ready, in the background, what a transfer will use."""
+
+    def close(self) -> None:
+        """Hang all of them up; harmless when done twice."""
 
 
 class Reporter(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,8 +73,8 @@ def make_results_folder(folder: Path) -> None:
         ) from None
 
 
-def pack(spec: JobSpec, aws: Aws, *, code: tree.Scan | None = None) -> Luggage:
-    """Scan code and data; `code` that is given is taken as it is.
+def pack(spec: JobSpec, cloud: Callable[[], Aws], *, code: tree.Scan | None = None) -> Luggage:
+    """Scan code and data; `code` that is given is taken as it is, `cloud` is called where S3 has the data.
 
     Raises `SpecError` for what cannot be read and for an S3 prefix that holds nothing.
     """
@@ -81,5 +82,5 @@ def pack(spec: JobSpec, aws: Aws, *, code: tree.Scan | None = None) -> Luggage:
     if isinstance(spec.data, Path):
         data = tree.scan(spec.data, ignore=ignore.nothing())
         return Luggage(code=code, data=data, objects=())
-    objects = tuple(storage.presign(aws, spec.data, URL_LIFETIME_S)) if spec.data else ()
+    objects = tuple(storage.presign(cloud(), spec.data, URL_LIFETIME_S)) if spec.data else ()
     return Luggage(code=code, data=None, objects=objects)

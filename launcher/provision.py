@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
-from launcher import door
-from launcher.acquire import acquire, asked_to_wait, offer_of
-from launcher.aws import fleet, killswitch
+from launcher import places
+from launcher.acquire import asked_to_wait, offer_of
 from launcher.aws.refusals import Pool
 from launcher.domain import TAG_SEGMENT, Instance, RunStatus, Segment
-from launcher.errors import GpurunError, MachineGone, ProvisionError
+from launcher.errors import MachineGone
 from launcher.live import LiveRun
 
 SHORTEST_WORK = timedelta(minutes=2)
 """A machine that would be had for less is not waited for."""
-BOOT_TIMEOUT_S = 300.0
-"""A g5 boots in 30 to 90 s; five minutes without SSH is a broken image or a closed door."""
 
 
 def machine(live: LiveRun, *, avoid: frozenset[Pool] = frozenset()) -> Instance:
@@ -46,11 +42,11 @@ def find_or_make(
         found = _existing(live, number, {*asked, *([noted.region] if noted else [])}, noted)
         if found is not None:
             return found
-    return _noted(live, acquire(live, segment=number, avoid=avoid, wait_until=wait_until).instance, number)
+    return _noted(live, places.of(live).make(live, number, avoid=avoid, wait_until=wait_until), number)
 
 
 def _existing(live: LiveRun, number: int, regions: set[str], noted: Segment | None) -> Instance | None:
-    of_run = [each for region in sorted(regions) for each in fleet.find(live.aws.at(region), run_id=live.run_id)]
+    of_run = [each for region in sorted(regions) for each in places.of(live).find(live, region)]
     instances = [each for each in of_run if each.tags.get(TAG_SEGMENT, "1") == str(number)]
     standing = [each for each in instances if each.state in {"pending", "running"}]
     if standing:
@@ -80,30 +76,8 @@ def _noted(live: LiveRun, instance: Instance, number: int) -> Instance:
     )
     live.ledger.begin_segment(live.run_id, segment)
     live.event("instance", id=instance.instance_id, zone=instance.zone, price_usd_per_hour=price, segment=number)
-    _arm(live, instance, number)
+    places.of(live).arm(live, instance, number)
     return instance
-
-
-def _arm(live: LiveRun, instance: Instance, number: int) -> None:
-    """Set the kill switch in the cloud before anything waits; a run without one is held by its machine's timer."""
-    if any(data["id"] == instance.instance_id for data in live.told("armed")):
-        return
-    aws = live.aws.at(instance.region)
-    try:
-        armed = killswitch.arm(
-            aws,
-            run_id=live.run_id,
-            segment=number,
-            instance_ids=[instance.instance_id],
-            deadline=live.deadline,
-            role_arn=killswitch.role(aws),
-        )
-    except GpurunError as error:
-        if not live.has_event("unarmed"):
-            live.reporter.note(f"{error.message}; {error.hint}")
-        live.event("unarmed", error=error.message, segment=number)
-        return
-    live.event("armed", id=instance.instance_id, region=instance.region, name=armed.name, at=armed.fires_at)
 
 
 def move_to(live: LiveRun, instance: Instance, number: int) -> None:
@@ -119,34 +93,17 @@ def move_to(live: LiveRun, instance: Instance, number: int) -> None:
         price_usd_per_hour=noted.price_usd_per_hour,
         address=instance.public_address or instance.private_address,
     )
-    live.aws = live.aws.at(instance.region)
+    if live.cloud is not None and instance.region:
+        live.cloud = live.cloud.at(instance.region)
 
 
 def boot(live: LiveRun, instance: Instance) -> Instance:
-    """Wait until EC2 says that the run's machine runs, and where; raises as `wait` does."""
-    if live.record.status is RunStatus.PROVISIONING:
-        live.advance(RunStatus.BOOTING)
-    ready = wait(live, instance)
-    live.update(address=ready.public_address or ready.private_address)
-    return ready
-
-
-def wait(live: LiveRun, instance: Instance) -> Instance:
-    """Wait until EC2 says that a machine runs, and where, and open its door to this laptop.
+    """Wait until the run's machine can be dialled, and where.
 
     Raises `MachineGone` where it ended before, and `HostUnreachable` where it does not come up in time.
     """
-    aws = live.aws.at(instance.region)
-    if door.is_open(live, instance.instance_id):
-        return fleet.wait_running(aws, instance.instance_id, timeout_s=BOOT_TIMEOUT_S)
-    with ThreadPoolExecutor(1) as pool:
-        group = pool.submit(door.make, live, instance.region)
-        ready = fleet.wait_running(aws, instance.instance_id, timeout_s=BOOT_TIMEOUT_S)
-        group_id = group.result()
-    try:
-        door.put_on(live, ready, group_id)
-    except ProvisionError:
-        # One that is taken back in this very moment has no door any more.
-        fleet.wait_running(aws, instance.instance_id, timeout_s=BOOT_TIMEOUT_S)
-        raise
+    if live.record.status is RunStatus.PROVISIONING:
+        live.advance(RunStatus.BOOTING)
+    ready = places.of(live).ready(live, instance)
+    live.update(address=ready.public_address or ready.private_address)
     return ready

@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from launcher import process
 from launcher.aws import fleet
 from launcher.aws.client import Aws
-from launcher.domain import Instance, RunStatus, Segment
+from launcher.domain import AWS, Instance, RunStatus, Segment
 from launcher.ledger import Ledger, RunRecord, account_from_text
+from launcher.paths import StatePaths
+from launcher.places import standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +30,8 @@ class Truth:
     next_command: str = ""
 
 
-def observe(record: RunRecord, segments: Sequence[Segment] = ()) -> Truth:
-    """Look a run and its machines up in EC2 where its launcher is gone; reads only.
+def observe(record: RunRecord, state: StatePaths, segments: Sequence[Segment] = ()) -> Truth:
+    """Look a run and its machines up in EC2, or on the user's own machine, where its launcher is gone; reads only.
 
     Raises what AWS answers when it cannot be asked.
     """
@@ -37,6 +39,9 @@ def observe(record: RunRecord, segments: Sequence[Segment] = ()) -> Truth:
         return Truth(record=record, attended=False)
     if process.alive(record.launcher_pid, record.launcher_started):
         return Truth(record=record, attended=True)
+    if record.place != AWS:
+        note, next_command = standing.tell(record, state)
+        return Truth(record=record, attended=False, note=note, next_command=next_command)
     aws = Aws(account_from_text(record.account), record.region)
     regions = {record.region, *(each.region for each in segments if each.ended_at is None)}
     found = [each for region in sorted(regions) for each in fleet.find(aws.at(region), run_id=record.run_id)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from launcher import lifeline
+from launcher import lifeline, places
 from launcher.aws import fleet
 from launcher.berth import Berth
 from launcher.domain import NOT_NEEDED, RunStatus, Segment
@@ -12,9 +12,10 @@ from launcher.errors import BudgetExceeded, GpurunError, MachineGone
 from launcher.live import LiveRun
 from launcher.provision import move_to
 
-TERMINATE_TIMEOUT_S = 300.0
 SHORTEST_S = 60.0
 """AWS bills a minute at least: for less no other machine is made."""
+AT_DEADLINE_S = 5.0
+"""So near to it nobody but the deadline has ended a machine: its own timers, or the switch in the cloud."""
 BY_SOMEBODY = "Client."
 """EC2's codes for an end that somebody wanted: the user, or the machine itself at its deadline."""
 
@@ -22,6 +23,11 @@ BY_SOMEBODY = "Client."
 def check(live: LiveRun, gone: MachineGone) -> None:
     """Raise `gone`, or `BudgetExceeded`, where the run must not go on elsewhere."""
     limits = live.spec.limits
+    left_s = lifeline.seconds_left(live.deadline)
+    if gone.reason.startswith(BY_SOMEBODY) and left_s < AT_DEADLINE_S:
+        raise MachineGone(
+            f"{gone.message}; its time was up, by max_hours or max_cost", hint=gone.hint, reason=gone.reason
+        ) from gone
     if gone.reason.startswith(BY_SOMEBODY) or live.here("fetched"):  # or it did its work, and that is home
         raise gone
     if live.record.segment > limits.max_restarts:
@@ -30,7 +36,7 @@ def check(live: LiveRun, gone: MachineGone) -> None:
             hint="limits.max_restarts allows more; what came home is kept",
             reason=gone.reason,
         ) from gone
-    if lifeline.seconds_left(live.deadline) < SHORTEST_S:
+    if left_s < SHORTEST_S:
         raise BudgetExceeded(
             f"{gone.message}; less than a minute is left until the run's deadline for another one",
             hint=f"what came home lies in {live.record.results_dir}",
@@ -73,9 +79,7 @@ def following(live: LiveRun) -> int:
 
 def bury(live: LiveRun, segment: Segment, why: str) -> None:
     """Terminate a segment's machine and see it terminated; raises what AWS answers otherwise."""
-    aws = live.aws.at(segment.region)
-    fleet.terminate(aws, [segment.instance_id])
-    fleet.wait_terminated(aws, [segment.instance_id], timeout_s=TERMINATE_TIMEOUT_S)
+    places.of(live).end(live, segment)
     live.ledger.end_segment(live.run_id, segment.number, why)
 
 

@@ -13,9 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
-from launcher import berth, interrupts, jobend, lifeline, outputs, provision, respawn, teardown
-from launcher.attach import reach, still_there, until_up
-from launcher.domain import JobReport, Receipt, RunStatus
+from launcher import berth, interrupts, jobend, lifeline, outputs, places, provision, respawn, teardown
+from launcher.attach import open_lines, reach, still_there, until_up
+from launcher.domain import Instance, JobReport, Offer, Receipt, RunStatus
 from launcher.errors import (
     BudgetExceeded,
     Cancelled,
@@ -23,6 +23,7 @@ from launcher.errors import (
     HostUnreachable,
     LedgerError,
     MachineGone,
+    OutOfReach,
     ProvisionError,
     RemoteError,
     SpecError,
@@ -30,9 +31,8 @@ from launcher.errors import (
 from launcher.fetch import bring_home
 from launcher.follow import LOST_AFTER_S, find_again, follow
 from launcher.live import LiveRun
-from launcher.ports import Connection
+from launcher.ports import Connection, Lines
 from launcher.sync import remote_agent
-from launcher.sync.wire.lines import Lines
 from launcher.underway import Underway
 
 CONNECT_TIMEOUT_S = 240.0
@@ -198,6 +198,8 @@ def _gone(live: LiveRun, error: MachineGone | HostUnreachable) -> MachineGone | 
     """
     if isinstance(error, MachineGone):
         return error
+    if isinstance(error, OutOfReach):
+        raise error
     try:
         still_there(live)
     except MachineGone as gone:
@@ -217,10 +219,10 @@ def _started(live: LiveRun, attendance: Attendance) -> Connection:
         live.advance(RunStatus.PROVISIONING)
     respawn.dismiss_older(live)
     instance = provision.machine(live)
-    live.phases.enter("boot", f"{instance.instance_type} {instance.market} in {instance.zone}")
+    live.phases.enter("boot", _where(instance))
     instance = provision.boot(live, instance)
     live.phases.enter("connect", instance.public_address or instance.private_address or "")
-    lines = live.open_lines(instance)
+    lines = open_lines(live, instance)
     if luggage is None:
         return find_again(live, lines.control, attendance.lost_after_s)
     if live.here("connected"):
@@ -249,7 +251,12 @@ def _moved_in(live: LiveRun, lines: Lines, lost_after_s: float) -> Connection:
 
 def _pool_text(live: LiveRun) -> str:
     best = live.plan.offers[0]
-    return f"{len(live.plan.offers)} pools, best {best.instance_type} {best.market} in {best.zone}"
+    return f"{len(live.plan.offers)} pools, best {_where(best)}" if best.zone else _where(best)
+
+
+def _where(made: Instance | Offer) -> str:
+    """What kind of machine it is, and where; one of the user's own lies in no zone."""
+    return f"{made.instance_type} {made.market}" + (f" in {made.zone}" if made.zone else "")
 
 
 def _job_started(live: LiveRun) -> bool:
@@ -286,8 +293,10 @@ def _kept(live: LiveRun, exit_status: int) -> Outcome:
     live.advance(RunStatus.TERMINATING)
     live.event("ending", status=RunStatus.FAILED.value, reason=live.record.reason, kept_s=keep_s)
     _detach(live)
+    place = places.of(live)
+    what = f"the machine stays {keep_s:.0f} s from its end" if place.replaceable else "its folder there stays"
     live.reporter.warn(
-        f"the job failed and its results are home; the machine stays {keep_s:.0f} s from its end for a look: "
+        f"the job failed and its results are home; {what} for a look: "
         f"gpurun ssh {live.run_id}, then gpurun down {live.run_id}"
     )
     return Outcome(exit_status=exit_status, receipt=None)
@@ -302,8 +311,8 @@ def _let_go(live: LiveRun) -> Outcome:
     respawn.bury_others(live)
     _detach(live)
     live.reporter.note(
-        f"detached: the job goes on; the machine ends itself {lifeline.RESULTS_GRACE_S / 60:.0f} minutes after the job "
-        f"and at {live.deadline:%H:%M:%S} UTC at the latest. Its results come home with: gpurun resume {live.run_id}"
+        f"detached: the job goes on; {places.of(live).left(live, held=False)}. "
+        f"Its results come home with: gpurun resume {live.run_id}"
     )
     return Outcome(exit_status=0, receipt=None)
 
@@ -358,11 +367,8 @@ def _after_failure(live: LiveRun, error: Exception) -> None:
         if live.record.status is not RunStatus.TERMINATING:  # that it cannot be ended yet is not why it ends
             live.update(reason=str(error))
     live.hang_up()
-    until = f"at {live.deadline:%Y-%m-%d %H:%M:%S} UTC"
-    if not held:
-        until = f"{lifeline.RESULTS_GRACE_S / 60:.0f} minutes after its job, and {until} at the latest"
     live.reporter.warn(
-        f"the machine is left as it is and ends itself {until}; "
+        f"the machine is left as it is: {places.of(live).left(live, held=held)}; "
         f"gpurun resume {live.run_id} goes on, gpurun down {live.run_id} ends it now"
     )
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from launcher.errors import HostUnreachable
 from launcher.live import LiveRun
+from launcher.ports import Lines
 from launcher.prepare import Luggage
 from launcher.sync import remote_agent, transfer
 from launcher.sync.local.memory import Memory
 from launcher.sync.local.tree import Scan
 from launcher.sync.names import shown
 from launcher.sync.up.upload import Transferred
-from launcher.sync.wire.lines import Lines
 
 ATTEMPTS = 5
 CONNECT_TIMEOUT_S = 60.0

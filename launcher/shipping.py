@@ -10,9 +10,9 @@ from pathlib import Path
 from launcher.domain import Manifest, TransferProgress
 from launcher.errors import GpurunError
 from launcher.live import LiveRun
+from launcher.ports import Lines
 from launcher.shipments import Shipment, Shipments
 from launcher.sync import remote_agent, transfer
-from launcher.sync.wire.lines import Lines
 
 CONNECT_TIMEOUT_S = 30.0
 RETRY_S = 5.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launcher import outputs
+from launcher import outputs, places
 from launcher.berth import Berth
 from launcher.domain import Interruption, JobReport
 from launcher.errors import HostUnreachable, TransferError
@@ -32,7 +32,7 @@ class Underway:
             raise HostUnreachable("no line to the machine", hint=f"gpurun resume {live.run_id}")
         if self._keeper is None:
             self._keeper = outputs.Keeper(live, live.lines)
-        if self._shipper is None and live.spec.checkpoint:
+        if self._shipper is None and live.spec.checkpoint and places.of(live).apart(live):
             self._shipper = Shipper(live, live.lines)
         return follow(live, connection, on_event=self._answer, lost_after_s=self._lost_after_s)
 

@@ -17,9 +17,13 @@ COPY_BYTES = 1 << 20
 """What is read of a large file at once."""
 
 
+HOME_VARIABLE = "GPURUN_AGENT_HOME"
+"""Names another folder than the user's home to keep everything in; no job sees it."""
+
+
 def at_home(path: str) -> str:
-    """A home-relative path made absolute."""
-    return os.path.join(os.path.expanduser("~"), path)
+    """A path relative to our home made absolute."""
+    return os.path.join(os.environ.get(HOME_VARIABLE) or os.path.expanduser("~"), path)
 
 
 def below(root: str, name: str) -> str:

@@ -10,6 +10,7 @@ from . import outgo
 from .clone import clone, grains, leaves
 from .commit import commit
 from .copies import copies
+from .discard import discard
 from .fetch import fetch
 from .files import told
 from .grant import grant
@@ -66,6 +67,7 @@ OPERATIONS: dict[str, Callable[[Wire, Json], Json]] = {
     "report": report,
     "renew": renew,
     "release": release,
+    "discard": discard,
     "grant": grant,
     "signal": send_signal,
     "stop_in": stop_in,

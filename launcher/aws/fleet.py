@@ -8,7 +8,7 @@ be told apart.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from botocore.exceptions import ClientError
 
@@ -152,12 +152,16 @@ def _nobody_knows(aws: Aws, request: FleetRequest) -> tuple[Refusal, ...]:
     )
 
 
+def _capacity(market: Market) -> Literal["spot", "on-demand"]:
+    return "spot" if market is Market.SPOT else "on-demand"
+
+
 def _call(request: FleetRequest, template: str, offers: Sequence[Offer]) -> CreateFleetRequestTypeDef:
     market = offers[0].market
     call: CreateFleetRequestTypeDef = {
         "Type": "instant",
         "ClientToken": request.token,
-        "TargetCapacitySpecification": {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": market.value},
+        "TargetCapacitySpecification": {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": _capacity(market)},
         "LaunchTemplateConfigs": [
             {
                 "LaunchTemplateSpecification": {"LaunchTemplateName": template, "Version": "1"},

@@ -8,17 +8,18 @@ import time
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from launcher.commands import options, planning, session
+from launcher.commands import options, own, planning, session
 from launcher.errors import PriceTooHigh, SpecError
 
 if TYPE_CHECKING:
     from launcher.aws.client import Aws
     from launcher.domain import Account, JobSpec, Plan
     from launcher.ledger import Ledger
+    from launcher.places.address import Address
     from launcher.plan import Experience
     from launcher.ports import Reporter
 
@@ -34,6 +35,8 @@ def command(
     target: Annotated[str, typer.Argument(help="A spec, or a bare script.", metavar="SPEC|SCRIPT")] = "gpurun.yaml",
     arguments: Annotated[list[str] | None, typer.Argument(help="After --: arguments of the script.")] = None,
     *,
+    on: options.On = None,
+    accept_host_key: options.AcceptHostKey = None,
     sandbox: options.Sandbox = False,
     yes: options.Yes = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and price, launch nothing.")] = False,
@@ -66,11 +69,12 @@ def command(
     lost_after: options.LostAfter = 300,
     profile: options.Profile = None,
 ) -> int:
-    """Run a spec or a script on the cheapest machine that fits, and bring its results home.
+    """Run a spec or a script on the cheapest machine that fits, or on your own, and bring its results home.
 
     \b
     gpurun launch                          the spec gpurun.yaml
     gpurun launch train.py -- --epochs 20  a bare script with its arguments
+    gpurun launch --on ssh://me@box        on a machine of your own
     """
     began = datetime.now(UTC)
     changes = {
@@ -93,9 +97,37 @@ def command(
         "outputs": outputs,
         "key": key,
     }
+    own_machine = own.address(
+        on,
+        {
+            "--sandbox": sandbox,
+            "--profile": profile,
+            "--instance-type": instance_type,
+            "--gpu": gpu,
+            "--architecture": architecture,
+            "--region": region,
+            "--zone": zone,
+            "--spot": spot,
+            "--image": image,
+            "--disk": disk,
+            "--wait": wait,
+            "--wait-for": wait_for,
+        },
+    )
+    if accept_host_key and (own_machine is None or own_machine.here):
+        raise SpecError("--accept-host-key is for --on ssh://...", hint="leave it out")
     # paramiko and the rest load while the plan waits for AWS: half a second that nobody has to see.
     threading.Thread(target=import_module, args=("launcher.runs",), daemon=True).start()
     spec = read_spec(target, arguments or [], changes)
+    if own_machine is not None:
+        return _launch_own(
+            spec,
+            own_machine,
+            began=began,
+            accept_host_key=accept_host_key,
+            dry_run=dry_run,
+            attendance=_Attendance(detach, boot_timeout, lost_after, as_json),
+        )
     account = session.account(sandbox=sandbox, profile=profile, region=planning.home_region(region))
     from launcher import outputs as outputs_in_s3
     from launcher import prepare
@@ -119,10 +151,47 @@ def command(
             reporter,
             began=began,
             wait_s=wait_s,
-            detach=detach,
-            boot_timeout_s=boot_timeout,
-            lost_after_s=lost_after,
-            as_json=as_json,
+            attendance=_Attendance(detach, boot_timeout, lost_after, as_json),
+        )
+
+
+class _Attendance(NamedTuple):
+    detach: bool
+    boot_timeout_s: float
+    lost_after_s: float
+    as_json: bool
+
+
+def _launch_own(
+    spec: JobSpec,
+    address: Address,
+    *,
+    began: datetime,
+    accept_host_key: str | None,
+    dry_run: bool,
+    attendance: _Attendance,
+) -> int:
+    """The same on a machine of the user's own: there is nothing to price, and nothing to confirm."""
+    from launcher import prepare
+    from launcher.domain import Account
+    from launcher.places.arrange import arrange
+
+    with session.ledger() as book, session.reporter(as_json=attendance.as_json) as reporter:
+        prepare.check_key(spec, reporter)
+        arranged = arrange(spec, address, state=session.state(), trust=own.trust(accept_host_key))
+        own.show(spec, arranged, as_json=attendance.as_json)
+        if dry_run:
+            return 0
+        return _launch(
+            arranged.spec,
+            arranged.plan,
+            Account(),
+            None,
+            book,
+            reporter,
+            began=began,
+            wait_s=0.0,
+            attendance=attendance,
         )
 
 
@@ -197,16 +266,13 @@ def _launch(
     spec: JobSpec,
     plan: Plan,
     account: Account,
-    aws: Aws,
+    aws: Aws | None,
     book: Ledger,
     reporter: Reporter,
     *,
     began: datetime,
     wait_s: float,
-    detach: bool,
-    boot_timeout_s: float,
-    lost_after_s: float,
-    as_json: bool,
+    attendance: _Attendance,
 ) -> int:
     from launcher import acquire, creation
     from launcher.commands import attending
@@ -215,7 +281,7 @@ def _launch(
         spec,
         plan,
         account,
-        aws.at(plan.offers[0].region),
+        aws.at(plan.offers[0].region) if aws is not None else None,
         ledger=book,
         state=session.state(),
         reporter=reporter,
@@ -224,6 +290,4 @@ def _launch(
     if wait_s:
         acquire.ask_to_wait(live, wait_s)
     reporter.note(f"run {live.run_id}; it ends by {live.deadline:%H:%M:%S} UTC, whatever happens")
-    return attending.attend(
-        live, detach=detach, boot_timeout_s=boot_timeout_s, lost_after_s=lost_after_s, as_json=as_json
-    )
+    return attending.attend(live, **attendance._asdict())

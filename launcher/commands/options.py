@@ -18,6 +18,13 @@ def finite(value: float | None) -> float | None:
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Sandbox = Annotated[bool, typer.Option("--sandbox", help="Use the cloud on this machine; no AWS account needed.")]
+On = Annotated[
+    str | None,
+    typer.Option(help="Where to run: aws, local (this machine) or ssh://USER@HOST[:PORT].", metavar="PLACE"),
+]
+AcceptHostKey = Annotated[
+    str | None, typer.Option(help="Fingerprint of the --on machine's host key, where it is new.", metavar="SHA256:...")
+]
 Profile = Annotated[str | None, typer.Option(help="AWS profile, as in ~/.aws/config.", metavar="NAME")]
 Region = Annotated[str | None, typer.Option(help="AWS region.", metavar="REGION")]
 BootTimeout = Annotated[

@@ -137,6 +137,7 @@ def print_json(plan: Plan) -> None:
     render.print_json(
         {
             "event": "plan",
+            "place": plan.place,
             "offers": plan.offers,
             "image": plan.image,
             "cost": plan.cost,

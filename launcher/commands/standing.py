@@ -50,7 +50,7 @@ def _truth(record: RunRecord, book: Ledger) -> tuple[RunRecord, Truth | None, st
     from launcher import reconcile
 
     try:
-        truth = reconcile.observe(record, book.segments(record.run_id))
+        truth = reconcile.observe(record, session.state(), book.segments(record.run_id))
     except GpurunError as error:
         return record, None, f"EC2 could not be asked: {error.message}"
     return reconcile.settle(record, book, truth), truth, ""
@@ -60,6 +60,7 @@ def _json(row: dict[str, Any]) -> dict[str, Any]:
     record: RunRecord = row["record"]
     return {
         "run_id": record.run_id,
+        "place": record.place,
         "name": record.name,
         "status": record.status,
         "created_at": record.created_at,

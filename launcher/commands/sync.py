@@ -9,11 +9,11 @@ import typer
 
 from launcher.commands import options, session
 from launcher.errors import NoPython, SpecError, TransferError
+from launcher.ports import Lines
 
 if TYPE_CHECKING:
     from launcher.commands.syncview import Section
     from launcher.live import LiveRun
-    from launcher.sync.wire.lines import Lines
 
 
 def command(
@@ -64,7 +64,7 @@ def _send(target: str, *, as_json: bool) -> None:
         try:
             lines = reach(live)
             _refuse_running(live, lines)
-            luggage = pack(live.spec, live.aws)
+            luggage = pack(live.spec, lambda: live.aws)
             for line in luggage.surprises:
                 reporter.warn(line)
             send_all(live, lines, luggage)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict
 
-from launcher.domain import Account, JobUsage, PhaseTime, Receipt, RunId, RunStatus, Segment, SegmentCost
+from launcher.domain import AWS, Account, JobUsage, PhaseTime, Receipt, RunId, RunStatus, Segment, SegmentCost
 from launcher.errors import LedgerError
 
 
@@ -50,6 +50,8 @@ class RunRecord:
     """`receipt_to_text` of the receipt."""
     segment: int = 1
     """Which of the run's machines is the present one; the columns about a machine are that one's."""
+    place: str = AWS
+    """Where its machines come from: `aws`, `local` or `ssh://user@host:port`."""
 
 
 class RunChanges(TypedDict, total=False):

@@ -88,5 +88,20 @@ INSERT INTO segments
     FROM runs WHERE instance_id IS NOT NULL;
 """
 
-MIGRATIONS: tuple[str, ...] = (_RUNS_EVENTS_RESOURCES, _OFFER_CACHE, _SEGMENTS)
+_PLACES = """
+ALTER TABLE runs ADD COLUMN place TEXT NOT NULL DEFAULT 'aws';
+"""
+
+_COMPARISONS = """
+CREATE TABLE comparisons (
+    comparison_id TEXT PRIMARY KEY,
+    created_at TEXT NOT NULL,
+    title TEXT NOT NULL,
+    request TEXT NOT NULL,
+    run_ids TEXT NOT NULL,
+    result TEXT
+) STRICT;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_RUNS_EVENTS_RESOURCES, _OFFER_CACHE, _SEGMENTS, _PLACES, _COMPARISONS)
 """Step n, counted from 1, leads from version n - 1 to version n."""

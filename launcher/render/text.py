@@ -74,11 +74,15 @@ def _machines(receipt: Receipt) -> list[str]:
         return [f"machines  {first}", *(" " * INDENT + line for line in rest)]
     if not receipt.instance_type:
         return ["machine   none was made"]
+    if receipt.market == "yours":
+        return [f"machine   {receipt.instance_type}, yours"]
     return [f"machine   {receipt.instance_type} {receipt.market} in {receipt.zone}: terminated"]
 
 
 def _cost(receipt: Receipt) -> str:
     """What it cost, of which parts, and what was planned."""
+    if receipt.market == "yours":
+        return f"nothing, {receipt.billed_s:.0f} s on a machine of your own"
     text = f"{receipt.cost_usd:.4f} USD for {receipt.billed_s:.0f} s"
     if len(receipt.segments) > 1:
         text += f" of {len(receipt.segments)} machines"

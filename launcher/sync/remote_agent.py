@@ -19,6 +19,7 @@ __all__ = [
     "AgentJob",
     "RemoteObject",
     "ask_checkpoint",
+    "discard",
     "fetch_urls",
     "free_bytes",
     "grant",
@@ -64,6 +65,8 @@ class AgentJob:
     """Whether the machine sends checkpoints, results and log to a store by itself, by what `grant` brought."""
     owned: bool = True
     """Whether the machine is ours to power off."""
+    notices: bool = True
+    """Whether the cloud's notices of the machine's end are listened for."""
     legs: Sequence[LegOrder] = ()
     """Executed in turn and measured, `repeats` times, in the place of the one command; see docs/compare.md."""
     repeats: int = 1
@@ -115,6 +118,15 @@ def release(connection: Connection, layout: RemoteLayout) -> None:
     """The results are home: the machine waits no longer than `keep_on_failure_s` says; raises `RemoteError`."""
     with session(connection) as wire:
         ask(wire, op="release", run=layout.home)
+
+
+def discard(connection: Connection, layout: RemoteLayout, *, remove: bool) -> None:
+    """End the job at once, with no grace, and remove all of the run from the machine if `remove`.
+
+    What was not brought home is lost with it. Raises `RemoteError`.
+    """
+    with session(connection) as wire:
+        ask(wire, op="discard", run=layout.home, remove=remove)
 
 
 def grant(connection: Connection, layout: RemoteLayout, form: dict[str, Json]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from launcher.domain import Manifest
 from launcher.errors import NoPython
+from launcher.ports import Lines
 from launcher.sync.down import download
 from launcher.sync.local.memory import Memory
 from launcher.sync.local.tree import Scan
@@ -13,7 +14,6 @@ from launcher.sync.sftp import download as sftp_download
 from launcher.sync.sftp import upload as sftp_upload
 from launcher.sync.telling import Note, Report
 from launcher.sync.up import upload
-from launcher.sync.wire.lines import Lines
 
 FALLBACK = (
     "the machine has no python3: files go by SFTP, without compression, deltas and parallel lines; "

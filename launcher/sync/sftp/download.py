@@ -12,6 +12,7 @@ from pathlib import Path
 from launcher.agent.hashes import LEAF_BYTES, digest_of, digest_of_leaves, leaves_of
 from launcher.domain import FileEntry, FileKind, Manifest
 from launcher.errors import TransferError
+from launcher.ports import Lines
 from launcher.sync.down.dest import Keep, writable
 from launcher.sync.down.listing import KINDS, MODE_MASK, Far
 from launcher.sync.down.partials import Partial, Partials, partial_folder
@@ -32,7 +33,6 @@ from launcher.sync.sftp.fallback import (
     refused,
 )
 from launcher.sync.telling import Note, Report, silent
-from launcher.sync.wire.lines import Lines
 
 ATTEMPTS = 4
 """How often a file that changes is read."""

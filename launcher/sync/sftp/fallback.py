@@ -12,12 +12,11 @@ from typing import NamedTuple, Self, TypeVar
 
 from launcher.domain import TransferProgress
 from launcher.errors import RemoteError, TransferError
+from launcher.ports import Connection, Lines
 from launcher.sync.names import shown
 from launcher.sync.sftp.client import Attributes, NotSftp, Pending, Refusal, SftpClient
 from launcher.sync.sftp.sums import Sums
-from launcher.sync.ssh.connection import SshConnection
 from launcher.sync.telling import Report
-from launcher.sync.wire.lines import Lines
 
 CONNECT_TIMEOUT_S = 60.0
 FILES_AT_ONCE = 24
@@ -271,7 +270,7 @@ def _shown(path: bytes) -> str:
     return shown(decoded(path))
 
 
-def _client(connection: SshConnection) -> SftpClient:
+def _client(connection: Connection) -> SftpClient:
     stream = connection.subsystem("sftp")
     if stream is not None:
         try:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from launcher.agent.record import line_of, state_digest
 from launcher.errors import TransferError
+from launcher.ports import Lines
 from launcher.sync.local.tree import Item, Scan
 from launcher.sync.names import shown
 from launcher.sync.sftp.client import CHUNK_BYTES, Refusal, whole_seconds
@@ -32,7 +33,6 @@ from launcher.sync.up.difference import COLUMN_TYPES, KIND, MTIME, NAME, SIZE, D
 from launcher.sync.up.packing import look_again
 from launcher.sync.up.upload import ATTEMPTS, SPARE_BYTES, Transferred
 from launcher.sync.wire.frames import Json
-from launcher.sync.wire.lines import Lines
 
 RECORD_LIMIT_BYTES = 1 << 26
 READ_BYTES = 1 << 20

@@ -17,7 +17,7 @@ from launcher.sync.ssh.dial import NotYet, dial, start_proxy_command
 from launcher.sync.ssh.identities import Unlocked
 from launcher.sync.ssh.lean import paramiko
 from launcher.sync.ssh.ssh_config import Hop, Route, resolve
-from launcher.sync.ssh.transport import Refused, Secured, secured
+from launcher.sync.ssh.transport import Refused, Secured, secured, show_key
 from launcher.sync.ssh.trusted_hosts import known_keys
 
 FIRST_PAUSE_S = 0.25
@@ -146,15 +146,38 @@ def connect(
         patience.wait_or_raise(failed, route.target)
 
 
+def shown_key(endpoint: Endpoint, *, timeout_s: float) -> HostKey:
+    """The key that a host shows to whoever asks, before anything is said of the user; for him to judge.
+
+    Those of the jump hosts before it must be known. Raises as `connect` does.
+    """
+    route = resolve(endpoint)
+    patience = _Patience(timeout_s, AUTH_GRACE_S, None)
+    unlocked: Unlocked = {}
+    while True:
+        with ExitStack() as below:
+            try:
+                before = _reach_jumps(route, patience, below, unlocked)
+                return show_key(_stream(before, route.target, patience, below), deadline=patience.deadline)
+            except NotYet as failure:
+                failed = failure
+        patience.wait_or_raise(failed, route.target)
+
+
 def _reach(
     route: Route, pinned: Sequence[HostKey], patience: _Patience, below: ExitStack, unlocked: Unlocked
 ) -> Secured:
     """One attempt along the whole route; `below` closes what lies under the last transport."""
+    before = _reach_jumps(route, patience, below, unlocked)
+    return _step(before, route.target, pinned, patience, below, unlocked)
+
+
+def _reach_jumps(route: Route, patience: _Patience, below: ExitStack, unlocked: Unlocked) -> Secured | None:
     before: Secured | None = None
     for hop in route.jumps:
         before = _step(before, hop, known_keys(hop), patience, below, unlocked)
         below.callback(before.close)
-    return _step(before, route.target, pinned, patience, below, unlocked)
+    return before
 
 
 def _step(

@@ -128,6 +128,21 @@ def secured(
     return Secured(transport, watch)
 
 
+def show_key(stream: socket.socket | paramiko.Channel, *, deadline: float) -> HostKey:
+    """The host key that the other side of `stream` proves to have; the line is dropped. Raises `NotYet`."""
+    transport = Transport(stream)
+    remaining_s = max(1.0, deadline - time.monotonic())
+    transport.banner_timeout = min(BANNER_TIMEOUT_S, remaining_s)
+    try:
+        transport.start_client(timeout=min(HANDSHAKE_TIMEOUT_S, remaining_s))
+        shown = transport.get_remote_server_key()
+        return HostKey(algorithm=shown.get_name(), base64=shown.get_base64())
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        raise NotYet(_handshake_reason(error)) from None
+    finally:
+        _drop(transport)
+
+
 def _drop(transport: paramiko.Transport) -> None:
     hang_up(transport)
     transport.close()

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
 from launcher.domain import HostKey
 from launcher.errors import HostKeyMismatch, SpecError
@@ -19,6 +20,24 @@ def known_keys(hop: Hop) -> tuple[HostKey, ...]:
 
     It is never learnt here: a first contact is for the user to judge.
     """
+    trusted = recorded(hop).trusted
+    if not trusted:
+        raise HostKeyMismatch(
+            f"the host key of the jump host {hop.name} ({hop.host} port {hop.port}) is in no known_hosts file",
+            hint=f"ssh -p {hop.port} {hop.user}@{hop.host} true, and compare the fingerprint that it shows",
+        )
+    return trusted
+
+
+class Recorded(NamedTuple):
+    """What the files say of a host."""
+
+    trusted: tuple[HostKey, ...]
+    revoked: frozenset[HostKey]
+
+
+def recorded(hop: Hop) -> Recorded:
+    """The keys recorded for a host, those revoked apart."""
     found: list[HostKey] = []
     revoked: set[HostKey] = set()
     for path in hop.known_hosts:
@@ -28,12 +47,27 @@ def known_keys(hop: Hop) -> tuple[HostKey, ...]:
             elif not marker:
                 found.append(key)
     trusted = tuple(key for key in dict.fromkeys(found) if key not in revoked)
-    if not trusted:
-        raise HostKeyMismatch(
-            f"the host key of the jump host {hop.name} ({hop.host} port {hop.port}) is in no known_hosts file",
-            hint=f"ssh -p {hop.port} {hop.user}@{hop.host} true, and compare the fingerprint that it shows",
-        )
-    return trusted
+    return Recorded(trusted, frozenset(revoked))
+
+
+def remember(hop: Hop, key: HostKey) -> Path | None:
+    """Add a host's key to the user's first known_hosts file, as ssh does; gives the file, `None` where there is none.
+
+    Raises `SpecError` for one that cannot be written.
+    """
+    if not hop.known_hosts:
+        return None
+    path = hop.known_hosts[0]
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        with path.open("r+b") as file:
+            text = file.read()
+            gap = "" if not text or text.endswith(b"\n") else "\n"
+            file.write(f"{gap}{_names(hop)[0]} {key.algorithm} {key.base64}\n".encode())
+    except OSError as error:
+        raise SpecError(f"{path} cannot be written: {error.strerror}", hint=f"ls -l {path}") from None
+    return path
 
 
 def _names(hop: Hop) -> tuple[str, ...]:

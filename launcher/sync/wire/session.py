@@ -10,6 +10,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, NamedTuple
 
+from launcher.agent.files import HOME_VARIABLE
 from launcher.errors import CommandFailed, HostUnreachable, NoPython
 from launcher.sync.layout import agent_path
 from launcher.sync.names import TOLD_LIMIT, told
@@ -27,7 +28,7 @@ KEPT_SESSIONS = 3
 """Idle ones of a connection: sshd allows ten sessions."""
 
 _BOOT = (
-    'import os,sys;d=os.path.expanduser("~/{path}");'
+    'import os,sys;d=os.path.join(os.environ.get("{home}")or os.path.expanduser("~"),"{path}");'
     'os.path.isdir(d) or os.write(1,b"{absent}%c"%10) and '
     'exec(__import__("zlib").decompress(sys.stdin.buffer.read({size})));'
     "sys.path.insert(0,d);from agent.serve import serve;serve()"
@@ -112,7 +113,8 @@ def open_session(connection: Connection) -> Wire:
     stream.close()
     if done.status == 127:
         raise NoPython(
-            "the machine has no python3, which the agent needs", hint="choose an image that has python3 3.8 or later"
+            "the machine has no python3, which the agent needs",
+            hint="install python3 3.8 or later there, or choose an image that has it",
         )
     raise _no_answer(done.status, _text(done.stderr))
 
@@ -142,7 +144,12 @@ def _no_answer(status: int, stderr: str) -> CommandFailed:
 
 
 def _boot(package: _Package) -> str:
-    return _BOOT.format(path=agent_path(package.digest), absent=ABSENT.decode().rstrip(), size=len(package.installer))
+    return _BOOT.format(
+        path=agent_path(package.digest),
+        home=HOME_VARIABLE,
+        absent=ABSENT.decode().rstrip(),
+        size=len(package.installer),
+    )
 
 
 @cache
