@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -126,6 +127,7 @@ def command(
             compareplan.show(planned, warnings, repeats=asked.repeats or 1, as_json=as_json)
             if dry_run or not _confirmed(planned, skip=yes or sandbox):
                 return 0
+            asked = replace(asked, title=asked.title or ", ".join(models) or spec.name)
             record, labels = _written(spec, asked, planned, warnings, account, book, reporter, began=began)
         return _attended(record, labels, before, html, book, as_json=as_json)
 
@@ -231,7 +233,7 @@ def _written(
             runs.append(kept.KeptRun(run_id=live.run_id, place=each.group.place.name, legs=legs))
         request = Request(
             comparison_id=new_run_id(f"{spec.name[:33].rstrip('-')}-compare"),
-            title=asked.title or spec.name,
+            title=asked.title,
             created_at=began,
             command=("gpurun", *sys.argv[1:]),
             repeats=asked.repeats or 1,

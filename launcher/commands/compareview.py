@@ -41,7 +41,7 @@ class View:
         elif kind == "warning":
             self._board.news(label, f"warning: {event.get('message', '')}")
         elif kind == "receipt":
-            self._phase(self._board, label, f"{event.get('status', '')}, {_usd(event)}")
+            self._phase(self._board, label, f"{_outcome(event)}, {_usd(event)}")
         elif kind == "error":
             hint = f"; next: {event['hint']}" if event.get("hint") else ""
             self._phase(self._board, label, f"error: {event.get('message', '')}{hint}")
@@ -76,6 +76,11 @@ class View:
                 if _LEG.match(said):
                     board.state(label, said)
                 board.news(label, said)
+
+
+def _outcome(event: Mapping[str, Any]) -> str:
+    """A run whose legs were not all done is a failed one, as a run; its other legs count nonetheless."""
+    return "over, not all legs were done" if event.get("status") == "failed" else f"over: {event.get('status', '')}"
 
 
 def _usd(event: Mapping[str, Any]) -> str:
