@@ -5,26 +5,24 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from launcher.render.figures import clean
-from launcher.render.legcells import Column, Group, is_done, leg_columns, untold_by_name, why_not
+from launcher.render.legcells import Column, is_done, why_not
+from launcher.render.legtables import GAP, LEFT, blocks
 from launcher.render.output import write_out
 from launcher.render.text import table as text_table
-from launcher.render.told import crossing_words, parity_words, ratio_words, under_title
+from launcher.render.told import crossing_words, pair_words, parity_words, under_title
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from launcher.comparison import Comparison, LegResult, Parity
+    from launcher.comparison import Comparison, Parity
 
-GAP = 2
-"""Columns between two columns."""
 PIPE_WIDTH = 160
 """Of text that is not for a terminal: wide enough for one table."""
 PROSE_WIDTH = 100
-LEFT = {"leg", "device", "floatX", "backend", "machine"}
 
 
 def show(comparison: Comparison) -> None:
@@ -42,21 +40,21 @@ def show(comparison: Comparison) -> None:
 
 def tell(comparison: Comparison, console: Console) -> None:
     """All of it on a terminal that rich draws on."""
-    from rich.padding import Padding  # noqa: PLC0415 - a pipe needs no rich
-    from rich.text import Text  # noqa: PLC0415 - likewise
+    from rich.text import Text  # noqa: PLC0415 - a pipe needs no rich
 
     console.print(Text(clean(comparison.title), style="bold"))
     console.print(Text(under_title(comparison), style="dim"))
     for part in table(comparison, width=console.width):
         console.print(part)
     if comparison.verdict:
-        console.print(Text(clean(comparison.verdict), style="bold green"))
-    width = min(console.width, PROSE_WIDTH)
+        for part in _wrapped(clean(comparison.verdict), console.width):
+            console.print(Text(part, style="bold"))
     for heading, lines in _sections(comparison):
         console.print(Text(f"\n{heading}", style="bold cyan"))
-        style = "yellow" if heading == "warnings" else ""
         for line in lines:
-            console.print(Padding(Text(line, style=_line_style(line) or style), (0, 0, 0, 2)), width=width)
+            style = "yellow" if heading == "warnings" else _line_style(line)
+            for part in _wrapped(line, console.width, indent=2):
+                console.print(Text(part, style=style))
 
 
 def table(comparison: Comparison, *, width: int) -> Iterator[RenderableType]:
@@ -67,12 +65,10 @@ def table(comparison: Comparison, *, width: int) -> Iterator[RenderableType]:
 
     results = comparison.legs
     for columns in blocks(results, width):
-        drawn = Table(box=box.SIMPLE_HEAD, padding=(0, GAP, 0, 0), pad_edge=False, show_edge=False)
+        drawn = Table(box=box.SIMPLE_HEAD, padding=(0, GAP - 1, 0, 0), pad_edge=False, show_edge=False)
         for column in columns:
             left = column.heading in LEFT
-            drawn.add_column(
-                column.heading, justify="left" if left else "right", no_wrap=True, overflow="ellipsis", style=""
-            )
+            drawn.add_column(column.heading, justify="left" if left else "right", no_wrap=True, overflow="ellipsis")
         for result in results:
             style = "" if is_done(result) else "dim"
             drawn.add_row(*(Text(column.cell(result)) for column in columns), style=style)
@@ -96,42 +92,6 @@ def text(comparison: Comparison, *, width: int = PIPE_WIDTH) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def blocks(results: Sequence[LegResult], width: int) -> list[list[Column]]:
-    """Which columns stand in which table; each begins with the leg's name, and none is wider than `width`."""
-    columns = leg_columns(results)
-    if _width(columns, results) <= width:
-        return [columns]
-    first, *rest = columns = untold_by_name(columns, results)
-    if _width(columns, results) <= width:
-        return [columns]
-    found: list[list[Column]] = []
-    for group in Group:
-        members = [each for each in rest if each.group == group]
-        if found and _width([*found[-1], *members], results) <= width:
-            found[-1] += members
-        elif group != Group.WHAT:
-            found += _split(first, members, results, width)
-        else:
-            found.append([first, *members])
-    return [block for block in found if len(block) > 1] or [[first]]
-
-
-def _split(first: Column, members: Sequence[Column], results: Sequence[LegResult], width: int) -> list[list[Column]]:
-    """One group over as many tables as it takes."""
-    found = [[first]]
-    for column in members:
-        if len(found[-1]) > 1 and _width([*found[-1], column], results) > width:
-            found.append([first])
-        found[-1].append(column)
-    return found
-
-
-def _width(columns: Iterable[Column], results: Sequence[LegResult]) -> int:
-    return (
-        sum(max(len(each.heading), *(len(each.cell(result)) for result in results), 0) + GAP for each in columns) - GAP
-    )
-
-
 def _aligned(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
     """`text.table`, with figures to the right whatever signs are in them."""
     padded = [list(row) for row in rows]
@@ -150,11 +110,11 @@ def _sections(comparison: Comparison) -> list[tuple[str, list[str]]]:
     not_run = [f"{clean(each.leg.name)}: {why_not(each)}" for each in comparison.legs if not is_done(each)]
     sections = [
         ("not measured", not_run),
-        ("ratios", [ratio_words(each) for each in comparison.ratios]),
+        ("ratios", pair_words(comparison.ratios)),
         ("parity", [line for each in comparison.parities for line in _parity_lines(each)]),
         ("break-even", [crossing_words(each) for each in comparison.crossings]),
         ("cited", [f"{clean(what)}: {clean(told)}" for what, told in comparison.cited]),
-        ("warnings", [clean(each) for each in comparison.warnings]),
+        ("warnings", [each for each in map(clean, comparison.warnings) if each not in not_run]),
     ]
     return [(heading, lines) for heading, lines in sections if lines]
 

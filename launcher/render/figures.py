@@ -95,10 +95,12 @@ def percent(value: float | None) -> str:
 
 def clean(text: str, *, most: int = 2000) -> str:
     """One line without what draws, turns the direction of writing or cannot be seen: names come from a machine."""
-    shown = "".join(
+    text = shorten(text, most)
+    if text.isprintable():
+        return text
+    return "".join(
         sign if sign.isprintable() else " " if sign.isspace() else "\N{REPLACEMENT CHARACTER}" for sign in text
     )
-    return shorten(shown, most)
 
 
 def shorten(text: str, most: int) -> str:

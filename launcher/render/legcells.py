@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from launcher.comparison import LegResult, Trial, TrialState
+from launcher.domain import JobUsage
 from launcher.render.figures import NONE, NOTHING, clean, dollars, figure, median, percent, seconds
 from launcher.render.text import size
 
@@ -30,6 +31,8 @@ class Column:
     cell: Callable[[LegResult], str]
     meaning: str
     """For who points at the heading."""
+    spare: int = 0
+    """Where room is short, what can be reckoned from others goes, in the order of this number; 0: it stays."""
 
 
 def leg_columns(results: Sequence[LegResult]) -> list[Column]:
@@ -82,9 +85,14 @@ def _used(field: Callable[[Trial], float | None]) -> Callable[[LegResult], float
     return middle
 
 
+def _cpu_percent(usage: JobUsage) -> float | None:
+    """Not rounded, and never an error, whatever a machine told."""
+    return (usage.user_s + usage.system_s) / usage.elapsed_s * 100 if usage.elapsed_s else None
+
+
 _user = _used(lambda trial: trial.usage.user_s if trial.usage else None)
 _system = _used(lambda trial: trial.usage.system_s if trial.usage else None)
-_cpu = _used(lambda trial: trial.usage.cpu_percent if trial.usage else None)
+_cpu = _used(lambda trial: _cpu_percent(trial.usage) if trial.usage else None)
 _memory = _used(lambda trial: trial.usage.max_rss_kib * 1024 if trial.usage else None)
 _gpu = _used(lambda trial: trial.gpu.mean_percent if trial.gpu and trial.gpu.by_job else None)
 _gpu_memory = _used(lambda trial: trial.gpu.max_memory_bytes if trial.gpu and trial.gpu.by_job else None)
@@ -107,7 +115,7 @@ COLUMNS = (
     Column(
         heading="elapsed s",
         group=Group.TIME,
-        cell=lambda r: seconds(median(r.elapsed_s)),
+        cell=lambda r: seconds(median(r.elapsed_s)) if is_done(r) else r.state.value,
         meaning="from start to end, as `time` tells; the median of the repeats",
     ),
     Column(
@@ -133,6 +141,7 @@ COLUMNS = (
         group=Group.TIME,
         cell=lambda r: figure(median(r.samples_per_s)),
         meaning="training rows a second in the steady state",
+        spare=3,
     ),
     Column(
         heading="error",
@@ -157,6 +166,7 @@ COLUMNS = (
         group=Group.MONEY,
         cell=lambda r: dollars(r.usd_per_epoch),
         meaning="what an epoch costs",
+        spare=1,
     ),
     Column(
         heading="$/target",
@@ -186,5 +196,6 @@ COLUMNS = (
         group=Group.USE,
         cell=lambda r: _bytes(_gpu_memory(r)),
         meaning="of the whole GPU at its most",
+        spare=2,
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from launcher.render.figures import NONE, clean, figure, tick, times
@@ -31,6 +32,32 @@ def ratio_words(ratio: Ratio) -> str:
     return f"{subject} {said.format(times(ratio.value))} {other}" + (f" ({', '.join(around)})" if around else "")
 
 
+def pair_words(ratios: Sequence[Ratio]) -> list[str]:
+    """A line for each pair of legs: how many times as fast, by what, and how many times as dear."""
+    pairs: dict[tuple[str, str], list[Ratio]] = {}
+    for ratio in ratios:
+        pairs.setdefault(ratio_sides(ratio), []).append(ratio)
+    lines = []
+    for (subject, other), found in pairs.items():
+        epochs = any(each.what == "epoch" for each in found)
+        # Samples a second are the same told the other way round.
+        told = [_short(each) for each in found if not (epochs and each.what == "samples")]
+        lines.append(f"{subject} against {other}: {', '.join(told)}")
+    return lines
+
+
+def _short(ratio: Ratio) -> str:
+    around = f" ({ratio_spread(ratio)})" if ratio_spread(ratio) else ""
+    said = {
+        "train": "as fast in training",
+        "elapsed": "as fast in all",
+        "epoch": "as fast an epoch",
+        "samples": "the samples/s",
+        "usd": "the dollars",
+    }.get(ratio.what, clean(ratio.what))
+    return f"{times(ratio.value)} {said}{around}"
+
+
 def ratio_sides(ratio: Ratio) -> tuple[str, str]:
     """Of whom `value` tells how many times as fast, or as dear, it is; and against whom."""
     numerator, denominator = clean(ratio.numerator), clean(ratio.denominator)
@@ -50,7 +77,7 @@ def parity_words(parity: Parity) -> str:
     if parity.bytes_equal:
         return f"{who}: the weights are equal to the last bit"
     told = [
-        f"{what} differ by {figure(value)} at most"
+        f"{what} within {figure(value)}"
         for what, value in (
             ("costs", parity.largest_cost_difference),
             ("weights", parity.largest_weight_difference),
