@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from launcher.commands import options, planning, session
+from launcher.commands import options, session
 from launcher.errors import Cancelled, SpecError
 
 if TYPE_CHECKING:
-    from launcher.commands.compareplan import Planned
     from launcher.compare.groups import Group
     from launcher.compare.kept import Kept
-    from launcher.domain import Account, ComparisonWish, JobSpec
+    from launcher.domain import ComparisonWish, JobSpec, RunId
     from launcher.ledger import ComparisonRecord, Ledger
-    from launcher.ports import Reporter
 
 FAILED = 1
 """Some leg failed, ran on another device than it should, or made another number of steps."""
@@ -43,6 +41,7 @@ def command(
             metavar="PLACE",
         ),
     ] = None,
+    accept_host_key: options.AcceptHostKey = None,
     instance_types: Annotated[str | None, typer.Option(help="A run on each of these types.", metavar="LIST")] = None,
     repeat: Annotated[int | None, typer.Option(help="Times each leg is run, in turn with the others.")] = None,
     backend: Annotated[str | None, typer.Option(help="tensorflow, jax, torch: some.", metavar="LIST")] = None,
@@ -117,18 +116,21 @@ def command(
         )
         asked = comparewish.wish(spec, flags)
         found, told = _groups(spec, asked, models)
-        account = session.account(sandbox=sandbox, profile=profile, region=planning.home_region(region))
+        from launcher.commands import compareplan, comparewrite
+
+        cloud = compareplan.Cloud(
+            sandbox=sandbox, profile=profile, region=region, spot=spot, accept_host_key=accept_host_key
+        )
+        compareplan.check_cloud(found, cloud)
         with session.reporter(as_json=as_json) as reporter:
             began = datetime.now(UTC)
-            planned, warnings = _planned(spec, asked, found, told, account, book, reporter, rehearsal=dry_run)
-            _check(planned, reporter, rehearsal=dry_run)
-            from launcher.commands import compareplan
-
+            planned = compareplan.all_of(found, cloud, book, reporter, rehearsal=dry_run)
+            warnings = (*told, *compareplan.doubts(spec, asked, planned))
             compareplan.show(planned, warnings, repeats=asked.repeats or 1, as_json=as_json)
-            if dry_run or not _confirmed(planned, skip=yes or sandbox):
+            if dry_run or not comparewrite.confirmed(planned, skip=yes or sandbox):
                 return 0
             asked = replace(asked, title=asked.title or ", ".join(models) or spec.name)
-            record, labels = _written(spec, asked, planned, warnings, account, book, reporter, began=began)
+            record, labels = comparewrite.write(spec, asked, planned, warnings, book, reporter, began=began)
         return _attended(record, labels, before, html, book, as_json=as_json)
 
 
@@ -145,120 +147,9 @@ def _groups(spec: JobSpec, asked: ComparisonWish, models: Sequence[str]) -> tupl
     return groups.groups(spec, legs.legs(spec, axes, at, repeats=repeats), repeats=repeats), told
 
 
-def _planned(
-    spec: JobSpec,
-    asked: ComparisonWish,
-    found: Sequence[Group],
-    told: tuple[str, ...],
-    account: Account,
-    book: Ledger,
-    reporter: Reporter,
-    *,
-    rehearsal: bool,
-) -> tuple[tuple[Planned, ...], tuple[str, ...]]:
-    """A plan for each run, and what should be known before they are launched."""
-    from launcher import plan, prepare
-    from launcher.commands import compareplan
-
-    prepare.check_key(spec, reporter)
-    known = planning.known(book, account, found[0].spec.name, None)
-
-    def planned(group: Group) -> compareplan.Planned:
-        aws = planning.cloud(account, group.spec.resources, rehearsal=rehearsal)
-        made = plan.make(group.spec, aws, book.cache, known=known, rehearsal=rehearsal)
-        return compareplan.Planned(group=group, plan=made, cloud=aws)
-
-    every = compareplan.all_of(found, planned)
-    return every, (*told, *compareplan.doubts(spec, asked, every))
-
-
-def _check(planned: Sequence[Planned], reporter: Reporter, *, rehearsal: bool) -> None:
-    """What keeps a run from its results, before any is launched; raises `GpurunError`."""
-    from launcher import order
-    from launcher import outputs as outputs_in_s3
-    from launcher.spec import check_legs
-
-    for each in planned:
-        check_legs(each.group.spec)
-        order.check_secrets(each.group.spec)
-        if each.cloud is not None:
-            outputs_in_s3.check(each.group.spec, each.cloud, each.plan, reporter, rehearsal=rehearsal)
-
-
-def _confirmed(planned: Sequence[Planned], *, skip: bool) -> bool:
-    from launcher.commands import compareplan
-
-    if skip:
-        return True
-    if not sys.stdin.isatty():
-        raise SpecError("nobody is there to confirm the cost", hint="add --yes, or --dry-run to see the plan alone")
-    runs = "the run" if len(planned) == 1 else f"all {len(planned)} runs"
-    return typer.confirm(
-        f"Launch {runs}, for at most {compareplan.max_cost_usd(planned):.2f} USD?", default=True, err=True
-    )
-
-
-def _written(
-    spec: JobSpec,
-    asked: ComparisonWish,
-    planned: Sequence[Planned],
-    warnings: tuple[str, ...],
-    account: Account,
-    book: Ledger,
-    reporter: Reporter,
-    *,
-    began: datetime,
-) -> tuple[ComparisonRecord, dict[str, str]]:
-    """Every run and then the comparison written down, before anything is asked of anybody; gives the runs' labels."""
-    from launcher import __version__, creation
-    from launcher.commands import compareattend
-    from launcher.compare import kept
-    from launcher.compare.assemble import Request
-    from launcher.ledger import ComparisonRecord, new_run_id
-
-    runs: list[kept.KeptRun] = []
-    try:
-        for each in planned:
-            live = creation.create(
-                each.group.spec,
-                each.plan,
-                account,
-                each.cloud.at(each.plan.offers[0].region) if each.cloud is not None else None,
-                ledger=book,
-                state=session.state(),
-                reporter=reporter,
-                planning_began=began,
-            )
-            legs = tuple(leg.leg for leg in each.group.legs)
-            runs.append(kept.KeptRun(run_id=live.run_id, place=each.group.place.name, legs=legs))
-        request = Request(
-            comparison_id=new_run_id(f"{spec.name[:33].rstrip('-')}-compare"),
-            title=asked.title,
-            created_at=began,
-            command=("gpurun", *sys.argv[1:]),
-            repeats=asked.repeats or 1,
-            target=asked.target,
-            cited=asked.cited,
-            version=__version__,
-        )
-        record = ComparisonRecord(
-            comparison_id=request.comparison_id,
-            created_at=request.created_at,
-            title=request.title,
-            request=kept.dumps(kept.Kept(request=request, runs=tuple(runs), warnings=warnings)),
-            run_ids=tuple(run.run_id for run in runs),
-        )
-        book.comparisons.create(record)
-    except BaseException:
-        compareattend.cancel([run.run_id for run in runs], book)
-        raise
-    reporter.note(f"comparison {record.comparison_id}: {', '.join(record.run_ids)}")
-    return record, {run.run_id: each.group.label for run, each in zip(runs, planned, strict=True)}
-
-
 def _attended(
     record: ComparisonRecord,
-    labels: dict[str, str],
+    labels: dict[RunId, str],
     before: ComparisonRecord | None,
     html: Path | None,
     book: Ledger,
@@ -266,9 +157,8 @@ def _attended(
     as_json: bool,
 ) -> int:
     from launcher.commands import compareattend
-    from launcher.domain import RunId
 
-    ending = compareattend.attend({RunId(run_id): label for run_id, label in labels.items()}, book, as_json=as_json)
+    ending = compareattend.attend(labels, book, as_json=as_json)
     if ending is compareattend.Ending.LEFT:
         sys.stderr.write(
             f"left: the runs go on by themselves; next: gpurun compare-cpu-gpu --show {record.comparison_id}\n"

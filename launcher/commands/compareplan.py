@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from launcher import render
-from launcher.commands import planview
+from launcher.commands import own, planning, planview, session
 from launcher.domain import Device, FloatX
+from launcher.errors import SpecError
 
 if TYPE_CHECKING:
     from launcher.aws.client import Aws
     from launcher.compare.groups import Group
-    from launcher.domain import ComparisonWish, JobSpec, Plan
+    from launcher.compare.places import Place
+    from launcher.domain import Account, ComparisonWish, JobSpec, Plan
+    from launcher.ledger import Ledger
+    from launcher.paths import StatePaths
+    from launcher.places.arrange import Arranged
+    from launcher.ports import Reporter
+    from launcher.sync.ssh.first_contact import Trust
 
 SHOWN_LEGS = 16
+MOST_AT_ONCE = 4
 WITHOUT_BFLOAT16 = frozenset({"t4", "t4g", "v100", "m60", "k80", "k520", "p4", "p100"})
 """NVIDIA GPUs before compute capability 8.0 (CUDA C++ Programming Guide, "Arithmetic Instructions")."""
 
@@ -27,25 +35,110 @@ class Planned:
     """One run with its plan."""
 
     group: Group
+    spec: JobSpec
+    """As it goes to the run."""
     plan: Plan
+    account: Account
     cloud: Aws | None
-    """Of AWS, in the plan's region; `None`: the machine is the user's own."""
-
-    @property
-    def max_cost_usd(self) -> float:
-        """The most that this run can cost."""
-        return self.plan.max_cost_usd if self.group.place.rented else 0.0
+    """`None`: the machine is the user's own."""
+    own: Arranged | None = None
+    """How that one was found to be."""
 
 
-def all_of(found: Sequence[Group], plan: Callable[[Group], Planned]) -> tuple[Planned, ...]:
-    """The plans, made side by side; raises what the first of them raises."""
-    with ThreadPoolExecutor(min(4, len(found))) as pool:
-        return tuple(pool.map(plan, found))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cloud:
+    """Which cloud is meant, and how a machine of the user's own shows that it is that."""
+
+    sandbox: bool = False
+    profile: str | None = None
+    region: list[str] | None = None
+    spot: str | None = None
+    accept_host_key: str | None = None
+
+
+def on_own(group: Group, *, state: StatePaths, trust: Trust) -> Planned:
+    """A run on a machine of the user's own, which is looked at.
+
+    Raises `SpecError` for one that has no GPU where there are GPU legs alone, and what `arrange` raises.
+    """
+    from launcher.domain import Account
+    from launcher.places.address import parse
+    from launcher.places.arrange import arrange
+
+    address = parse(group.place.name)
+    assert address is not None  # noqa: S101 - for the type checker: a place of AWS's is no address
+    found = arrange(group.spec, address, state=state, trust=trust)
+    if found.found.gpu is None and all(leg.leg.device is Device.GPU for leg in group.legs):
+        raise SpecError(
+            f"nvidia-smi shows no GPU on {address.name}, and there are GPU legs alone to run on it",
+            hint="--devices cpu, or --on same for a machine of AWS's",
+        )
+    return Planned(group=group, spec=found.spec, plan=found.plan, account=Account(), cloud=None, own=found)
+
+
+def check_cloud(found: Sequence[Group], cloud: Cloud) -> None:
+    """Raise `SpecError` for options that nothing is there for: AWS's where nothing runs there, SSH's likewise."""
+    if not any(group.place.rented for group in found):
+        asked = {
+            "--sandbox": cloud.sandbox,
+            "--profile": cloud.profile,
+            "--region": cloud.region,
+            "--spot": cloud.spot,
+        }
+        for group in found:
+            own.address(group.place.name, asked)
+    if cloud.accept_host_key and not any(group.place.name.startswith("ssh://") for group in found):
+        raise SpecError("--accept-host-key is for --on ssh://...", hint="leave it out")
+
+
+def all_of(
+    found: Sequence[Group], cloud: Cloud, book: Ledger, reporter: Reporter, *, rehearsal: bool
+) -> tuple[Planned, ...]:
+    """A plan for each run: first those on the user's own machines, who may be asked, then AWS's side by side.
+
+    Raises what keeps any of them from its results, before one is launched.
+    """
+    from launcher import prepare
+
+    prepare.check_key(found[0].spec, reporter)
+    trust = own.trust(cloud.accept_host_key)
+    mine = {group.place: on_own(group, state=session.state(), trust=trust) for group in found if not group.place.rented}
+    rented = [group for group in found if group.place.rented]
+    theirs = _on_aws(rented, cloud, book, rehearsal=rehearsal) if rented else {}
+    planned = tuple((mine | theirs)[group.place] for group in found)
+    _check(planned, reporter, rehearsal=rehearsal)
+    return planned
+
+
+def _on_aws(found: Sequence[Group], cloud: Cloud, book: Ledger, *, rehearsal: bool) -> dict[Place, Planned]:
+    from launcher import plan
+
+    account = session.account(sandbox=cloud.sandbox, profile=cloud.profile, region=planning.home_region(cloud.region))
+    known = planning.known(book, account, found[0].spec.name, None)
+
+    def planned(group: Group) -> Planned:
+        aws = planning.cloud(account, group.spec.resources, rehearsal=rehearsal)
+        made = plan.make(group.spec, aws, book.cache, known=known, rehearsal=rehearsal)
+        return Planned(group=group, spec=group.spec, plan=made, account=account, cloud=aws)
+
+    with ThreadPoolExecutor(min(MOST_AT_ONCE, len(found))) as pool:
+        return dict(zip([group.place for group in found], pool.map(planned, found), strict=True))
+
+
+def _check(planned: Sequence[Planned], reporter: Reporter, *, rehearsal: bool) -> None:
+    from launcher import order, outputs
+    from launcher.spec import check_legs
+
+    for each in planned:
+        check_legs(each.spec)
+        order.check_secrets(each.spec)
+        if each.cloud is not None:
+            outputs.check(each.spec, each.cloud, each.plan, reporter, rehearsal=rehearsal)
 
 
 def max_cost_usd(planned: Sequence[Planned]) -> float:
     """The most that all runs together can cost."""
-    return sum(each.max_cost_usd for each in planned)
+    return sum(each.plan.max_cost_usd for each in planned)
 
 
 def doubts(spec: JobSpec, asked: ComparisonWish, planned: Sequence[Planned]) -> tuple[str, ...]:
@@ -55,7 +148,7 @@ def doubts(spec: JobSpec, asked: ComparisonWish, planned: Sequence[Planned]) -> 
     said = []
     if cpu_halves:
         said.append(
-            f"{', '.join(cpu_halves)}: processors only emulate float16, many times slower than float32; bfloat16 is"
+            f"{', '.join(cpu_halves)}: processors only emulate float16, over a hundred times slower than float32 (measured); bfloat16 is"
             " their half type"
         )
     for each in planned:
@@ -76,8 +169,11 @@ def text(planned: Sequence[Planned], warnings: Sequence[str], *, repeats: int) -
     for each in planned:
         names = [leg.leg.name for leg in each.group.legs]
         more = f" and {len(names) - SHOWN_LEGS} more" if len(names) > SHOWN_LEGS else ""
-        lines += ["", f"{each.group.spec.name}: {', '.join(names[:SHOWN_LEGS])}{more}"]
-        lines.append(planview.text(_without_legs(each.group.spec), each.plan, rows=3))
+        lines += ["", f"{each.spec.name}: {', '.join(names[:SHOWN_LEGS])}{more}"]
+        if each.own is None:
+            lines.append(planview.text(each.spec, each.plan, rows=3))
+        else:
+            lines.append(own.text(each.spec, each.own))
     lines += [f"warning: {warning}" for warning in warnings]
     if len(planned) > 1:
         lines += ["", f"together at most {max_cost_usd(planned):.2f} USD"]
@@ -93,17 +189,13 @@ def show(planned: Sequence[Planned], warnings: Sequence[str], *, repeats: int, a
         render.print_json(
             {
                 "event": "plan",
-                "name": each.group.spec.name,
+                "name": each.spec.name,
                 "place": each.group.place.name,
                 "legs": [leg.leg for leg in each.group.legs],
                 "repeats": repeats,
                 "offers": each.plan.offers,
                 "hours": each.plan.hours,
-                "max_cost_usd": each.max_cost_usd,
+                "max_cost_usd": each.plan.max_cost_usd,
                 "warnings": [*each.plan.warnings, *warnings],
             }
         )
-
-
-def _without_legs(spec: JobSpec) -> JobSpec:
-    return replace(spec, legs=())

@@ -52,10 +52,11 @@ def show(spec: JobSpec, arranged: Arranged, *, as_json: bool) -> None:
     if as_json:
         planview.print_json(arranged.plan)
     else:
-        sys.stderr.write(_text(spec, arranged) + "\n")
+        sys.stderr.write(text(spec, arranged) + "\n")
 
 
-def _text(spec: JobSpec, arranged: Arranged) -> str:
+def text(spec: JobSpec, arranged: Arranged) -> str:
+    """The same, in lines."""
     offer, found = arranged.plan.offers[0], arranged.found
     gpu = "no GPU seen"
     if offer.gpu is not None:
