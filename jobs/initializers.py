@@ -27,7 +27,7 @@ INITIALIZERS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "sqrt-n-normal": {"scale": 1.0, "mode": "fan_in", "distribution": "untruncated_normal"},
     }
 )
-"""What `keras.initializers.VarianceScaling` is told; a uniform draw within +-a has the variance a^2 / 3."""
+"""As `keras.initializers.VarianceScaling` is told; a uniform draw within +-a has the variance a^2 / 3."""
 
 ZEROS, SMALL = "zeros", "small"
 SMALL_DEVIATION = 0.01
@@ -61,8 +61,10 @@ def make(name: str, seed: int) -> keras.Initializer:
     check(name)
     import keras  # noqa: PLC0415  # only once device and floatx are set
 
+    from jobs.first_weights import FirstWeights  # noqa: PLC0415  # likewise
+
     if name == ZEROS:
         return keras.initializers.Zeros()
     if name == SMALL:
-        return keras.initializers.RandomNormal(stddev=SMALL_DEVIATION, seed=seed)
-    return keras.initializers.VarianceScaling(**INITIALIZERS[name], seed=seed)
+        return FirstWeights(seed, stddev=SMALL_DEVIATION)
+    return FirstWeights(seed, **INITIALIZERS[name])

@@ -38,7 +38,10 @@ def save(folder: Path, weights: Mapping[str, NDArray[Any]], kind: str = "pickle"
 
 def save_model(folder: Path, model: Any) -> Path:
     """Write the whole Keras model as model.keras, atomically; raises `JobError` when the disk does not take it."""
+    from jobs.first_weights import made_plain  # noqa: PLC0415  # it imports Keras
+
     path, beside = folder / MODEL_NAME, folder / f".part-{MODEL_NAME}"
+    made_plain(model)
     try:
         model.save(beside)
         with beside.open("rb") as file:
