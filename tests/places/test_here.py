@@ -1,0 +1,206 @@
+"""A run on this very machine: its results, its end, and whatever may come between."""
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.places.conftest import PATIENT, WHOLE, WORK
+
+MOMENTS = [
+    ("phase", {"name": "plan"}),
+    ("instance", {}),
+    ("phase", {"name": "connect"}),
+    ("phase", {"name": "sync"}),
+    ("job.intent", {}),
+    ("job.started", {}),
+    ("phase", {"name": "run"}),
+    ("job.done", {}),
+    ("phase", {"name": "fetch"}),
+    ("fetched", {}),
+    ("ending", {}),
+    ("vacated", {}),
+]
+
+
+def test_results_come_home_verified_and_nothing_of_it_stays(desk) -> None:
+    done = desk.gpurun("launch", "--on", "local", desk.job(WORK + "echo $HOME > $GPURUN_OUTPUT_DIR/home\n"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == WHOLE
+    run = desk.run()
+    assert (run["status"], run["place"], run["market"], run["cost_usd"]) == ("succeeded", "local", "yours", 0.0)
+    results = desk.results()
+    assert (results / "w.txt").read_text() == "weights\n"
+    assert (results / "home").read_text() == f"{desk.home}\n"  # the job's home is the user's, the agent's is not
+    assert (results / "gpurun" / "log.txt").read_text() == WHOLE
+    assert desk.here() == []
+    assert sorted(path.name for path in desk.home.iterdir()) == ["state", "work"]
+    assert "nothing, " in done.stderr
+    assert "local, yours" in done.stderr
+    desk.wait_for(lambda: not desk.processes(), 10)
+
+
+def test_neither_a_network_nor_an_account_is_needed(desk) -> None:
+    isolated = ("unshare", "--net") if os.geteuid() == 0 else ("unshare", "--user", "--map-root-user", "--net")
+    if subprocess.run([*isolated, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no network namespace can be made here")
+    job = desk.job("echo $CUDA_VISIBLE_DEVICES; exit 0")
+    planned = desk.gpurun("launch", "--on", "local", "--dry-run", "--device", "cpu", job, below=isolated)
+    assert planned.returncode == 0, planned.stderr
+    assert desk.runs() == []
+    done = desk.gpurun("launch", "--on", "local", "--device", "cpu", job, below=isolated)
+    assert (done.returncode, done.stdout) == (0, "-1\n"), done.stderr
+
+
+def test_a_job_for_a_gpu_is_told_that_there_is_none(desk) -> None:
+    if shutil.which("nvidia-smi"):
+        pytest.skip("there is one here")
+    done = desk.gpurun("launch", "--on", "local", "--device", "gpu", "--dry-run", desk.job("true"))
+    assert "warning: the job is to run on a GPU, and nvidia-smi shows none on local" in done.stderr
+
+
+def test_the_job_s_own_status_is_handed_through(desk) -> None:
+    done = desk.gpurun("launch", "--on", "local", desk.job("echo half > $GPURUN_OUTPUT_DIR/half; exit 7"))
+    assert done.returncode == 7
+    assert desk.run()["status"] == "failed"
+    assert (desk.results() / "half").read_text() == "half\n"
+    assert desk.here() == []
+
+
+def test_the_job_has_the_path_of_the_user(desk, tmp_path: Path) -> None:
+    programs = tmp_path / "my programs"
+    programs.mkdir()
+    (programs / "greet").write_text("#!/bin/sh\necho good day\n")
+    (programs / "greet").chmod(0o755)
+    path = f"{programs}:{os.environ['PATH']}"
+    done = desk.gpurun("launch", "--on", "local", desk.job("greet\necho $PATH"), PATH=path)
+    assert done.stdout == f"good day\n{path}\n", done.stderr
+
+
+def test_nothing_of_the_agent_s_own_settings_reaches_the_job(desk) -> None:
+    done = desk.gpurun("launch", "--on", "local", desk.job("env | grep -c AGENT_HOME || true"))
+    assert done.stdout == "0\n"
+
+
+def test_ctrl_c_stops_the_job_and_brings_home_what_it_saved(desk) -> None:
+    launcher = desk.start("launch", "--on", "local", desk.job(PATIENT))
+    desk.wait_for(lambda: "begun" in desk.stdout())
+    os.killpg(launcher.pid, signal.SIGINT)  # as a terminal does: to the whole group
+    assert launcher.wait(30) == 130
+    assert desk.run()["status"] == "cancelled"
+    assert (desk.results() / "saved").read_text() == "saved\n"
+    assert desk.here() == []
+    desk.wait_for(lambda: not desk.processes(), 10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"), MOMENTS, ids=lambda value: "-".join(value.values()) if isinstance(value, dict) else value
+)
+def test_killed_at_any_moment_it_goes_on_with_resume(desk, kind, wanted) -> None:
+    launcher = desk.start("launch", "--on", "local", desk.job(WORK))
+    desk.wait_for_event(kind, **wanted)
+    launcher.send_signal(signal.SIGKILL)
+    launcher.wait()
+    if desk.run()["status"] != "succeeded":
+        done = desk.gpurun(*desk.run()["next"].split()[1:])
+        assert done.returncode == 0, done.stderr
+    assert desk.run()["status"] == "succeeded"
+    assert (desk.results() / "w.txt").read_text() == "weights\n"
+    assert (desk.results() / "gpurun" / "log.txt").read_text() == WHOLE
+    assert desk.here() == []
+    assert sum(kind == "job.started" for kind, _ in desk.events()) <= 2
+
+
+def test_detached_it_is_seen_stopped_and_brought_home(desk) -> None:
+    left = desk.gpurun("launch", "--on", "local", "--detach", desk.job(PATIENT))
+    assert left.returncode == 0, left.stderr
+    assert "the job on local ends at" in left.stderr
+    assert "its job runs on local" in desk.run()["note"]
+    desk.wait_for(lambda: "begun" in desk.gpurun("logs", "last").stdout)
+    inside = desk.gpurun("ssh", "last", "--", "pwd; exit 4")
+    assert (inside.returncode, Path(inside.stdout.strip()).name) == (4, desk.run()["run_id"])
+    stopped = desk.gpurun("stop", "last")
+    assert stopped.returncode == 0, stopped.stderr
+    assert desk.run()["status"] == "cancelled"
+    assert (desk.results() / "saved").read_text() == "saved\n"
+    assert desk.here() == []
+
+
+def test_a_job_that_ended_while_nobody_watched_is_told_and_brought_home(desk) -> None:
+    desk.gpurun("launch", "--on", "local", "--detach", desk.job("echo w > $GPURUN_OUTPUT_DIR/w; exit 2"))
+    desk.wait_for(lambda: "has ended on local with status 2, and its results wait there" in desk.run()["note"])
+    assert desk.gpurun("resume", "last", "--json").returncode == 2
+    assert (desk.results() / "w").read_text() == "w\n"
+    assert desk.here() == []
+
+
+def test_down_kills_the_job_at_once_and_removes_its_folder(desk) -> None:
+    launcher = desk.start("launch", "--on", "local", desk.job("trap '' TERM\necho begun\nwhile :; do sleep 0.05; done"))
+    desk.wait_for(lambda: "begun" in desk.stdout())
+    launcher.send_signal(signal.SIGKILL)
+    launcher.wait()
+    assert desk.gpurun("down", "last").returncode == 2  # nobody is there to confirm the loss
+    assert desk.here() != []
+    done = desk.gpurun("down", "last", "--yes")
+    assert done.returncode == 0, done.stderr
+    assert desk.run()["status"] == "cancelled"
+    assert desk.here() == []
+    desk.wait_for(lambda: not desk.processes(), 10)
+
+
+def test_a_failed_job_s_folder_is_kept_for_a_look_until_down(desk) -> None:
+    (desk.work / "gpurun.yaml").write_text("name: kept\nrun: echo w > $GPURUN_OUTPUT_DIR/w; exit 3\nkeep_on_failure: 30m\n")
+    done = desk.gpurun("launch", "--on", "local", "gpurun.yaml")
+    assert done.returncode == 3
+    assert "its folder there stays for a look" in done.stderr
+    assert desk.here() == [desk.run()["run_id"]]
+    assert desk.run()["next"] == f"gpurun down {desk.run()['run_id']}"
+    assert desk.gpurun("down", "last").returncode == 0
+    assert desk.run()["status"] == "failed"
+    assert desk.here() == []
+
+
+def test_the_deadline_ends_the_job_and_what_it_saved_is_home(desk) -> None:
+    done = desk.gpurun("launch", "--on", "local", "--max-hours", "0.001", desk.job(PATIENT))
+    assert done.returncode == 0, done.stderr
+    assert "its time was up" in done.stderr
+    assert (desk.results() / "saved").read_text() == "saved\n"
+    assert desk.here() == []
+
+
+def test_weights_are_fetched_while_the_job_runs(desk) -> None:
+    save = "import numpy, os; numpy.savez(os.environ['GPURUN_CHECKPOINT_DIR'] + '/w.npz', a=numpy.ones(3))"
+    desk.gpurun("launch", "--on", "local", "--detach", desk.job(f'python -c "{save}"; echo saved\n{PATIENT}'))
+    desk.wait_for(lambda: "saved" in desk.gpurun("logs", "last").stdout)
+    fetched = desk.gpurun("fetch-weights", "last", "--to", "mine")
+    assert fetched.returncode == 0, fetched.stderr
+    assert list((desk.work / "mine").rglob("w.npz"))
+    assert desk.gpurun("down", "last", "--yes").returncode == 0
+
+
+def test_folders_that_the_job_closed_to_itself_are_removed_too(desk) -> None:
+    closed = "mkdir -p deep/er; touch deep/er/file deep/file; chmod 0 deep/er; chmod 500 deep"
+    done = desk.gpurun("launch", "--on", "local", desk.job(closed))
+    assert done.returncode == 0, done.stderr
+    assert desk.here() == []
+
+
+def test_what_cannot_come_home_stays_where_it_is(desk) -> None:
+    gate = desk.home / "gate"
+    os.mkfifo(gate)
+    launcher = desk.start("launch", "--on", "local", desk.job(f"echo w > $GPURUN_OUTPUT_DIR/w; echo begun; cat {gate}"))
+    desk.wait_for(lambda: "begun" in desk.stdout())
+    results = desk.results()
+    shutil.rmtree(results)
+    results.write_text("in the way")
+    gate.write_text("")
+    assert launcher.wait(30) == 5, desk.stderr()
+    assert desk.run()["status"] == "fetching"
+    assert desk.here() == [desk.run()["run_id"]]
+    results.unlink()
+    desk.gpurun("resume", "last")
+    assert (results / "w").read_text() == "w\n"
+    assert desk.here() == []
