@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 GPUS = ("--query-gpu=name,driver_version,utilization.gpu,memory.used", "--format=csv,noheader,nounits")
 APPS = ("--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits")
+FIRST_ANSWER_S = 30.0
+"""Without a persistence daemon the first question wakes the driver, which takes seconds for each GPU."""
 ANSWER_S = 10.0
-"""Without a persistence daemon the first question wakes the driver, which takes seconds."""
+LAST_WAIT_S = 1.0
 LOOK_EVERY_S = 1.0
 LOOK_SHARE = 20
 """Where the processors are what is measured, no more than a twentieth of the time goes into looking."""
@@ -43,14 +45,14 @@ class Look(NamedTuple):
     """Of those that compute there; in a container nvidia-smi may not name them."""
 
 
-def present() -> bool:
-    """Whether the machine has a GPU, by nvidia-smi or where that does not answer by its device file."""
-    return look() is not None or bool(glob.glob("/dev/nvidia[0-9]*"))
+def has_device() -> bool:
+    """Whether there is a GPU's device file, whatever nvidia-smi says."""
+    return bool(glob.glob("/dev/nvidia[0-9]*"))
 
 
-def look() -> Look | None:
+def look(patience_s: float) -> Look | None:
     """The GPUs now; `None` where nothing is to be learnt."""
-    gpus = rows_of(ask(GPUS), 4)
+    gpus = rows_of(ask(GPUS, patience_s), 4)
     if not gpus:
         return None
     percents = [float(row[2]) for row in gpus if is_number(row[2])]
@@ -60,11 +62,11 @@ def look() -> Look | None:
         driver=gpus[0][1],
         percent=sum(percents) / len(percents) if percents else None,
         memory_bytes=int(sum(used_mib) * MIB) if used_mib else None,
-        pids=frozenset(int(row[0]) for row in rows_of(ask(APPS), 2) if row[0].isdigit()),
+        pids=frozenset(int(row[0]) for row in rows_of(ask(APPS, patience_s), 2) if row[0].isdigit()),
     )
 
 
-def ask(question: tuple[str, ...]) -> str:
+def ask(question: tuple[str, ...], patience_s: float) -> str:
     """What nvidia-smi answers; empty where it does not."""
     with contextlib.suppress(OSError):
         process = subprocess.Popen(
@@ -76,10 +78,15 @@ def ask(question: tuple[str, ...]) -> str:
             errors="replace",
         )
         try:
-            answer = process.communicate(timeout=ANSWER_S)[0]
+            answer = process.communicate(timeout=patience_s)[0]
         except subprocess.TimeoutExpired:
-            process.kill()  # and not waited for: one that the driver does not let go never ends
+            process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(LAST_WAIT_S)  # one that the driver does not let go never ends
             return ""
+        finally:
+            if process.stdout:
+                process.stdout.close()
         return answer if process.returncode == 0 else ""
     return ""
 
@@ -98,11 +105,11 @@ def is_number(text: str) -> bool:
 class Watch:
     """Looks at the GPUs every second until it is closed, and makes out whether a trial computes there."""
 
-    def __init__(self, ancestor: int, *, sparing: bool) -> None:
+    def __init__(self, ancestor: int, *, answering: bool, sparing: bool) -> None:
         self.ancestor = ancestor
         """All that the trial begins descends from it."""
         self.share = LOOK_SHARE if sparing else 0
-        self.idle = look()
+        self.idle = look(ANSWER_S) if answering else None
         self.looks: list[Look] = []
         self.by_pid = False
         self.others = False
@@ -120,7 +127,7 @@ class Watch:
         took_s = 0.0
         while not self.over.wait(max(LOOK_EVERY_S, self.share * took_s)):
             began = time.monotonic()
-            found = look()
+            found = look(ANSWER_S)
             took_s = time.monotonic() - began
             if found is not None and not self.over.is_set():
                 self.looks.append(found)

@@ -61,9 +61,10 @@ class Driver:
         self.stopping = Stopping(order["grace_s"])
         self.adopting = adopt_orphans()
         self.progress = Progress(os.path.join(self.paths["checkpoint"], "legs"))
-        self.has_gpu = gpu.present()
         self.machine = machine()
-        found = gpu.look()
+        found = gpu.look(gpu.FIRST_ANSWER_S)
+        self.answering = found is not None
+        """Whether nvidia-smi does: where it did not once, no trial is kept waiting for it."""
         if found is not None:
             self.machine.update(gpu=found.name, driver=found.driver)
 
@@ -115,11 +116,11 @@ class Driver:
             "gpu": None,
             "machine": self.machine,
         }
-        if leg["device"] == "gpu" and not self.has_gpu:
+        if leg["device"] == "gpu" and not (self.answering or gpu.has_device()):
             return record, True
         order = dict(self.order, device=leg["device"], floatx=leg["floatx"], env={**self.order["env"], **leg["env"]})
         environment = self.environment(order, leg, repeat, place)
-        watch = gpu.Watch(os.getpid(), sparing=leg["device"] == "cpu")
+        watch = gpu.Watch(os.getpid(), answering=self.answering, sparing=leg["device"] == "cpu")
         ooms = oom_kills()
         record["began_at"] = time.time()
         watch.start()

@@ -74,6 +74,10 @@ def test_legs_take_turns_each_with_its_own_environment_and_folders(connection: A
 
 
 def test_a_record_says_what_there_is_to_say(connection: Any, layout: Any, job: Any) -> None:
+    programs = connection.home / "bin"
+    programs.mkdir()
+    (programs / "nvidia-smi").symlink_to("/bin/false")
+    connection.environment["PATH"] = f"{programs}:{connection.environment['PATH']}"
     run(connection, layout, job("exit 0", legs=[leg("a")]))
     found = record(connection, layout, "a")
     assert {name: found[name] for name in ("leg", "repeat", "state", "reason", "exit_status", "again", "gpu")} == {
@@ -149,7 +153,7 @@ print([signal.getsignal(n) == signal.SIG_DFL for n in (signal.SIGUSR1, signal.SI
 
 def test_what_a_leg_leaves_running_is_ended_before_the_next(connection: Any, layout: Any, job: Any) -> None:
     daemon = "import os, time; os.setsid(); open('pid', 'w').write(str(os.getpid())); time.sleep(600)"
-    first = f'sleep 600 & {sys.executable} -c "{daemon}" & while [ ! -s pid ]; do sleep 0.01; done; kill -0 $(cat pid)'  # noqa: E501
+    first = f'sleep 600 & {sys.executable} -c "{daemon}" & while [ ! -s pid ]; do sleep 0.01; done; kill -0 $(cat pid)'
     report, log = run(connection, layout, job(legs=[leg("a", first), leg("b", "! kill -0 $(cat pid)")]))
     assert report.exit_status == 0, log
     assert "gpurun: a: 2 processes that it left running were ended" in log
@@ -168,7 +172,7 @@ def test_peak_memory_is_the_legs_own(connection: Any, layout: Any, job: Any) -> 
         leg("tiny", argv=("/bin/true",)),
         leg("large", argv=(sys.executable, "-c", program)),
         leg("again", argv=("/bin/true",)),
-    ]  # noqa: E501
+    ]
     run(connection, layout, job(legs=legs))
     tiny, large, again = (
         record(connection, layout, name)["usage"]["max_rss_kib"] for name in ("tiny", "large", "again")
