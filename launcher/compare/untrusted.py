@@ -35,11 +35,10 @@ def open_file(folder: Path, name: str) -> BinaryIO:
         raise
     except OSError as fault:
         raise Unreadable(f"{name} cannot be read ({fault.strerror or fault})") from fault
-    file = os.fdopen(number, "rb")
     if not stat.S_ISREG(os.fstat(number).st_mode):
-        file.close()
+        os.close(number)
         raise Unreadable(f"{name} is no plain file")
-    return file
+    return os.fdopen(number, "rb")
 
 
 def mapping(folder: Path, name: str, limit_bytes: int) -> Mapping[str, Any]:

@@ -71,8 +71,8 @@ def _ahead(cpu: LegResult, gpu: LegResult) -> str:
     money = _money(found.get("usd"), cpu, gpu)
     if not speed.certain and speed.count > 1:
         return (
-            f"{_name(gpu)} and {_name(cpu)} are about equally fast: the GPU {verb} {_times(speed)} as fast, "
-            f"the trials do not agree on who is ahead{money}."
+            f"{_name(gpu)} and {_lower(_name(cpu))} are about equally fast: the GPU {verb} {_times(speed)} as fast, "
+            f"the trials do not agree on who is ahead{f'; it{money[4:]}' if money else ''}."
         )
     if speed.value >= 1:
         return f"{_name(gpu)} {verb} {_times(speed)} as fast as {_lower(_name(cpu))}{money}."
@@ -132,11 +132,14 @@ def _quickest(legs: Sequence[LegResult]) -> str:
     done = sorted((leg for leg in legs if leg.done and quickness(leg) < float("inf")), key=quickness)
     if not done:
         return ""
-    said = f"{done[0].leg.name} takes {number(quickness(done[0]))} s"
-    if len(done) > 1:
-        times = number(quickness(done[-1]) / quickness(done[0])) if quickness(done[0]) else "many"
-        return f"Of the others {said}, the quickest, and {done[-1].leg.name} {times} times as long."
-    return f"Of the others {said}." if len(legs) > 1 else f"{said[:1].upper()}{said[1:]}."
+    first, last = done[0], done[-1]
+    if len(done) == 1:
+        return f"Leg {first.leg.name} takes {number(quickness(first))} s."
+    times = number(quickness(last) / quickness(first)) if quickness(first) else "many"
+    return (
+        f"The quickest leg is {first.leg.name} ({number(quickness(first))} s); "
+        f"{last.leg.name} takes {times} times as long."
+    )
 
 
 def _where(crossings: Sequence[Crossing]) -> Iterator[str]:

@@ -27,6 +27,8 @@ CPU_PRICE, GPU_PRICE = 0.2742, 0.1871
 VERSIONS = (("python", "3.12.9"), ("numpy", "2.4.6"), ("keras", "3.15.1"), ("tensorflow", "2.21.0"))
 ROWS = 41_000
 STEPS_AN_EPOCH = 82
+COUNTED = ("max_rss_kib", "major_faults", "minor_faults", "inputs", "outputs")
+"""What `time` counts."""
 
 
 def leg(device: Device, floatx: FloatX = FloatX.FLOAT32, *, place: str = "", **settings: str) -> Leg:
