@@ -79,7 +79,7 @@ def table(comparison: Comparison, *, width: int) -> Iterator[RenderableType]:
 
 def text(comparison: Comparison, *, width: int = PIPE_WIDTH) -> str:
     """All of it as plain lines."""
-    lines = [clean(comparison.title), under_title(comparison), ""]
+    lines = [*_wrapped(clean(comparison.title), width), *_wrapped(under_title(comparison), width), ""]
     for columns in blocks(comparison.legs, width):
         rows = [[column.cell(result) for column in columns] for result in comparison.legs]
         lines += [_aligned(columns, rows), ""]

@@ -25,7 +25,8 @@ def figure(value: float | None, *, digits: int = 3, least: float = LEAST_PLAIN) 
     size = abs(value)
     if size >= MOST_PLAIN or size < least:
         return f"{value:.{digits - 1}g}"
-    decimals = max(digits - 1 - math.floor(math.log10(size)), 0)
+    power = int(f"{size:.{digits - 1}e}".partition("e")[2])
+    decimals = max(digits - 1 - power, 0)
     return f"{value:,.{decimals}f}"
 
 

@@ -77,17 +77,22 @@ def parity_words(parity: Parity) -> str:
     if parity.bytes_equal:
         return f"{who}: the weights are equal to the last bit"
     told = [
-        f"{what} within {figure(value)}"
-        for what, value in (
-            ("costs", parity.largest_cost_difference),
-            ("weights", parity.largest_weight_difference),
+        f"{what} differ by {figure(value)} ({allowed(tolerance)} allowed)"
+        for what, value, tolerance in (
+            ("costs", parity.largest_cost_difference, parity.tolerance),
+            ("weights", parity.largest_weight_difference, parity.weight_tolerance),
         )
         if value is not None and figure(value) != NONE
     ]
     steps = "" if parity.equal_steps else "; they ended with different numbers of steps"
     if not told:
         return f"{who}: nothing could be compared{steps}"
-    return f"{who}: {', '.join(told)} (tolerance {tick(parity.tolerance)}){steps}"
+    return f"{who}: {', '.join(told)}{steps}"
+
+
+def allowed(tolerance: float) -> str:
+    """Of a tolerance, two figures."""
+    return figure(tolerance, digits=2)
 
 
 def crossing_words(crossing: Crossing) -> str:

@@ -18,6 +18,9 @@ from tests.compare import samples
 SVG = "{http://www.w3.org/2000/svg}"
 
 
+EVERY = samples.every()
+
+
 def tree(comparison: Comparison) -> ElementTree.Element:
     """Not well-formed raises."""
     return ElementTree.fromstring(page.render(comparison))
@@ -52,7 +55,7 @@ class Outside(HTMLParser):
 
 @pytest.mark.parametrize("name", ["deck", "sweep", "no_gpu"])
 def test_the_page_is_one_well_formed_file_that_runs_and_fetches_nothing(name: str) -> None:
-    text = page.render(samples.every()[name])
+    text = page.render(EVERY[name])
     ElementTree.fromstring(text)
     outside = Outside()
     outside.feed(text)
@@ -63,7 +66,7 @@ def test_the_page_is_one_well_formed_file_that_runs_and_fetches_nothing(name: st
 
 @pytest.mark.parametrize("name", ["deck", "sweep", "no_gpu"])
 def test_every_chart_says_what_it_shows_and_ids_are_unique(name: str) -> None:
-    root = tree(samples.every()[name])
+    root = tree(EVERY[name])
     ids = [each.get("id") for each in root.iter() if each.get("id")]
     assert len(ids) == len(set(ids))
     wide, narrow = drawings(root, "wide"), drawings(root, "narrow")
@@ -76,7 +79,7 @@ def test_every_chart_says_what_it_shows_and_ids_are_unique(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["deck", "sweep", "no_gpu"])
 def test_no_words_of_a_chart_lie_outside_of_it(name: str) -> None:
-    root = tree(samples.every()[name])
+    root = tree(EVERY[name])
     for chart in drawings(root, "wide") + drawings(root, "narrow"):
         _, _, width, height = (float(each) for each in (chart.get("viewBox") or "").split())
         for text in chart.iter(f"{SVG}text"):
@@ -92,7 +95,7 @@ def test_no_words_of_a_chart_lie_outside_of_it(name: str) -> None:
 
 
 def test_the_sections_are_there_with_the_figures_of_the_legs() -> None:
-    text = words(tree(samples.deck()))
+    text = words(tree(EVERY["deck"]))
     for each in (
         "16.2",
         "cpu-float32",
@@ -112,7 +115,7 @@ def test_the_sections_are_there_with_the_figures_of_the_legs() -> None:
 
 
 def test_a_leg_that_was_not_run_is_grey_and_has_a_reason_instead_of_figures() -> None:
-    root = tree(samples.no_gpu())
+    root = tree(EVERY["no_gpu"])
     rows = [row for row in root.iter("tr") if row.get("class") == "not-run"]
     assert len(rows) == 3
     for row in rows:
@@ -147,7 +150,7 @@ def test_parts_of_a_bar_are_as_long_as_they_took() -> None:
     result = lone(Device.CPU, 1.0, ready_s=6.0, warm_up_s=4.0, train_s=24.0)
     usage = replace(result.trials[0].usage, elapsed_s=40.0)  # type: ignore[type-var]
     result = replace(result, trials=(replace(result.trials[0], usage=usage),))
-    found = bars(drawing(tree(replace(samples.deck(), legs=(result,))), "phases"), "phase")
+    found = bars(drawing(tree(replace(EVERY["deck"], legs=(result,))), "phases"), "phase")
     lengths = [length for _, length in found]
     assert [round(length / lengths[0], 2) for length in lengths] == [
         1.0,
@@ -160,7 +163,7 @@ def test_parts_of_a_bar_are_as_long_as_they_took() -> None:
 
 
 def test_bars_of_ratios_are_logarithmic_and_turn_their_back_on_what_is_slower() -> None:
-    deck = samples.deck()
+    deck = EVERY["deck"]
     one = replace(deck.ratios[0], what="train", value=4.0, least=4.0, most=4.0)
     slower = replace(one, what="elapsed", value=0.5, least=0.25, most=1.0)
     chart = drawing(tree(replace(deck, ratios=(one, slower))), "fast")
@@ -173,7 +176,7 @@ def test_bars_of_ratios_are_logarithmic_and_turn_their_back_on_what_is_slower() 
 
 
 def test_the_crossing_stands_between_its_points_and_says_when_it_is_uncertain() -> None:
-    sweep = samples.sweep()
+    sweep = EVERY["sweep"]
     seconds = next(each for each in sweep.crossings if each.what == "seconds")
     sure = replace(seconds, value=200.0, least=180.0, most=220.0, uncertain="")
     doubtful = replace(sure, uncertain="at 160 the trials disagree on who is ahead")
@@ -188,7 +191,7 @@ def test_the_crossing_stands_between_its_points_and_says_when_it_is_uncertain() 
 
 
 def test_a_sweep_without_a_crossing_says_who_is_ahead() -> None:
-    sweep = samples.sweep()
+    sweep = EVERY["sweep"]
     points = sweep.crossings[0].points
     nowhere = Crossing(setting="hidden_units", what="seconds", value=None, always="gpu", points=points)
     root = tree(replace(sweep, crossings=(nowhere,)))
@@ -198,20 +201,20 @@ def test_a_sweep_without_a_crossing_says_who_is_ahead() -> None:
 
 def test_figures_over_dollars_leave_out_what_costs_nothing_and_say_so() -> None:
     free = replace(lone(Device.CPU, 1.0), price_usd_per_hour=0.0)
-    root = tree(replace(samples.deck(), legs=(free, lone(Device.GPU, 0.1))))
+    root = tree(replace(EVERY["deck"], legs=(free, lone(Device.GPU, 0.1))))
     chart = next(each for each in root.iter("figure") if "Error against dollars" in words(each))
     assert "On one's own machine, and so not here: cpu-float32." in words(chart)
     assert len(list(drawing(root, "dollars").iter(f"{SVG}path"))) == 1
-    assert "Error against dollars" not in words(tree(replace(samples.deck(), legs=(free,))))
+    assert "Error against dollars" not in words(tree(replace(EVERY["deck"], legs=(free,))))
 
 
 def test_a_job_that_tells_costs_alone_has_a_curve_of_costs() -> None:
     result = lone(Device.CPU, 1.0)
     silent = tuple(replace(point, error=None) for point in result.trials[0].points)
     costs = replace(result, trials=(replace(result.trials[0], points=silent),))
-    assert "Cost against seconds" in words(tree(replace(samples.deck(), legs=(costs,))))
+    assert "Cost against seconds" in words(tree(replace(EVERY["deck"], legs=(costs,))))
     mute = replace(result, trials=(replace(result.trials[0], points=()),))
-    assert "against seconds" not in words(tree(replace(samples.deck(), legs=(mute,))))
+    assert "against seconds" not in words(tree(replace(EVERY["deck"], legs=(mute,))))
 
 
 def test_forty_legs_of_a_thousand_points_stay_readable_and_small() -> None:
@@ -220,7 +223,7 @@ def test_forty_legs_of_a_thousand_points_stay_readable_and_small() -> None:
         of = samples.leg(Device.GPU if number % 2 else Device.CPU, place="g4dn.xlarge", batch_size=str(number))
         made = samples.trial(of, 1, 1.0 + number, epochs=120)
         legs.append(samples.result(of, [made], run="run-1", price=0.2))
-    text = page.render(replace(samples.deck(), legs=tuple(legs)))
+    text = page.render(replace(EVERY["deck"], legs=tuple(legs)))
     root = ElementTree.fromstring(text)
     assert len(legs[0].trials[0].points) > 1000
     assert len(text) < 2_000_000
@@ -237,7 +240,7 @@ def test_forty_legs_of_a_thousand_points_stay_readable_and_small() -> None:
 
 def test_nothing_at_all_is_a_page_too() -> None:
     empty = replace(
-        samples.deck(), legs=(), ratios=(), parities=(), crossings=(), warnings=(), cited=(), receipts=(), verdict=""
+        EVERY["deck"], legs=(), ratios=(), parities=(), crossings=(), warnings=(), cited=(), receipts=(), verdict=""
     )
     assert "There are no legs." in words(tree(empty))
     missing = samples.undone(samples.leg(Device.GPU), 1, TrialState.MISSING, "")
@@ -248,4 +251,4 @@ def test_nothing_at_all_is_a_page_too() -> None:
 def test_one_point_is_a_chart_too() -> None:
     result = lone(Device.CPU, 1.0)
     single = replace(result, trials=(replace(result.trials[0], points=result.trials[0].points[:1]),))
-    assert drawing(tree(replace(samples.deck(), legs=(single,))), "seconds") is not None
+    assert drawing(tree(replace(EVERY["deck"], legs=(single,))), "seconds") is not None

@@ -49,9 +49,12 @@ some = st.none() | figures
 quick = settings(max_examples=40, deadline=timedelta(seconds=10), suppress_health_check=list(HealthCheck))
 
 
+NO_GPU, SWEEP = samples.no_gpu(), samples.sweep()
+
+
 def renamed(name: str) -> Comparison:
     """A comparison in which all that comes from elsewhere is one text."""
-    base = samples.no_gpu()
+    base = NO_GPU
     legs = tuple(_renamed(each, f"{name}{index}") for index, each in enumerate(base.legs))
     return replace(
         base,
@@ -75,7 +78,7 @@ def renamed(name: str) -> Comparison:
             ),
         ),
         crossings=(
-            replace(samples.sweep().crossings[0], setting=name, series=name, uncertain=name, what=name),
+            replace(SWEEP.crossings[0], setting=name, series=name, uncertain=name, what=name),
             Crossing(setting=name, what=name, value=None, always=name),
         ),
         receipts=((RunId(name), 1.0, ()),),
@@ -179,7 +182,7 @@ def test_no_coordinate_is_ever_no_number(
     legs: list[LegResult], compared: list[Ratio], crossed: list[Crossing], target: float | None
 ) -> None:
     made = replace(
-        samples.no_gpu(), legs=tuple(legs), ratios=tuple(compared), crossings=tuple(crossed), target=target, parities=()
+        NO_GPU, legs=tuple(legs), ratios=tuple(compared), crossings=tuple(crossed), target=target, parities=()
     )
     root = ElementTree.fromstring(page.render(made))
     for each in root.iter():

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from launcher.compare.page.markup import Markup, element
 from launcher.compare.page.palette import style, swatch
 from launcher.comparison import Comparison, LegResult, Parity, Spread
-from launcher.render.figures import NONE, around, clean, figure, tick
+from launcher.render.figures import NONE, around, clean, figure
 from launcher.render.legcells import Column, Group, is_done, leg_columns, untold_by_name, why_not
+from launcher.render.told import allowed
 
 GROUPS = {Group.WHAT: "leg", Group.TIME: "time", Group.USE: "use of the machine", Group.MONEY: "US dollars"}
 SPREADS = {"elapsed s": "elapsed_s", "train s": "train_s", "epoch s": "epoch_s", "target s": "target_s"}
@@ -79,7 +80,7 @@ def _spread(column: Column, result: LegResult) -> str:
 
 def parity(parities: Sequence[Parity]) -> Markup:
     """Each leg against the reference: within the tolerance or not, and where not."""
-    head = row(("leg", "against", "costs differ by", "weights differ by", "tolerance", ""), heading=True)
+    head = row(("leg", "against", "costs differ by", "weights differ by", ""), heading=True)
     body = [_parity(each) for each in parities]
     return scrolling(element("thead", head), element("tbody", *body), label="parity")
 
@@ -90,9 +91,7 @@ def _parity(each: Parity) -> Markup:
         *([] if each.equal_steps else ["They ended with different numbers of steps."]),
         *each.untold,
     ]
-    differences = (each.largest_cost_difference, each.largest_weight_difference)
-    shown = [element("td", "0" if each.bytes_equal else figure(value), class_="figure") for value in differences]
-    compared = any(value is not None for value in differences) or each.bytes_equal
+    compared = figure(each.largest_cost_difference) != NONE or figure(each.largest_weight_difference) != NONE
     if each.holds:
         verdict = element("span", "equal to the bit" if each.bytes_equal else "the same", class_="good")
     else:
@@ -104,10 +103,15 @@ def _parity(each: Parity) -> Markup:
         "tr",
         element("th", element("bdi", clean(each.leg)), scope="row"),
         element("td", element("bdi", clean(each.reference))),
-        *shown,
-        element("td", tick(each.tolerance), class_="figure"),
+        _difference(each.largest_cost_difference, each.tolerance),
+        _difference(each.largest_weight_difference, each.weight_tolerance),
         element("td", verdict, *told, class_="told"),
     )
+
+
+def _difference(value: float | None, tolerance: float) -> Markup:
+    said = element("small", f"{allowed(tolerance)} allowed") if figure(value) != NONE else None
+    return element("td", figure(value), said, class_="figure")
 
 
 def cited(comparison: Comparison) -> Markup:
