@@ -34,7 +34,7 @@ def page(found: Comparison, asked: Kept, html: Path | None, book: Ledger) -> Pat
     """Write the page to `html`, or beside the results; raises `SpecError` where it cannot be written."""
     from launcher.compare import page as pages
 
-    path = html or _beside(asked, book) / f"{found.comparison_id}.html"
+    path = (html or _beside(asked, book) / f"{found.comparison_id}.html").absolute()
     beginning = path.with_name(f".{path.name}.part")
     try:
         beginning.write_text(pages.render(found), encoding="utf-8")
