@@ -6,15 +6,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from launcher.cost import NOTHING
-from launcher.domain import Device, HostKey, Image, JobSpec, Market, Offer, Plan
-from launcher.errors import SpecError
+from launcher.domain import Device, Endpoint, HostKey, Image, JobSpec, Market, Offer, Plan
+from launcher.errors import HostKeyMismatch, SpecError
 from launcher.paths import StatePaths
 from launcher.places.address import Address
 from launcher.places.look import Found, look
 from launcher.places.owned import endpoint, lines_to
 from launcher.sync.ssh.first_contact import Trust, trusted_keys
+from launcher.sync.ssh.ssh_config import resolve
+from launcher.sync.ssh.trusted_hosts import recorded_name
 
-CONNECT_TIMEOUT_S = 20.0
+CONNECT_TIMEOUT_S = 10.0
+"""It does not boot: what answers at all answers soon."""
 NO_IMAGE = Image(image_id="", name="", region="", architecture="", root_device="", root_size_gib=0)
 
 
@@ -44,6 +47,8 @@ def arrange(spec: JobSpec, address: Address, *, state: StatePaths, trust: Trust)
     lines = lines_to(address, spec, host_keys, state)
     try:
         found = look(lines.control.fresh(CONNECT_TIMEOUT_S), address.name)
+    except HostKeyMismatch as error:
+        raise _changed(error, endpoint(address, spec, host_keys)) from None
     finally:
         lines.close()
     offer = _offer(address, found)
@@ -58,6 +63,14 @@ def arrange(spec: JobSpec, address: Address, *, state: StatePaths, trust: Trust)
         host_keys=host_keys,
     )
     return Arranged(spec=replace(spec, limits=replace(spec.limits, max_restarts=0)), plan=plan, found=found)
+
+
+def _changed(error: HostKeyMismatch, to: Endpoint) -> HostKeyMismatch:
+    route = resolve(to)
+    if route.jumps:  # it may be theirs
+        return error
+    hint = f"if the machine was set up anew: ssh-keygen -R '{recorded_name(route.target)}', and launch again"
+    return HostKeyMismatch(error.message, hint=hint)
 
 
 def _offer(address: Address, found: Found) -> Offer:

@@ -141,7 +141,9 @@ class Desk:
 
 def _left(home: Path) -> list[str]:
     folder = home / "gpurun"
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("agent-")) if folder.exists() else []
+    return (
+        sorted(path.name for path in folder.iterdir() if not path.name.startswith("agent-")) if folder.exists() else []
+    )
 
 
 def _processes_below(home: Path) -> list[psutil.Process]:

@@ -152,7 +152,9 @@ def test_down_kills_the_job_at_once_and_removes_its_folder(desk) -> None:
 
 
 def test_a_failed_job_s_folder_is_kept_for_a_look_until_down(desk) -> None:
-    (desk.work / "gpurun.yaml").write_text("name: kept\nrun: echo w > $GPURUN_OUTPUT_DIR/w; exit 3\nkeep_on_failure: 30m\n")
+    (desk.work / "gpurun.yaml").write_text(
+        "name: kept\nrun: echo w > $GPURUN_OUTPUT_DIR/w; exit 3\nkeep_on_failure: 30m\n"
+    )
     done = desk.gpurun("launch", "--on", "local", "gpurun.yaml")
     assert done.returncode == 3
     assert "its folder there stays for a look" in done.stderr

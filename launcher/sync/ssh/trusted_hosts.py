@@ -64,10 +64,15 @@ def remember(hop: Hop, key: HostKey) -> Path | None:
         with path.open("r+b") as file:
             text = file.read()
             gap = "" if not text or text.endswith(b"\n") else "\n"
-            file.write(f"{gap}{_names(hop)[0]} {key.algorithm} {key.base64}\n".encode())
+            file.write(f"{gap}{recorded_name(hop)} {key.algorithm} {key.base64}\n".encode())
     except OSError as error:
         raise SpecError(f"{path} cannot be written: {error.strerror}", hint=f"ls -l {path}") from None
     return path
+
+
+def recorded_name(hop: Hop) -> str:
+    """What a host is called in known_hosts."""
+    return _names(hop)[0]
 
 
 def _names(hop: Hop) -> tuple[str, ...]:
