@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 CUT_OFF_STATUS = 143
 BASH = ("bash", "-e", "-o", "pipefail")
+CUT_OFF = "it was cut off: the job was asked to end"
 NO_GPU = "the machine has no GPU: it was not executed"
 
 
@@ -60,6 +61,8 @@ class Driver:
         self.paths = run_paths(run)
         self.stopping = Stopping(order["grace_s"])
         self.adopting = adopt_orphans()
+        self.cut_off = False
+        """Whether the last trial was."""
         self.progress = Progress(os.path.join(self.paths["checkpoint"], "legs"))
         self.machine = machine()
         found = gpu.look(gpu.FIRST_ANSWER_S)
@@ -77,7 +80,7 @@ class Driver:
                     return CUT_OFF_STATUS
                 where = f"leg {number} of {len(self.order['legs'])}, {leg['name']}"
                 states.append(self.trial(leg, repeat, f"{where}, repeat {repeat} of {self.order['repeats']}"))
-        return CUT_OFF_STATUS if self.stopping.wanted else int(set(states) != {DONE})
+        return CUT_OFF_STATUS if self.cut_off else int(set(states) != {DONE})
 
     def trial(self, leg: Json, repeat: int, title: str) -> str:
         """One trial, unless it is finished already; gives its state. What the disk does not take makes it fail."""
@@ -91,20 +94,27 @@ class Driver:
             place.empty()
             again = self.progress.begin(name)
             self.say(title + (": begun anew, since it was cut off" if again else ""))
-            record, whole = self.measure(leg, repeat, place)
-            place.write(dict(record, again=again))
-            if whole:
-                self.progress.finish(name)
+            record = dict(self.measure(leg, repeat, place), again=again)
+            place.write(record)
         except OSError as error:
             self.say(f"{title}: failed: {error.filename or self.run}: {error.strerror}")
             return FAILED
+        if not self.cut_off:
+            self.note_finished(name)
         elapsed_s = (record["usage"] or {}).get("elapsed_s")
         took = "" if elapsed_s is None else f" after {elapsed_s:.2f} s"
         self.say(f"{title}: {record['state']}{took}" + (f": {record['reason']}" if record["reason"] else ""))
         return str(record["state"])
 
-    def measure(self, leg: Json, repeat: int, place: Place) -> tuple[Json, bool]:
-        """Execute the leg; gives its record, and whether the trial is over for good."""
+    def note_finished(self, name: str) -> None:
+        """Keep the trial from being begun again elsewhere; a full disk costs that."""
+        try:
+            self.progress.finish(name)
+        except OSError as error:
+            self.say(f"{name}: on another machine it would be done again: {error.strerror}")
+
+    def measure(self, leg: Json, repeat: int, place: Place) -> Json:
+        """Execute the leg; gives its record. Raises `OSError`."""
         record: Json = {
             "leg": leg["name"],
             "repeat": repeat,
@@ -117,9 +127,8 @@ class Driver:
             "machine": self.machine,
         }
         if leg["device"] == "gpu" and not (self.answering or gpu.has_device()):
-            return record, True
-        order = dict(self.order, device=leg["device"], floatx=leg["floatx"], env={**self.order["env"], **leg["env"]})
-        environment = self.environment(order, leg, repeat, place)
+            return record
+        environment = self.environment(leg, repeat, place)
         watch = gpu.Watch(os.getpid(), answering=self.answering, sparing=leg["device"] == "cpu")
         ooms = oom_kills()
         record["began_at"] = time.time()
@@ -128,22 +137,17 @@ class Driver:
             found = self.execute(self.command(leg), environment, watch)
         finally:
             watch.close()
-        if isinstance(found, int):
-            record.update(state=FAILED, reason="", exit_status=found)
-            record["reason"] = verdict(leg["device"], "", End(found), watch, place.output)[1]
-            return record, True
-        end = End(found.status, out_of_memory=bool(found.status) and not found.cut_off and oom_kills() > ooms)
+        self.cut_off = found.cut_off
+        end = End(found.status, out_of_memory=bool(found.status) and not self.cut_off and oom_kills() > ooms)
         backend = environment.get("GPURUN_BACKEND") or environment.get("KERAS_BACKEND", "")
-        state, reason = verdict(leg["device"], backend, end, watch, place.output)
-        if found.cut_off:
-            state, reason = FAILED, "it was cut off: the job was asked to end"
-        record.update(state=state, reason=reason, exit_status=found.status, usage=found.usage, gpu=watch.use())
+        state, reason = (FAILED, CUT_OFF) if self.cut_off else verdict(leg["device"], backend, end, watch, place.output)
         if found.left_behind:
             self.say(f"{leg['name']}: {found.left_behind} processes that it left running were ended")
-        return record, not found.cut_off
+        return dict(record, state=state, reason=reason, exit_status=found.status, usage=found.usage, gpu=watch.use())
 
-    def environment(self, order: Json, leg: Json, repeat: int, place: Place) -> dict[str, str]:
+    def environment(self, leg: Json, repeat: int, place: Place) -> dict[str, str]:
         """The job contract with the leg's own device, floatX and folders."""
+        order = dict(self.order, device=leg["device"], floatx=leg["floatx"], env={**self.order["env"], **leg["env"]})
         own = {"output": place.output, "checkpoint": place.checkpoint, "keras": place.keras}
         environment = job_environment(self.run, order, {**self.paths, **own})
         environment.update(GPURUN_LEG=leg["name"], GPURUN_REPEAT=str(repeat), PWD=self.paths["code"])
@@ -156,19 +160,19 @@ class Driver:
         """The leg's own command, else the job's; raises `OSError`."""
         if leg["argv"]:
             return list(leg["argv"])
-        script = leg["script"] or ("" if leg["argv"] else self.order["script"])
+        script = leg["script"] or self.order["script"]
         if not script:
             return list(self.order["argv"])
         path = f"{self.paths['job.sh']}.{leg['name']}"
         write_atomically(path, script)
         return [*BASH, path]
 
-    def execute(self, argv: list[str], environment: dict[str, str], watch: gpu.Watch) -> Run | int:
-        """Run the program to its end; an exit status where it cannot be executed, as a shell gives it."""
+    def execute(self, argv: list[str], environment: dict[str, str], watch: gpu.Watch) -> Run:
+        """Run the program to its end; one that cannot be executed ends as in a shell, and used nothing."""
         problem = problem_of(argv[0], environment["PATH"])
         if problem:
             self.say(f"{argv[0]}: {'No such file or directory' if problem == 127 else 'Permission denied'}")
-            return problem
+            return Run(problem, None, cut_off=False, left_behind=0)
         started = start(argv, environment, adopting=self.adopting)
         return attend(started, self.stopping, watch.close)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from launcher import spec
 from launcher.agent.legorder import check_legs
+from launcher.agent.trial import Place
 from launcher.agent.wire import Refusal
 from launcher.domain import Device, FloatX, JobSpec, LegOrder
 from launcher.errors import RemoteError, SpecError
@@ -234,3 +236,20 @@ def test_what_no_machine_could_do_is_refused_before_it_is_bought(changes: Any, t
 def test_legs_survive_as_text() -> None:
     job = spec_of("a", "b", repeats=3)
     assert spec.restore(spec.dump(job)) == job
+
+
+def test_a_record_has_its_place_on_a_disk_that_the_leg_has_filled(tmp_path: Path, monkeypatch: Any) -> None:
+    place = Place({name: str(tmp_path / name) for name in ("output", "checkpoint", "keras")}, "a", 1)
+    place.empty()
+    real = os.open
+
+    def full(path: str, flags: int, *rest: Any, **more: Any) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        return real(path, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", full)
+    place.write({"leg": "a", "repeat": 1, "state": "failed", "reason": "exit status 1"})
+    assert place.recorded("a", 1)["state"] == "failed"
+    assert [path.name for path in Path(place.output).iterdir()] == ["gpurun-trial.json"]
+    assert place.recorded("a", 2) is None
