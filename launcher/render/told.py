@@ -114,7 +114,7 @@ def crossing_found(crossing: Crossing) -> str:
         side = "from" if crossing.above else "up to"
         ends = [end for end in (crossing.least, crossing.most) if end is not None and math.isfinite(end)]
         span = f" ({figure(min(ends))} to {figure(max(ends))})" if len(ends) == 2 and ends[0] != ends[1] else ""
-        return f"the gpu pays {side} {setting} ≈ {figure(value)}{span}"
+        return f"the GPU pays {side} {setting} ≈ {figure(value)}{span}"
     if crossing.always:
-        return f"the {clean(crossing.always)} is ahead over the whole range of {setting}"
+        return f"the {clean(crossing.always).upper()} is ahead over the whole range of {setting}"
     return f"no crossing was found over {setting}"

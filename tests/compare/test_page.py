@@ -89,8 +89,8 @@ def test_no_words_of_a_chart_lie_outside_of_it(name: str) -> None:
             # DejaVu, the widest of the types in the style sheet, at 12 px.
             long = 6.4 * len(shown)
             left = {"end": x - long, "middle": x - long / 2}.get(text.get("text-anchor", "start"), x)
-            assert left >= -8, shown
-            assert left + long <= width + 8, shown
+            assert left >= -2, shown
+            assert left + long <= width + 2, shown
             assert 0 <= y <= height, shown
 
 
@@ -186,7 +186,7 @@ def test_the_crossing_stands_between_its_points_and_says_when_it_is_uncertain() 
         line = next(each for each in chart.iter(f"{SVG}line") if each.get("class") == "reference")
         ticks = {words(each): float(each.get("x", "")) for each in chart.iter(f"{SVG}text")}
         assert ticks["160"] < float(line.get("x1", "")) < ticks["320"]
-        assert ("from 200 the gpu pays, uncertain" in words(chart)) == bool(crossing.uncertain)
+        assert ("from 200 the GPU pays, uncertain" in words(chart)) == bool(crossing.uncertain)
         assert ("Uncertain: at 160 the trials disagree" in words(root)) == bool(crossing.uncertain)
 
 
@@ -195,7 +195,7 @@ def test_a_sweep_without_a_crossing_says_who_is_ahead() -> None:
     points = sweep.crossings[0].points
     nowhere = Crossing(setting="hidden_units", what="seconds", value=None, always="gpu", points=points)
     root = tree(replace(sweep, crossings=(nowhere,)))
-    assert "The gpu is ahead over the whole range of hidden_units." in words(root)
+    assert "The GPU is ahead over the whole range of hidden_units." in words(root)
     assert not [each for each in drawing(root, "sweep0").iter(f"{SVG}line") if each.get("class") == "reference"]
 
 

@@ -90,7 +90,7 @@ def test_what_it_comes_to_follows_the_table() -> None:
     assert "✓ gpu-float32 against cpu-float32: costs differ by 8.7e-06" in shown
     assert "✗ gpu-bfloat16 against cpu-" in shown
     sweep = told.text(EVERY["sweep"])
-    assert re.search(r"seconds, float32: the gpu pays from hidden_units ≈ \d+ \(\d", sweep)
+    assert re.search(r"seconds, float32: the GPU pays from hidden_units ≈ \d+ \(\d", sweep)
 
 
 def test_through_a_pipe_it_is_plain_text_and_rich_is_not_loaded() -> None:

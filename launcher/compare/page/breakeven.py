@@ -111,7 +111,7 @@ def _crossing(crossing: Crossing, x: Scale, y: Scale) -> Markup | None:
     if len(ends) == 2:
         low, high = (x.at(max(end, x.low)) for end in sorted(ends))
         band = element("rect", x=low, y=y.end, width=max(high - low, 0), height=y.start - y.end, class_="doubt")
-    word = f"from {figure(value)} the gpu pays" if crossing.above else f"up to {figure(value)} the gpu pays"
+    word = f"from {figure(value)} the GPU pays" if crossing.above else f"up to {figure(value)} the GPU pays"
     word += ", uncertain" if crossing.uncertain else ""
     half = len(word) * SIGN / 2
     middle = min(max(at, x.start + half), x.end + 46 - half)

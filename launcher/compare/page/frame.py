@@ -42,7 +42,7 @@ def axes(x: Axis, y: Axis, *, wide: bool) -> Markup:
     columns = [
         join(
             element("line", x1=at, y1=bottom, x2=at, y2=bottom + 5, class_="axis"),
-            element("text", label, x=at, y=bottom + 18, text_anchor="middle"),
+            element("text", label, x=min(at, right + 12 - len(label) * SIGN / 2), y=bottom + 18, text_anchor="middle"),
         )
         for at, label in _spread_out(x, 8 if wide else 5)
     ]
