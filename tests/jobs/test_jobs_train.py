@@ -81,6 +81,7 @@ def test_leaves_weights_metrics_and_a_result(trained):
     assert found["error"] < 0.04
     assert (found["device"], found["seed"], found["dtype_policy"]) == ("cpu", 0, "float32")
     assert {"python", "keras", "numpy"} < set(found["versions"])
+    assert (found["rows"], found["epochs"], found["steps"]) == ({"train": 1438, "test": 359}, 60, 60 * 28)
     printed = [(float(cost), float(error)) for _, _, cost, error in LINE.findall(done.stdout)]
     written = metrics(folder)
     assert [round(value, 3) for _, name, value in written if name == "cost"] == [cost for cost, _ in printed]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
 from keras import ops
 
-from jobs import initializers, penalties
+from jobs import initializers, penalties, weights
 from jobs.layers.blocks import normalised
 from jobs.layers.dropconnect import DropConnect
 from jobs.layers.dropout import PKeepDropout
@@ -115,6 +116,22 @@ def first_weights() -> None:
         keep(f"again/{name}", initializers.make(name, 7)((300, 200)))
         keep(f"other/{name}", initializers.make(name, 8)((300, 200)))
         keep(f"window/{name}", initializers.make(name, 7)((5, 5, 30, 20)))
+        for floatx in ("float64", "bfloat16"):
+            keep(f"{floatx}/{name}", ops.cast(initializers.make(name, 7)((300, 200), dtype=floatx), "float32"))
+
+
+def saved_plainly() -> None:
+    inputs = keras.Input((4, 6))
+    start = initializers.make("glorot", 3)
+    both = keras.layers.Bidirectional(keras.layers.LSTM(5, kernel_initializer=start))(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2, kernel_initializer=initializers.make("small", 4))(both))
+    with tempfile.TemporaryDirectory() as folder:
+        path = weights.save_model(Path(folder), model)
+        with zipfile.ZipFile(path) as archive:
+            found["saved/config"] = np.array(archive.read("config.json").decode())
+        loaded = keras.saving.load_model(path)
+    x = random.normal(size=(3, 4, 6)).astype("float32")
+    keep("saved/same", np.abs(ops.convert_to_numpy(model(x)) - ops.convert_to_numpy(loaded(x))).max())
 
 
 def penalty() -> None:
@@ -132,6 +149,6 @@ def penalty() -> None:
         found[f"penalised/{biases}"] = np.array(sorted(variable.name for variable in chosen))
 
 
-for part in (dropout, drop_connect, in_a_model, blocks, first_weights, penalty):
+for part in (dropout, drop_connect, in_a_model, blocks, first_weights, saved_plainly, penalty):
     part()
 np.savez(sys.argv[1], **found)

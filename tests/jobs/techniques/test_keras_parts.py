@@ -156,6 +156,26 @@ def test_the_seed_decides_the_first_weights(found, name: str):
     assert found["first/zeros"].any() == np.False_
 
 
+def test_first_weights_are_the_same_numbers_on_every_backend_and_in_every_type(found):
+    limit = (6 / 500) ** 0.5
+    draws = {
+        "small": np.random.default_rng(7).normal(0, 0.01, (300, 200)),
+        "glorot": np.random.default_rng(7).uniform(-limit, limit, (300, 200)),
+        "sqrt-n-normal": np.random.default_rng(7).normal(0, 300**-0.5, (300, 200)),
+    }
+    for name, numbers in draws.items():
+        assert found[f"first/{name}"] == pytest.approx(numbers.astype(np.float32), rel=2e-7)
+        assert np.array_equal(found[f"float64/{name}"], found[f"first/{name}"])
+        assert found[f"bfloat16/{name}"] == pytest.approx(numbers, rel=2**-8)
+
+
+def test_a_saved_network_names_no_initializer_of_ours(found):
+    assert '"VarianceScaling"' in str(found["saved/config"])
+    assert '"RandomNormal"' in str(found["saved/config"])
+    assert "jobs" not in str(found["saved/config"])
+    assert found["saved/same"] < 1e-6
+
+
 def test_penalties_are_sums_or_the_means_of_each_tensor(found):
     tensors = [found[f"penalty/{number}"] for number in range(3)]
     for how, reduce in (("sum", np.sum), ("mean", np.mean)):
