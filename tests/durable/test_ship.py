@@ -595,6 +595,7 @@ def test_tidying_leaves_what_the_newest_generation_needs(
             (each.output / "model").write_bytes(b"%d" % number)
             each.ship(over=number == 2)
     assert durable.tidy(aws, uri, RUN) > 5
+    assert len(keys(aws, uri, "generations/")) == 1, "no manifest names what is not there any more"
     pull()
     assert tree(home.checkpoint) == tree(successor.checkpoint)
     assert tree(home.output) == {"model": b"2"}

@@ -27,6 +27,15 @@ def newest(aws: Aws, uri: str, run_id: str) -> Generation | None:
     return next(iter(generations(aws, uri, run_id)), None)
 
 
+def superseded(aws: Aws, uri: str, run_id: str, last: Generation) -> list[str]:
+    """The keys of every manifest but that of `last`; raises as `newest` does."""
+    there = place.find(aws, uri)
+    names = manifests(aws, there, run_id)
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(lambda name: name[0] == last.segment and _read(aws, there, run_id, name[1]) == last, names)
+        return [key for (_, key), is_last in zip(names, found, strict=True) if not is_last]
+
+
 def generations(aws: Aws, uri: str, run_id: str) -> list[Generation]:
     """Those of the last machine that sent any that can be read, the newest first; raises as `newest` does."""
     there = place.find(aws, uri)

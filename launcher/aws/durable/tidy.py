@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from launcher.aws.durable import place
-from launcher.aws.durable.newest import generations, manifests
+from launcher.aws.durable.newest import generations, superseded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,11 +31,17 @@ def tidy(aws: Aws, uri: str, run_id: str) -> int:
     last, prefix, here = found[0], there.run_prefix(run_id), aws.at(there.region)
     chunks = [chunk for item in (*last.checkpoint, *last.output) for chunk in item.chunks]
     needed = {f"{prefix}{chunk.key}" for chunk in (*chunks, *last.log)}
-    gone = [key for segment, key in manifests(aws, there, run_id) if segment < last.segment]
+    # Manifests first, and answered for: none may ever name an object that is not there.
+    old = superseded(aws, uri, run_id, last)
     with here.errors(f"tidy {there.uri}"):
+        _delete(here, there.bucket, old)
         pages = here.s3.get_paginator("list_objects_v2").paginate(Bucket=there.bucket, Prefix=f"{prefix}objects/")
-        gone += [each["Key"] for page in pages for each in page.get("Contents", []) if each["Key"] not in needed]
-        for start in range(0, len(gone), BATCH):
-            batch: Sequence[ObjectIdentifierTypeDef] = [{"Key": key} for key in gone[start : start + BATCH]]
-            here.s3.delete_objects(Bucket=there.bucket, Delete={"Objects": batch, "Quiet": True})
-    return len(gone)
+        gone = [each["Key"] for page in pages for each in page.get("Contents", []) if each["Key"] not in needed]
+        _delete(here, there.bucket, gone)
+    return len(old) + len(gone)
+
+
+def _delete(aws: Aws, bucket: str, keys: Sequence[str]) -> None:
+    for start in range(0, len(keys), BATCH):
+        batch: Sequence[ObjectIdentifierTypeDef] = [{"Key": key} for key in keys[start : start + BATCH]]
+        aws.s3.delete_objects(Bucket=bucket, Delete={"Objects": batch, "Quiet": True})
