@@ -241,3 +241,20 @@ def test_legs_that_only_one_has_and_other_hardware_are_told():
     untold = against(old, new).untold
     assert any("gpu-float32 is not in" in said for said in untold)
     assert any("cpu-float32 ran on other hardware" in said and "EPYC" in said for said in untold)
+
+
+def test_a_leg_that_moved_to_another_type_of_machine_is_priced_by_both_and_told(tmp_path):
+    put(tmp_path, CPU, 1)
+    put(tmp_path, CPU, 2, began_at=BEGAN_S + 7200, again=1)
+    first, second = (samples.deck().receipts[number][2][0] for number in (0, 1))
+    first = replace(first, number=1, began_at=first.began_at.fromtimestamp(BEGAN_S - 900, first.began_at.tzinfo))
+    second = replace(second, number=2, began_at=first.began_at + timedelta(hours=1))
+    run = LegRun(legs=(CPU,), run_id=RunId("r"), results=tmp_path, segments=(first, second))
+    made = assemble(samples.request("moved", repeats=2), [run])
+    (cpu,) = made.legs
+    assert cpu.machine == f"{first.instance_type} then {second.instance_type}"
+    assert cpu.price_usd_per_hour == pytest.approx((price_usd_per_hour(first) + price_usd_per_hour(second)) / 2)
+    assert made.warnings == (
+        f"cpu-float32 ran on machines of several types ({cpu.machine}): its trials are not alike",
+        "cpu-float32 was begun anew once: its machine was taken back",
+    )
