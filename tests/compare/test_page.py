@@ -252,3 +252,15 @@ def test_one_point_is_a_chart_too() -> None:
     result = lone(Device.CPU, 1.0)
     single = replace(result, trials=(replace(result.trials[0], points=result.trials[0].points[:1]),))
     assert drawing(tree(replace(EVERY["deck"], legs=(single,))), "seconds") is not None
+
+
+def test_long_names_stand_above_their_bars_and_are_whole() -> None:
+    legs = []
+    for device, epoch_s in ((Device.CPU, 2.0), (Device.GPU, 0.5)):
+        of = samples.leg(device, place="g4dn.xlarge", kernels="2,5", hidden_units="10", epochs="20")
+        legs.append(samples.result(of, [samples.trial(of, 1, epoch_s)], run="run-1", price=0.2))
+    chart = drawing(tree(replace(EVERY["deck"], legs=tuple(legs))), "phases")
+    name = next(each for each in chart.iter(f"{SVG}text") if words(each).startswith("gpu-float32"))
+    assert name[0].tail == "gpu-float32.kernels=2,5.hidden_units=10.epochs=20"
+    assert float(name.get("x", "")) == 2
+    assert bars(chart, "phase")[0][0] == 2

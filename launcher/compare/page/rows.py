@@ -11,6 +11,8 @@ from launcher.compare.page.scale import Scale, ticks
 
 BAR = 18.0
 TOP = 10.0
+MOST_BESIDE = 210.0
+"""How long names may be to stand to the left of their bars."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,25 +38,25 @@ def chart(
     """Names to the left where there is room, else above their bars; `end_room` is for what stands behind the bars."""
     width = WIDE if wide else NARROW
     longest = max((len(row.name) for row in rows if not row.heading), default=0)
-    left = min(max(longest * SIGN + 14, 60), 230) if wide else 2.0
+    beside = wide and longest * SIGN <= MOST_BESIDE
+    left = max(longest * SIGN + 14, 60) if beside else 2.0
     x = axis(left, width - end_room)
     parts, at = [], TOP
     for row in rows:
-        drawn, at = _row(row, x.scale, at, left if wide else width - 4, wide=wide)
+        drawn, at = _row(row, x.scale, at, left if beside else width - 4, width, beside=beside)
         parts.append(drawn)
     grid, height = _grid(x, at, most=7 if wide else 4)
     body = join(before, grid, *parts)
     return drawing(body, caption, width=width, height=height)
 
 
-def _row(row: Row, scale: Scale, at: float, room: float, *, wide: bool) -> tuple[Markup, float]:
+def _row(row: Row, scale: Scale, at: float, room: float, width: float, *, beside: bool) -> tuple[Markup, float]:
     kind = "dim" if row.dim else None
     if row.heading:
-        width = WIDE if wide else NARROW
         text = element("text", element("title", row.name), fitting(row.name, width), x=2, y=at + 12, class_="name")
         return element("g", text, class_=kind), at + 20
     named = (element("title", row.name), fitting(row.name, room - 12))
-    if wide:
+    if beside:
         name = element("text", *named, x=room - 8, y=at + 13, text_anchor="end")
         bar_at, after = at, at + BAR + 8
     else:
