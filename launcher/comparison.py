@@ -252,7 +252,7 @@ class SweepPoint:
 
     at: float
     cpu: Spread
-    """Seconds of training, or US dollars a run."""
+    """Seconds of training (of the whole process, where not every trial tells them), or US dollars a run."""
     gpu: Spread
     advantage: float
     """The CPU's figure over the GPU's: above 1, the GPU pays."""

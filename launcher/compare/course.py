@@ -15,8 +15,8 @@ from launcher.comparison import Point
 COSTS = frozenset({"cost", "loss"})
 ERRORS = frozenset({"error", "rmse", "reconstruction"})
 LONGEST_LINE = 64 << 10
-WHOLE_BYTES = 64 << 20
-"""Of a larger file, samples are read: half a million figures say all that a chart or a median can."""
+WHOLE_BYTES = 16 << 20
+"""Of a larger file, samples are read: a hundred thousand figures say all that a chart or a median can."""
 WINDOWS = 4_000
 """How many samples."""
 MOST_EPOCHS = 4_096

@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from launcher.compare.figures import elapsed_s, spread, training_s, usd_of
+from launcher.compare.figures import elapsed_s, spread, usd_of
 from launcher.compare.ratios import ratio
 from launcher.comparison import Crossing, LegResult, SweepPoint, Trial
 from launcher.domain import Device
 
-Curve = dict[float, tuple[LegResult, LegResult]]
+Figure = Callable[[LegResult], Callable[[Trial], float | None]]
+"""Of a leg, what is read off its trials."""
 
 
 def crossings(legs: Sequence[LegResult]) -> tuple[Crossing, ...]:
@@ -56,7 +57,8 @@ def _along(legs: Sequence[LegResult], setting: str, settings: Sequence[str]) -> 
 def curve(legs: Sequence[LegResult], setting: str, what: str) -> tuple[SweepPoint, ...]:
     """Both devices' figures at each value of the setting, by rising value."""
     values = sorted({value for leg in legs if (value := _value(leg, setting)) is not None})
-    points = (_point(value, [leg for leg in legs if _value(leg, setting) == value], what) for value in values)
+    figure = _usd if what == "usd" else _training_s if _all_tell(legs) else _elapsed_s
+    points = (_point(value, [leg for leg in legs if _value(leg, setting) == value], what, figure) for value in values)
     return tuple(point for point in points if point is not None)
 
 
@@ -142,8 +144,7 @@ def _between(from_at: float, from_value: float, to_at: float, to_value: float) -
     return min(max(found, from_at), to_at)
 
 
-def _point(value: float, legs: Sequence[LegResult], what: str) -> SweepPoint | None:
-    figure = _usd if what == "usd" else _seconds
+def _point(value: float, legs: Sequence[LegResult], what: str, figure: Figure) -> SweepPoint | None:
     best: dict[Device, LegResult] = {}
     for leg in legs:
         found = spread(figure(leg)(trial) for trial in leg.done)
@@ -161,13 +162,22 @@ def _point(value: float, legs: Sequence[LegResult], what: str) -> SweepPoint | N
     )
 
 
-def _median_of(leg: LegResult | None, figure: Callable[[LegResult], Callable[[Trial], float | None]]) -> float:
+def _median_of(leg: LegResult | None, figure: Figure) -> float:
     found = spread(figure(leg)(trial) for trial in leg.done) if leg else None
     return found.median if found else math.inf
 
 
-def _seconds(_: LegResult) -> Callable[[Trial], float | None]:
-    return training_s
+def _all_tell(legs: Sequence[LegResult]) -> bool:
+    """Whether the seconds of the training alone are known everywhere: a curve is of one kind of seconds."""
+    return all(trial.train_s is not None for leg in legs for trial in leg.done)
+
+
+def _training_s(_: LegResult) -> Callable[[Trial], float | None]:
+    return lambda trial: trial.train_s
+
+
+def _elapsed_s(_: LegResult) -> Callable[[Trial], float | None]:
+    return elapsed_s
 
 
 def _usd(leg: LegResult) -> Callable[[Trial], float | None]:

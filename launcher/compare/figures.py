@@ -51,11 +51,6 @@ def spread(values: Iterable[float | None]) -> Spread | None:
     return Spread(median=median(known), least=min(known), most=max(known), count=len(known))
 
 
-def training_s(trial: Trial) -> float | None:
-    """The seconds that trials are compared by: of the training alone where they are known, else of the process."""
-    return trial.train_s if trial.train_s is not None else elapsed_s(trial)
-
-
 def elapsed_s(trial: Trial) -> float | None:
     """From the process's start to its end."""
     return trial.usage.elapsed_s if trial.usage else None

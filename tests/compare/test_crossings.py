@@ -116,6 +116,18 @@ def test_of_several_machines_the_quicker_one_stands_for_seconds_and_the_cheaper_
     assert usd.value == pytest.approx(200)
 
 
+def test_where_one_trial_does_not_tell_its_training_all_are_compared_by_their_processes():
+    both = legs({10: (10, 100), 1000: (1000, 100)})
+    silent = replace(both[0], trials=(replace(both[0].trials[0], train_s=None), *both[0].trials[1:]))
+    longer = [
+        replace(leg, trials=tuple(replace(each, train_s=each.train_s and each.train_s * 7) for each in leg.trials))
+        for leg in (silent, *both[1:])
+        if leg.leg.device is Device.CPU
+    ]
+    (found, _) = crossings([*longer, *(leg for leg in both if leg.leg.device is Device.GPU)])
+    assert found.value == pytest.approx(100)
+
+
 curves = st.lists(
     st.tuples(st.floats(0, 1e9), st.floats(1e-6, 1e6)), min_size=2, max_size=12, unique_by=lambda each: each[0]
 )
