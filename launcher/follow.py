@@ -41,7 +41,7 @@ def follow(
     offset = path.stat().st_size if path.exists() else 0
     lost = _Lost(live, lost_after_s)
     follower = stream.follow(
-        lambda: _dial(line, lost),
+        lambda: _dial(line, lost, lost_after_s),
         live.layout,
         offset=offset,
         on_lost=lost,
@@ -99,14 +99,14 @@ def find_again(live: LiveRun, line: Line, lost_after_s: float) -> Connection:
 
     Raises as `follow` does.
     """
-    return _dial(line, _Lost(live, lost_after_s))
+    return _dial(line, _Lost(live, lost_after_s), lost_after_s)
 
 
-def _dial(line: Line, lost: Callable[[RemoteError], None]) -> Connection:
+def _dial(line: Line, lost: Callable[[RemoteError], None], lost_after_s: float) -> Connection:
     """A live connection, however long it takes; `lost` is told of each vain attempt and may give up."""
     while True:
         try:
-            return line.fresh(REDIAL_S)
+            return line.fresh(min(REDIAL_S, lost_after_s))
         except HostUnreachable as error:
             lost(error)
 

@@ -21,7 +21,7 @@ from launcher.sync import remote_agent
 from launcher.sync.pipes import PipeLines
 from launcher.sync.wire.lines import Lines as SshLines
 
-CONNECT_TIMEOUT_S = 30.0
+CONNECT_TIMEOUT_S = 10.0
 
 replaceable = False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import glob
 import os
 import re
@@ -166,7 +167,10 @@ def _port(options: _Options, name: str) -> int:
 
 
 def _login_name() -> str:
-    return os.environ.get("LOGNAME") or os.environ.get("USER") or f"uid{os.getuid()}"
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no passwd entry for this uid, as in many containers
+        return f"uid{os.getuid()}"
 
 
 def _identity_files(options: _Options) -> tuple[Path, ...]:
