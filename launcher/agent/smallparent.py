@@ -39,6 +39,8 @@ class Started(NamedTuple):
     group: int
     began_s: float
     """By `clock.now_s`."""
+    minor_faults: int = 0
+    """Of the shell that it was until then."""
 
 
 def adopt_orphans() -> bool:
@@ -76,6 +78,15 @@ def start_small(argv: list[str], environment: dict[str, str]) -> Started:
         os.waitpid(shell, 0)
         if not told:
             raise OSError(errno.ENOEXEC, "it could not be started", SHELL)
-        began_s = now_s()
+        started = Started(int(told), shell, now_s(), minor_faults_of(int(told)))
         ours.sendall(b"\n")
-    return Started(int(told), shell, began_s)
+    return started
+
+
+def minor_faults_of(pid: int) -> int:
+    """A process's page faults so far; 0 where /proc does not tell."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return int(file.read().rpartition(")")[2].split()[7])
+    except (OSError, ValueError, IndexError):
+        return 0

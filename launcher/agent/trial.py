@@ -103,6 +103,7 @@ def attend(process: Started, stopping: Stopping, ended: Callable[[], None]) -> R
             signal_group(process.group, signal.SIGKILL)
         stopping.wait()
     usage = usage_of(used, now_s() - process.began_s)
+    usage["minor_faults"] -= process.minor_faults
     ended()
     return Run(exit_status_of(status), usage, cut_off, end_leftovers(process.group))
 

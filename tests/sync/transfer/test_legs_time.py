@@ -31,6 +31,8 @@ SHARE = 0.02
 TICK_S = 0.01
 """What GNU time rounds to."""
 
+needs_time = pytest.mark.skipif(not GNU_TIME.exists(), reason="GNU time is not installed: /usr/bin/time")
+
 
 def figures(text: str) -> dict[str, float]:
     """What `time -v` told, in the names of a record."""
@@ -47,7 +49,7 @@ def figures(text: str) -> dict[str, float]:
     }
 
 
-@pytest.mark.skipif(not GNU_TIME.exists(), reason="GNU time is not installed")
+@needs_time
 def test_a_legs_figures_agree_with_gnu_time(connection: Any, layout: Any, job: Any) -> None:
     command = (str(GNU_TIME), "-v", sys.executable, "-c", PROGRAM)
     report, log = run(connection, layout, job(legs=[leg("a", argv=command)], repeats=2))
@@ -65,3 +67,15 @@ def test_a_legs_figures_agree_with_gnu_time(connection: Any, layout: Any, job: A
             assert found[what] == pytest.approx(expected[what], rel=SHARE), (what, expected, found)
         assert found["percent"] == pytest.approx(expected["percent"], rel=SHARE, abs=1)
         assert abs(found["major_faults"] - expected["major_faults"]) <= max(5, SHARE * expected["major_faults"])
+
+
+@needs_time
+def test_a_small_command_is_measured_without_what_started_it(connection: Any, layout: Any, job: Any) -> None:
+    command = (sys.executable, "-S", "-c", "import time; time.sleep(0.2)")
+    legs = [leg("plain", argv=command), leg("timed", argv=(str(GNU_TIME), "-v", *command))]
+    _, log = run(connection, layout, job(legs=legs))
+    expected, found = figures(log), record(connection, layout, "plain")["usage"]
+    assert found["max_rss_kib"] == pytest.approx(expected["max_rss_kib"], rel=0.05)
+    # GNU time counts some of its own before it becomes the command; no two executions are quite alike.
+    assert found["minor_faults"] == pytest.approx(expected["minor_faults"], abs=40)
+    assert found["major_faults"] == pytest.approx(expected["major_faults"], abs=5)
