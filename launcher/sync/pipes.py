@@ -21,6 +21,8 @@ from launcher.errors import CommandFailed, HostUnreachable, SpecError
 from launcher.ports import Completed, Connection, Stream
 
 STDERR_KEPT_BYTES = 1 << 16
+CLOSE_S = 5.0
+"""How long a thread that reads or writes may take to see that the command is dead."""
 
 
 def shell_here(folder: Path, command: Sequence[str]) -> int:
@@ -58,13 +60,17 @@ class PipeStream:
             start_new_session=True,
         )
         self._lock = threading.Lock()
+        # A pipe is not closed while another thread is in it: its number may be another file's by then.
+        self._reading = threading.Lock()
+        self._writing = threading.Lock()
 
     def write(self, data: bytes) -> None:
         """Send all of `data`; raises `CommandFailed` where the command has ended."""
         view = memoryview(data)
         try:
-            while view:
-                view = view[self._stdin.write(view) or 0 :]
+            with self._writing:
+                while view:
+                    view = view[self._stdin.write(view) or 0 :]
         except (OSError, ValueError):  # a closed pipe is either
             self._process.wait()
             raise CommandFailed(
@@ -75,19 +81,24 @@ class PipeStream:
 
     def close_input(self) -> None:
         """End the command's standard input; its output goes on."""
-        with suppress(OSError):
+        with self._writing, suppress(OSError):
             self._stdin.close()
 
     def read(self, size: int) -> bytes:
         """Up to `size` bytes of standard output; empty at its end."""
         try:
-            return self._stdout.read(size) or b""
+            with self._reading:
+                return self._stdout.read(size) or b""
         except ValueError:  # closed by another thread
             return b""
 
     def finish(self) -> Completed:
         """Wait for the command's end; `stderr` holds its last 64 KiB."""
         self.close_input()
+        return self.collect()
+
+    def collect(self) -> Completed:
+        """`finish` for a stream whose input is closed elsewhere."""
         rest = b"".join(iter(lambda: self.read(STDERR_KEPT_BYTES), b""))
         status = _status(self._process.wait())
         stderr = self._said()
@@ -105,9 +116,12 @@ class PipeStream:
                 with suppress(ProcessLookupError):
                     os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-            for pipe in (self._stdin, self._stdout, self._stderr):
-                with suppress(OSError):
-                    pipe.close()
+            for pipe, used in ((self._stdin, self._writing), (self._stdout, self._reading)):
+                if used.acquire(timeout=CLOSE_S):
+                    with suppress(OSError):
+                        pipe.close()
+                    used.release()
+            self._stderr.close()
 
     @property
     def _stdin(self) -> IO[bytes]:
@@ -159,9 +173,8 @@ class PipeConnection:
         timer = threading.Timer(timeout_s, end)
         timer.start()
         try:
-            with suppress(CommandFailed):  # one that reads no input need not
-                stream.write(stdin)
-            done = stream.finish()
+            threading.Thread(target=_feed, args=(stream, stdin), daemon=True).start()
+            done = stream.collect()
         finally:
             timer.cancel()
             stream.close()
@@ -194,6 +207,12 @@ class PipeConnection:
             streams, self._streams = self._streams, []
         for stream in streams:
             stream.close()
+
+
+def _feed(stream: PipeStream, data: bytes) -> None:
+    with suppress(CommandFailed):  # one that reads no input need not
+        stream.write(data)
+    stream.close_input()
 
 
 class PipeLine:
