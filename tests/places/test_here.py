@@ -1,5 +1,6 @@
 """A run on this very machine: its results, its end, and whatever may come between."""
 
+import json
 import os
 import shutil
 import signal
@@ -8,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from launcher import teardown
+from launcher.commands import session
+from launcher.domain import RunStatus
 from tests.places.conftest import PATIENT, WHOLE, WORK
 
 MOMENTS = [
@@ -206,3 +210,25 @@ def test_what_cannot_come_home_stays_where_it_is(desk) -> None:
     desk.gpurun("resume", "last")
     assert (results / "w").read_text() == "w\n"
     assert desk.here() == []
+
+
+def test_what_is_not_home_outlives_an_end_that_nobody_wished(desk, monkeypatch) -> None:
+    desk.gpurun("launch", "--on", "local", "--detach", desk.job(f"echo w > $GPURUN_OUTPUT_DIR/w; {PATIENT}"))
+    desk.wait_for(lambda: "begun" in desk.gpurun("logs", "last").stdout)
+    for name in ("HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, desk.environment[name])
+    with session.ledger() as book, session.reporter() as reporter:
+        live = session.live_run(book.resolve("last"), book, reporter)
+        teardown.end(live, RunStatus.FAILED, reason="a bug of ours")
+    run = desk.run()
+    assert run["status"] == "failed"
+    assert (desk.state.here / "gpurun" / run["run_id"] / "output" / "w").read_text() == "w\n"
+    desk.wait_for(lambda: not desk.processes(), 10)  # its job is over all the same
+
+
+def test_aws_may_be_named_too(desk, sandbox_none) -> None:
+    desk.state.home.mkdir(parents=True)
+    desk.state.sandbox.symlink_to(sandbox_none.state)
+    done = desk.gpurun("launch", "--on", "aws", "--sandbox", "--dry-run", "--json", "--device", "cpu", desk.job("true"))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[0])["place"] == "aws"
