@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -160,9 +161,10 @@ def _attended(
 
     ending = compareattend.attend(labels, book, as_json=as_json)
     if ending is compareattend.Ending.LEFT:
-        sys.stderr.write(
-            f"left: the runs go on by themselves; next: gpurun compare-cpu-gpu --show {record.comparison_id}\n"
-        )
+        with suppress(OSError):  # the terminal may be what went away
+            sys.stderr.write(
+                f"left: the runs go on by themselves; next: gpurun compare-cpu-gpu --show {record.comparison_id}\n"
+            )
         return 0
     status = _show(book.comparisons.resolve(record.comparison_id), before, html, book, as_json=as_json)
     return Cancelled.exit_code if ending is compareattend.Ending.STOPPED else status

@@ -148,8 +148,8 @@ def doubts(spec: JobSpec, asked: ComparisonWish, planned: Sequence[Planned]) -> 
     said = []
     if cpu_halves:
         said.append(
-            f"{', '.join(cpu_halves)}: processors only emulate float16, over a hundred times slower than float32 (measured); bfloat16 is"
-            " their half type"
+            f"{', '.join(cpu_halves)}: processors only emulate float16, over a hundred times slower than float32"
+            " (measured); bfloat16 is their half type"
         )
     for each in planned:
         kinds = {offer.gpu.kind for offer in each.plan.offers if offer.gpu} & WITHOUT_BFLOAT16
