@@ -97,7 +97,9 @@ def test_the_machine_ends_itself_at_its_deadline_with_the_launcher_dead(laptop):
     (run,) = laptop.runs()
     assert "gone" in run["note"]
     assert laptop.gpurun(*run["next"].split()[1:]).returncode == 5
-    assert laptop.runs()[0]["status"] == "failed"
+    (run,) = laptop.runs()
+    assert run["status"] == "failed"
+    assert "its time was up, by max_hours or max_cost" in run["reason"]
 
 
 def test_gc_finds_and_removes_everything_with_the_ledger_deleted(laptop):
