@@ -52,8 +52,9 @@ def legs(spec: JobSpec, axes: Axes, at: Sequence[Place], *, repeats: int) -> tup
     Raises `SpecError` where there is nothing to compare, too much of it, or a sweep that the job cannot hear of.
     """
     _check_sweep(spec, axes)
+    several = {device: sum(device in place.devices for place in at) > 1 for device in axes.devices}
     found = [
-        _leg(spec, device, floatx, backend, ((MODEL, model), *point) if model else point, place, several=len(at) > 1)
+        _leg(spec, device, floatx, backend, ((MODEL, model), *point) if model else point, place, several[device])
         for model, point, backend, floatx in itertools.product(axes.models, axes.points, axes.backends, axes.floatx)
         for device in axes.devices
         for place in at
@@ -100,7 +101,7 @@ def _check_sweep(spec: JobSpec, axes: Axes) -> None:
 
 
 def _leg(
-    spec: JobSpec, device: Device, floatx: FloatX, backend: str, settings: Point, place: Place, *, several: bool
+    spec: JobSpec, device: Device, floatx: FloatX, backend: str, settings: Point, place: Place, several: bool
 ) -> PlannedLeg:
     name = _name(device, floatx, backend, settings, place.name if several else "")
     env = {variable(setting): value for setting, value in settings if setting != MODEL}

@@ -85,6 +85,19 @@ def test_both_devices_of_a_point_stand_next_to_each_other():
     ]
 
 
+def test_a_place_is_in_the_name_only_where_a_device_has_several():
+    made = Axes(devices=BOTH, floatx=(FloatX.FLOAT32,))
+    apart = places.places("local+ssh://me@box:22", BOTH, ())
+    assert [each.leg.name for each in legs.legs(SPEC, made, apart, repeats=1)] == ["cpu-float32", "gpu-float32"]
+    types = places.places("", BOTH, ("g4dn.xlarge", "g5.xlarge"))
+    assert [each.leg.name for each in legs.legs(SPEC, made, types, repeats=1)] == [
+        "cpu-float32@g4dn.xlarge",
+        "cpu-float32@g5.xlarge",
+        "gpu-float32@g4dn.xlarge",
+        "gpu-float32@g5.xlarge",
+    ]
+
+
 def test_a_placeholder_in_the_command_is_where_the_value_goes():
     spec = replace(SPEC, argv=("./train", "lr={rate}", "{rate}"))
     made = Axes(devices=BOTH, floatx=(FloatX.FLOAT32,), points=((("rate", "0.1"),),))
@@ -172,7 +185,7 @@ def test_each_run_has_its_legs_its_machine_and_its_part_of_the_money():
         compare=ComparisonWish(title="x"),
     )
     cpu, gpu = _groups(spec, "best")
-    assert [leg.name for leg in cpu.spec.legs] == ["cpu-float32@cpu", "cpu-bfloat16@cpu"]
+    assert [leg.name for leg in cpu.spec.legs] == ["cpu-float32", "cpu-bfloat16"]
     assert (cpu.spec.device, gpu.spec.device) == (Device.CPU, Device.GPU)
     assert (cpu.spec.resources.gpu_count, cpu.spec.resources.gpu_kind, cpu.spec.resources.instance_types) == (
         0,
