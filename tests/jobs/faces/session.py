@@ -92,7 +92,7 @@ def merge(found: dict[str, np.ndarray], name: str, targets: tuple[str, ...]) -> 
         if stage.name != "merged":
             for variable in model.variables:
                 if not variable.path.endswith("seed_generator_state"):
-                    variable.assign(variable.numpy() + random.normal(0, 0.1, variable.shape))
+                    variable.assign(variable.numpy() + random.normal(0, 0.3, variable.shape))
             found[f"{name}/{stage.name}"] = model(x, training=False).numpy()
             done[stage.name] = network.weights(model)
 
