@@ -10,6 +10,8 @@ import sys
 import pexpect
 import pytest
 
+from launcher.sandbox.client import SandboxClient
+
 TELLING = """\
 import json, os, sys
 floatx = os.environ["GPURUN_FLOATX"]
@@ -86,6 +88,27 @@ def test_a_machine_for_each_device_side_by_side(laptop, script):
     assert all(plan["max_cost_usd"] <= 1.5 for plan in plans)
     assert len(found["receipts"]) == 2
     assert laptop.living() == []
+
+
+def test_a_machine_that_cannot_be_had_leaves_the_other_run_alone(laptop, cloud, script):
+    client = SandboxClient(cloud.endpoint_url)
+    match = {"action": "CreateFleet|RunInstances", "params": {"InstanceType": r"[gp]\d.*"}}
+    with client.faulty({"match": match, "effect": {"error": "InsufficientInstanceCapacity"}, "times": -1}):
+        done = _compare(laptop, script, "--sandbox", "--on", "best")
+    assert done.returncode == 1
+    found = _comparison(done)
+    assert _states(found) == {"cpu-float32": "done", "gpu-float32": "missing"}
+    assert "capacity" in found["legs"][1]["trials"][0]["reason"]
+    assert "capacity" in next(event["message"] for event in _events(done) if event["event"] == "error")
+    assert laptop.living() == []
+
+
+def test_sigterm_stops_the_jobs_too(laptop):
+    process = laptop.start(*_gated(laptop))
+    laptop.wait_for(lambda: _begun(laptop))
+    process.terminate()
+    assert process.wait(30) == 130
+    assert [run["status"] for run in laptop.runs()] == ["cancelled"]
 
 
 def test_a_sweep_on_this_machine_is_heard_by_the_script(laptop, script):
