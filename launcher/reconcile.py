@@ -94,6 +94,13 @@ def settle(record: RunRecord, ledger: Ledger, truth: Truth) -> RunRecord:
         return record
     if _goes_on(record, truth.reason):
         return record
-    ledger.event(record.run_id, "machine.gone", {})
+    ledger.event(record.run_id, "machine.gone", {"why": _why_gone(record, truth.reason)})
     ledger.advance(record.run_id, RunStatus.TERMINATING)
     return ledger.get(record.run_id)
+
+
+def _why_gone(record: RunRecord, reason: str) -> str:
+    """In the run's own words: what EC2 says, and whether its deadline has come."""
+    told = f"its machine was gone ({reason})" if reason else "its machine was gone"
+    past = record.deadline_at is not None and record.deadline_at <= datetime.now(UTC)
+    return f"{told}; its time was up, by max_hours or max_cost" if past and reason.startswith("Client.") else told

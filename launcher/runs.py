@@ -126,7 +126,8 @@ def _end_begun(live: LiveRun) -> Outcome:
     """Go on with an end that an earlier launcher began, to the status that it meant."""
     jobend.bring_unseen(live)
     begun = live.told("ending")
-    why = (begun[-1].get("reason") if begun else "") or live.record.reason or ("" if begun else "its machine was gone")
+    gone = ["its machine was gone", *(data["why"] for data in live.told("machine.gone") if "why" in data)]
+    why = (begun[-1].get("reason") if begun else "") or live.record.reason or ("" if begun else gone[-1])
     receipt = teardown.end(live, teardown.deserved(live), reason=why)
     lost = not receipt.fetched or live.record.exit_status is None
     return Outcome(exit_status=RemoteError.exit_code if lost else live.record.exit_status or 0, receipt=receipt)
