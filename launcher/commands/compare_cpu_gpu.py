@@ -177,16 +177,10 @@ def _show(
     from launcher.commands import comparetell
     from launcher.compare import kept, together
 
+    if before is not None and before.comparison_id == record.comparison_id:
+        raise SpecError(f"{record.comparison_id} would be compared to itself", hint="--list shows the others")
     asked: Kept = kept.loads(record.request)
     found = comparetell.conclude(record, book)
-    if before is None:
-        comparetell.tell(found, comparetell.page(found, asked, html, book), as_json=as_json)
-        if not as_json:
-            comparetell.tell_unfinished(asked, book)
-        return 0 if together.sound(found) else FAILED
-    if before.comparison_id == record.comparison_id:
-        raise SpecError(f"{record.comparison_id} would be compared to itself", hint="--list shows the others")
-    older = comparetell.conclude(before, book)
-    if not as_json:
-        comparetell.tell(found, comparetell.page(found, asked, html, book), as_json=False)
-    return comparetell.tell_against(older, found, as_json=as_json)
+    comparetell.tell(found, asked, html, book, as_json=as_json)
+    worse = before is not None and comparetell.worse(comparetell.conclude(before, book), found, as_json=as_json)
+    return FAILED if worse or not together.sound(found) else 0

@@ -52,15 +52,23 @@ def check_page(html: Path | None) -> None:
         raise SpecError(f"--html {html} cannot be written", hint="--html compare.html")
 
 
-def tell(found: Comparison, path: Path, *, as_json: bool) -> None:
-    """Print it, and say where the page is."""
+def tell(found: Comparison, asked: Kept, html: Path | None, book: Ledger, *, as_json: bool) -> None:
+    """Print it with its page written; what keeps the page from being written is raised when all else is told."""
+    path, fault = None, None
+    try:
+        path = page(found, asked, html, book)
+    except SpecError as error:
+        fault = error
     if as_json:
-        render.print_json({"event": "comparison", **stored.to_json(found), "page": str(path)})
-        return
-    from launcher.render import comparison
+        render.print_json({"event": "comparison", **stored.to_json(found), "page": str(path) if path else None})
+    else:
+        from launcher.render import comparison
 
-    comparison.show(found)
-    sys.stderr.write(f"page      {path}\n")
+        comparison.show(found)
+        tell_unfinished(asked, book)
+        sys.stderr.write(f"page      {path}\n" if path else "")
+    if fault is not None:
+        raise fault
 
 
 def tell_unfinished(asked: Kept, book: Ledger) -> None:
@@ -73,21 +81,21 @@ def tell_unfinished(asked: Kept, book: Ledger) -> None:
         sys.stderr.write(f"run {record.run_id} is not over ({record.status}); {what}\n")
 
 
-def tell_against(before: Comparison, after: Comparison, *, as_json: bool) -> int:
-    """What has changed between two comparisons; 1 where something got worse by more than its spread."""
+def worse(before: Comparison, after: Comparison, *, as_json: bool) -> bool:
+    """Print what has changed between two comparisons; whether anything got worse by more than its spread."""
     from launcher.compare.against import against
 
     found = against(before, after)
     if as_json:
         render.print_json({"event": "against", "regressions": len(found.regressions), **asdict(found)})
-        return int(bool(found.regressions))
+        return bool(found.regressions)
     lines = [f"{after.comparison_id} against {before.comparison_id}"]
     lines += [f"{'worse ' if change.worse else 'better'}  {change.said}" for change in found.changes]
     lines += [f"not compared: {said}" for said in found.untold]
     if not found.changes:
         lines.append("no figure differs by more than its spread")
     sys.stdout.write("\n".join(map(clean, lines)) + "\n")
-    return int(bool(found.regressions))
+    return bool(found.regressions)
 
 
 def listed(book: Ledger, *, as_json: bool) -> None:

@@ -207,3 +207,15 @@ def test_one_comparison_against_another(laptop, script):
     assert done.returncode == 1
     assert told["regressions"] > 0
     assert any(change["what"] == "error" and change["worse"] for change in told["changes"])
+    assert _comparison(done)["legs"][0]["final_error"] == 0.5
+    back = laptop.gpurun("compare-cpu-gpu", "--show", first["comparison_id"], "--against", "last")
+    assert any(line.startswith("better") and "error" in line for line in back.stdout.splitlines())
+
+
+def test_a_page_that_cannot_be_written_takes_no_figures_along(laptop, script):
+    _compare(laptop, script, "--on", "local", "--devices", "cpu", "--floatx", "float32,float64")
+    (laptop.work / "runs").rename(laptop.work / "moved")
+    shown = laptop.gpurun("compare-cpu-gpu", "--show", "last", "--html", "nowhere/page.html")
+    assert shown.returncode == 2
+    assert "cpu-float64" in shown.stdout
+    assert "--html FILE" in shown.stderr
