@@ -25,7 +25,7 @@ def ran(ledger, tmp_path):
     """Enter a run with its events, as a launcher would have."""
     count = 0
 
-    def enter(*events, name="faces", account=HERE):
+    def enter(*events, name="faces", account=HERE, place="aws"):
         nonlocal count
         count += 1
         run_id = RunId(new_run_id(name))
@@ -41,6 +41,7 @@ def ran(ledger, tmp_path):
                 spec="{}",
                 results_dir=str(tmp_path / run_id),
                 token=run_id,
+                place=place,
             )
         )
         for kind, data in events:
@@ -82,6 +83,15 @@ def test_another_cloud_is_reached_over_another_line(ledger, ran):
     ran(moved("sent", 50_000_000, 0.1), phase("provision", 0), phase("sync", 1), account=Account(profile="sandbox"))
     known = plan.experience(ledger, HERE, "faces")
     assert known.upload_bytes_per_s.source == known.boot_s.source == "assumed"
+
+
+@pytest.mark.parametrize("place", ["local", "ssh://me@box"])
+def test_a_machine_of_one_s_own_tells_of_the_job_and_not_of_the_way_to_aws(ledger, ran, place):
+    saved = "checkpoint.saved", {"generation": 1, "size_bytes": 700}
+    ran(moved("sent", 50_000_000, 0.1), phase("provision", 0), phase("sync", 1), saved, place=place)
+    known = plan.experience(ledger, HERE, "faces")
+    assert known.upload_bytes_per_s.source == known.boot_s.source == "assumed"
+    assert known.checkpoint_bytes.value == 700
 
 
 def test_boot_is_the_middle_of_the_runs_from_asking_to_sending(ledger, ran):

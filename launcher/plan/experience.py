@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from launcher.domain import Account, Measured
+from launcher.domain import AWS, Account, Measured
 from launcher.ledger import EventRecord, Ledger, RunRecord, account_to_text
 from launcher.paths import CHECKPOINT_NAME, OWN_FOLDER
 
@@ -40,8 +40,10 @@ class Experience:
 def experience(ledger: Ledger, account: Account, name: str) -> Experience:
     """From the last runs on the same cloud, and from the last one of that name where it is about the job itself."""
     runs = ledger.list(limit=LOOKED_AT)
-    here = [(run, ledger.events(run.run_id)) for run in runs if run.account == account_to_text(account)]
-    namesakes = [(run, events) for run, events in here if run.name == name]
+    told = [(run, ledger.events(run.run_id)) for run in runs if run.account == account_to_text(account)]
+    # A machine of the user's own neither boots nor lies behind the same line; the job is the same there.
+    here = [(run, events) for run, events in told if run.place == AWS]
+    namesakes = [(run, events) for run, events in told if run.name == name]
     return Experience(
         boot_s=_boot_s(here) or BOOT_S,
         upload_bytes_per_s=_rate(here, "sent") or UPLOAD_BYTES_PER_S,
