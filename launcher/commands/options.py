@@ -33,7 +33,8 @@ BootTimeout = Annotated[
 LostAfter = Annotated[
     float,
     typer.Option(
-        help="Seconds out of reach after which a machine that EC2 calls running is given up for another.",
+        help="Seconds out of reach after which a machine that EC2 calls running is given up for another, and your own"
+        " is left for gpurun resume.",
         min=1,
         max=86_400,
         callback=finite,

@@ -57,8 +57,8 @@ def apart(live: LiveRun) -> bool:
 
 
 def find(live: LiveRun, region: str) -> Sequence[Instance]:  # noqa: ARG001  (it has none)
-    """The machine: it is always there, whether it answers or not."""
-    return [_instance(live)]
+    """The machine: it is always there, whether it answers or not, until the run is over."""
+    return [] if live.record.status.final else [_instance(live)]
 
 
 def make(

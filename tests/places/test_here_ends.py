@@ -36,6 +36,9 @@ def test_detached_it_is_seen_stopped_and_brought_home(desk) -> None:
     assert desk.run()["status"] == "cancelled"
     assert (desk.results() / "saved").read_text() == "saved\n"
     assert desk.here() == []
+    over = desk.gpurun("ssh", "last", "--", "pwd")
+    assert (over.returncode, over.stdout) == (5, "")
+    assert "has no running machine" in over.stderr
 
 
 def test_a_job_that_ended_while_nobody_watched_is_told_and_brought_home(desk) -> None:
