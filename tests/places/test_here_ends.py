@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 from launcher import teardown
+from launcher.aws.client import Aws
 from launcher.commands import session
 from launcher.domain import RunStatus
 from tests.places.conftest import PATIENT
@@ -140,3 +141,21 @@ def test_aws_may_be_named_too(desk, sandbox_none) -> None:
     done = desk.gpurun("launch", "--on", "aws", "--sandbox", "--dry-run", "--json", "--device", "cpu", desk.job("true"))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[0])["place"] == "aws"
+
+
+def test_data_in_s3_is_asked_for_there_and_nowhere_else(desk, sandbox_none) -> None:
+    s3 = Aws(sandbox_none.account).s3
+    s3.create_bucket(Bucket="data-for-here")
+    s3.put_object(Bucket="data-for-here", Key="set/digits.txt", Body=b"0123456789")
+    account = {
+        "AWS_CONFIG_FILE": str(sandbox_none.account.config_file),
+        "AWS_SHARED_CREDENTIALS_FILE": str(sandbox_none.account.credentials_file),
+        "AWS_PROFILE": str(sandbox_none.account.profile),
+    }
+    job = desk.job("cat $GPURUN_DATA_DIR/digits.txt")
+    done = desk.gpurun("launch", "--on", "local", "--data", "s3://data-for-here/set", job, **account)
+    assert (done.returncode, done.stdout) == (0, "0123456789"), done.stderr
+    assert desk.here() == []
+    lacking = desk.gpurun("launch", "--on", "local", "--data", "s3://data-for-here/set", job)
+    assert lacking.returncode in {2, 3}
+    assert "next: aws configure" in lacking.stderr
