@@ -31,13 +31,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "launcher.commands.compare_cpu_gpu",
         "Run a job on CPU and GPU: what does the GPU buy?",
     ),
+    "weights": (
+        "launcher.commands.weights",
+        "Keep weights as versions: list, add, promote, roll back, compare, export.",
+    ),
     "offers": ("launcher.commands.offers", "List machines that fit, with live prices."),
     "cost": ("launcher.commands.cost", "Sum up what runs have cost."),
     "gc": ("launcher.commands.gc", "Find and remove what no run owns, from tags alone."),
     "doctor": ("launcher.commands.doctor", "Check credentials, permissions, quotas, keys and clock."),
     "sandbox": ("launcher.commands.sandbox", "Start, stop and torment the cloud on this machine."),
 }
-GROUPS = {"sandbox"}
+GROUPS = {"sandbox", "weights"}
 
 _HEAD = "gpurun takes a training script from a laptop to the cheapest AWS spot GPU and brings verified weights back."
 

@@ -17,6 +17,7 @@ GpurunError                1   anything of ours that fits nowhere below
     CommandFailed
     TransferError
   WeightsError             6   weights that cannot be trusted or opened
+    ChampionMoved                another promotion came first
   LedgerError              7   the local state folder
   BudgetExceeded           8   a limit of money or time
 Cancelled                130   Ctrl-C, answered with "stop"
@@ -136,6 +137,10 @@ class WeightsError(GpurunError):
     """Weights that are corrupt, or that carry more than names and arrays."""
 
     exit_code = 6
+
+
+class ChampionMoved(WeightsError):
+    """The champion is another than the one that a promotion was decided against; nothing was changed."""
 
 
 class LedgerError(GpurunError):

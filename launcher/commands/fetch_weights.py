@@ -20,18 +20,32 @@ if TYPE_CHECKING:
 _FORMATS = ("pkl", "npz", "safetensors")
 
 
+Which = Annotated[
+    str,
+    typer.Argument(help="A run's id, a beginning of it, its name, 'last'; or NAME@champion, NAME@3.", metavar="RUN"),
+]
+
+
 def command(
-    run: options.Run = "last",
+    run: Which = "last",
     *,
     to: Annotated[Path | None, typer.Option(help="Folder for the files; default: the run's own.")] = None,
     format_: Annotated[str | None, typer.Option("--format", help="pkl, npz or safetensors.")] = None,
+    store: Annotated[
+        str | None, typer.Option(help="Of NAME@VERSION: DIR or s3://BUCKET/PREFIX.", metavar="PLACE")
+    ] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Bring weights home: the latest checkpoint during a run, the results after it, or again elsewhere."""
+    """Bring weights home: the latest checkpoint during a run, the results after it, a version of `gpurun weights`."""
     from launcher import render, weights
 
     if format_ is not None and format_ not in _FORMATS:
         raise SpecError(f"--format {format_}: expected one of {', '.join(_FORMATS)}")
+    if "@" in run:
+        from launcher.commands import registered
+
+        registered.fetch(run, to, format_, store, as_json=as_json)
+        return 0
     with session.ledger() as book:
         record = book.resolve(run)
         folder = _folder(record, book, to)

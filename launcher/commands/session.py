@@ -12,6 +12,7 @@ from launcher.paths import StatePaths, state_home
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from launcher.aws.client import Aws
     from launcher.domain import Account
     from launcher.ledger import Ledger, RunRecord
     from launcher.live import LiveRun
@@ -65,6 +66,15 @@ def live_run(record: RunRecord, book: Ledger, reporter: Reporter) -> LiveRun:
 
     _require_cloud(record)
     return live.restore(record, ledger=book, state=state(), reporter=reporter)
+
+
+def cloud_of(record: RunRecord) -> Aws:
+    """The account that a run was launched with; raises `CredentialsError` where it is gone."""
+    from launcher.aws.client import Aws
+    from launcher.ledger import account_from_text
+
+    _require_cloud(record)
+    return Aws(account_from_text(record.account))
 
 
 def _require_cloud(record: RunRecord) -> None:

@@ -1,0 +1,75 @@
+"""Weights out of the registry into a folder: `fetch-weights NAME@VERSION` and `weights export`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from launcher.errors import SpecError
+
+if TYPE_CHECKING:
+    from launcher.registry.registry import Registry
+    from launcher.registry.version import Version
+
+FORMATS = ("pkl", "npz", "safetensors")
+
+
+def fetch(address: str, to: Path | None, format_: str | None, store: str | None, *, as_json: bool) -> None:
+    """Every file of a version, verified; into `NAME-vNUMBER` where no folder is named."""
+    from launcher.registry.place import open_store
+    from launcher.registry.registry import Registry
+
+    registry = Registry(open_store(store))
+    version = registry.resolve(address)
+    folder = to or Path(f"{version.name}-v{version.number}")
+    lay_out(registry, version, folder, format_, all_files=True, as_json=as_json)
+
+
+def lay_out(
+    registry: Registry, version: Version, folder: Path, format_: str | None, *, all_files: bool, as_json: bool
+) -> None:
+    """Write a version's files, weights in the format that is asked for; tells what lies where."""
+    from launcher import render, weights
+    from launcher.registry import reading
+
+    registry.check(version)
+    weights.target_folder(folder)
+    rows = []
+    for file in version.files:
+        is_weights = reading.is_weights(file)
+        if not is_weights and not all_files:
+            continue
+        convert = is_weights and format_ is not None and Path(file.name).suffix != f".{format_}"
+        target = folder / (Path(file.name).with_suffix(f".{format_}") if convert else file.name)
+        _refuse_other(target, folder, version)
+        with TemporaryDirectory(prefix="gpurun-weights-") as drafts:
+            copy = reading.fetch(registry.store, version, file, Path(drafts))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if convert:
+                weights.convert(copy, target, str(format_))
+            else:
+                weights.copy(copy, target)
+        rows.append({"file": str(target), "size_bytes": target.stat().st_size, "of": file.name, "sha256": file.sha256})
+    if as_json:
+        told = {"name": version.name, "number": version.number, "folder": folder, "files": rows}
+        render.print_json(told, indent=1)
+    else:
+        cells = [(str(row["file"]), render.size(target_size(row)), str(row["sha256"])[:12]) for row in rows]
+        sys.stdout.write(
+            f"{version}, verified\n" + render.table(("file", "size", "sha256 of the original"), cells) + "\n"
+        )
+
+
+def target_size(row: dict[str, object]) -> int:
+    """A row's size."""
+    return int(str(row["size_bytes"]))
+
+
+def _refuse_other(target: Path, folder: Path, version: Version) -> None:
+    """Nothing is written through a link that somebody laid, nor over a folder."""
+    steps = [target, *[step for step in target.parents if folder in step.parents]]
+    for step in steps:
+        if step.is_symlink() or (step == target and step.is_dir()):
+            raise SpecError(f"{step} is in the way of {version}", hint="--to DIR, an empty folder")

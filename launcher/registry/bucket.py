@@ -1,0 +1,253 @@
+"""A store in `s3://bucket/prefix`, shared by whoever may write there.
+
+Two writers of one key cannot both win: S3 creates an object under `If-None-Match: *` once and answers the others 412
+(Amazon S3 User Guide, "How to prevent object overwrites with conditional writes").
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from botocore.exceptions import ClientError
+
+from launcher.aws.client import Aws
+from launcher.aws.durable.place import find
+from launcher.aws.faults import code_of
+from launcher.errors import WeightsError
+from launcher.registry import documents, names
+from launcher.registry.documents import MAX_BYTES
+from launcher.registry.store import MARK, MARK_CONTENT, OBJECTS, TRASH, Held
+from launcher.registry.version import Version
+
+THREADS = 16
+SINGLE_PUT_BYTES = 1 << 30
+"""What is larger goes up in parts."""
+CONFLICT_ATTEMPTS = 8
+_MISSING = frozenset({"NoSuchKey", "404"})
+_TAKEN = frozenset({"PreconditionFailed", "412"})
+_BUSY = frozenset({"ConditionalRequestConflict", "OperationAborted", "409"})
+_UNKNOWN = frozenset({"NotImplemented", "501", "InvalidArgument"})
+
+
+class Bucket:
+    """`launcher.registry.store.Store` in S3."""
+
+    def __init__(self, aws: Aws, uri: str) -> None:
+        """Raises `SpecError` for a bad address and a missing bucket."""
+        self._place = find(aws, uri)
+        self._aws = aws.at(self._place.region)
+        self._prefix = f"{self._place.prefix}/".lstrip("/")
+
+    @property
+    def uri(self) -> str:
+        """The address."""
+        return self._place.uri
+
+    def prepare(self) -> None:
+        """See that conditional writes are conditional; raises `WeightsError` where they are not."""
+        if self._put_new(MARK, MARK_CONTENT) and self._put_new(MARK, MARK_CONTENT):
+            raise self._unconditional("it wrote over what was there")
+
+    def read(self, key: str) -> bytes | None:
+        """A document."""
+        with self._aws.errors(f"read {self.uri}/{key}"):
+            try:
+                answer = self._aws.s3.get_object(Bucket=self._place.bucket, Key=self._prefix + key)
+            except ClientError as error:
+                if code_of(error) in _MISSING:
+                    return None
+                raise
+            with closing(answer["Body"]) as body:
+                if answer["ContentLength"] > MAX_BYTES:
+                    raise documents.broken(f"{self.uri}/{key}", f"it is larger than {MAX_BYTES} bytes")
+                return body.read()
+
+    def read_many(self, keys: list[str]) -> list[bytes | None]:
+        """Several documents, side by side."""
+        if len(keys) < 2:
+            return [self.read(key) for key in keys]
+        with ThreadPoolExecutor(THREADS) as pool:
+            return list(pool.map(self.read, keys))
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Write where nothing lies yet; whether it was ours that did."""
+        # A request that was sent again after a lost answer meets its own first: that is ours, and `data` tells.
+        return self._put_new(key, data) or self.read(key) == data
+
+    def keys(self, prefix: str) -> list[Held]:
+        """The documents right below a prefix."""
+        return [held for held in self._listed(prefix) if "/" not in held.key.removeprefix(prefix)]
+
+    def models(self) -> list[str]:
+        """The names that have anything."""
+        with self._aws.errors(f"list {self.uri}"):
+            pages = self._aws.s3.get_paginator("list_objects_v2").paginate(
+                Bucket=self._place.bucket, Prefix=self._prefix, Delimiter="/"
+            )
+            found = [each["Prefix"] for page in pages for each in page.get("CommonPrefixes", [])]
+        return sorted(
+            name for name in (each[len(self._prefix) :].rstrip("/") for each in found) if names.is_model(name)
+        )
+
+    def keep(self, source: Path, sha256: str, size_bytes: int, *, fresh_s: float) -> None:
+        """Have the object; S3 itself refuses bytes that do not hash to it."""
+        with self._aws.errors(f"write to {self.uri}"):
+            if self._age_s(sha256, size_bytes) < fresh_s:
+                return
+            bucket, key = self._place.bucket, f"{self._prefix}{OBJECTS}/{sha256}"
+            if size_bytes > SINGLE_PUT_BYTES:
+                self._aws.s3.upload_file(str(source), bucket, key)
+                return
+            checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+            with source.open("rb") as file:
+                self._aws.s3.put_object(Bucket=bucket, Key=key, Body=file, ChecksumSHA256=checksum)
+
+    def has(self, sha256: str, size_bytes: int) -> bool:
+        """Whether an object of that size is kept."""
+        with self._aws.errors(f"look into {self.uri}"):
+            return self._age_s(sha256, size_bytes) < float("inf")
+
+    def open(self, sha256: str) -> AbstractContextManager[BinaryIO] | None:
+        """An object's bytes, as they come."""
+        with self._aws.errors(f"read {self.uri}"):
+            try:
+                answer = self._aws.s3.get_object(Bucket=self._place.bucket, Key=f"{self._prefix}{OBJECTS}/{sha256}")
+            except ClientError as error:
+                if code_of(error) in _MISSING:
+                    return None
+                raise
+        return closing(cast("BinaryIO", answer["Body"]))
+
+    def objects(self) -> list[Held]:
+        """All objects."""
+        return self._hashes(OBJECTS)
+
+    def set_aside(self, sha256: str) -> None:
+        """Copy an object to the trash, then remove it."""
+        self._move(OBJECTS, TRASH, sha256)
+
+    def bring_back(self, sha256: str) -> None:
+        """Copy an object from the trash, then remove it there."""
+        self._move(TRASH, OBJECTS, sha256)
+
+    def forget(self, sha256: str) -> None:
+        """Remove an object from the trash."""
+        with self._aws.errors(f"remove from {self.uri}"):
+            self._aws.s3.delete_object(Bucket=self._place.bucket, Key=f"{self._prefix}{TRASH}/{sha256}")
+
+    def trash(self) -> list[Held]:
+        """What lies in the trash."""
+        return self._hashes(TRASH)
+
+    def pointed(self, name: str) -> int | None:
+        """The version that `<name>/champion/version.json` describes."""
+        data = self.read(_pointer(name))
+        try:
+            number = documents.load(data, _pointer(name)).get("number") if data else None
+        except WeightsError:
+            return None  # it is derived, and is written again
+        return number if documents.positive(number) else None
+
+    def point(self, version: Version) -> None:
+        """Write the pointer: the version's description, and under which key each file lies."""
+        where = {file.name: f"{OBJECTS}/{file.sha256}" for file in version.files}
+        found = self.read(f"{version.name}/versions/{version.number}.json") or b"{}"
+        data = documents.dump({**documents.load(found, str(version)), "keys": where})
+        with self._aws.errors(f"write to {self.uri}"):
+            self._aws.s3.put_object(
+                Bucket=self._place.bucket,
+                Key=self._prefix + _pointer(version.name),
+                Body=data,
+                ContentType="application/json",
+                CacheControl="no-cache",
+            )
+
+    def check_pointed(self, version: Version) -> None:
+        """Nothing more than `pointed` saw: it leads to the objects themselves."""
+
+    def tidy(self, older_than_s: float) -> None:
+        """Nothing is ever half there, and there are no folders of champions."""
+
+    def _put_new(self, key: str, data: bytes) -> bool:
+        with self._aws.errors(f"write to {self.uri}"):
+            for attempt in range(CONFLICT_ATTEMPTS):
+                try:
+                    self._aws.s3.put_object(
+                        Bucket=self._place.bucket,
+                        Key=self._prefix + key,
+                        Body=data,
+                        ContentType="application/json",
+                        IfNoneMatch="*",
+                    )
+                except ClientError as error:
+                    code = code_of(error)
+                    if code in _TAKEN:
+                        return False
+                    if code in _UNKNOWN:
+                        raise self._unconditional(f"it answers {code}") from error
+                    if code not in _BUSY or attempt + 1 == CONFLICT_ATTEMPTS:
+                        raise
+                    time.sleep(0.02 * 2**attempt)  # S3 says to try again, and tells no time
+                else:
+                    return True
+        raise AssertionError
+
+    def _age_s(self, sha256: str, size_bytes: int) -> float:
+        """How long ago the object was written; infinite where it is not there or not as large."""
+        try:
+            found = self._aws.s3.head_object(Bucket=self._place.bucket, Key=f"{self._prefix}{OBJECTS}/{sha256}")
+        except ClientError as error:
+            if code_of(error) in _MISSING:
+                return float("inf")
+            raise
+        whole = found["ContentLength"] == size_bytes
+        return time.time() - found["LastModified"].timestamp() if whole else float("inf")
+
+    def _hashes(self, part: str) -> list[Held]:
+        return [
+            Held(key=name, size_bytes=held.size_bytes, modified_s=held.modified_s)
+            for held in self.keys(f"{part}/")
+            if names.is_sha256(name := held.key.removeprefix(f"{part}/"))
+        ]
+
+    def _listed(self, prefix: str) -> list[Held]:
+        with self._aws.errors(f"list {self.uri}"):
+            pages = self._aws.s3.get_paginator("list_objects_v2").paginate(
+                Bucket=self._place.bucket, Prefix=self._prefix + prefix
+            )
+            return [
+                Held(
+                    key=each["Key"][len(self._prefix) :],
+                    size_bytes=each.get("Size", 0),
+                    modified_s=each["LastModified"].timestamp(),
+                )
+                for page in pages
+                for each in page.get("Contents", [])
+            ]
+
+    def _move(self, source: str, target: str, sha256: str) -> None:
+        bucket, here = self._place.bucket, f"{self._prefix}{source}/{sha256}"
+        with self._aws.errors(f"move within {self.uri}"):
+            try:
+                # `copy` goes in parts where the object is larger than one request may copy.
+                self._aws.s3.copy({"Bucket": bucket, "Key": here}, bucket, f"{self._prefix}{target}/{sha256}")
+            except ClientError as error:
+                if code_of(error) in _MISSING:
+                    return
+                raise
+            self._aws.s3.delete_object(Bucket=bucket, Key=here)
+
+    def _unconditional(self, why: str) -> WeightsError:
+        return WeightsError(
+            f"{self.uri} does not keep conditional writes ({why}): two promotions could both win there",
+            hint="use Amazon S3, or a service that honours If-None-Match; or a local folder: --store DIR",
+        )
+
+
+def _pointer(name: str) -> str:
+    return f"{name}/champion/version.json"
