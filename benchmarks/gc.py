@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -23,11 +24,12 @@ from report.section import write_section
 from report.stopping import stoppable
 from report.table import seconds, table
 
-from launcher.aws import network, permissions, regions
+from launcher.aws import network, regions
 from launcher.aws.client import Aws
 from launcher.owner import TAG_OWNER, owner
 from launcher.sandbox import control
 from launcher.sandbox.client import SandboxClient
+from launcher.sync.ssh import keys
 
 GOAL_S = 60.0
 MIX = {"instance": 0.2, "volume": 0.2, "key-pair": 0.2, "launch-template": 0.2, "security-group": 0.2}
@@ -74,7 +76,7 @@ def measure(sandbox: control.Sandbox, home: Path, asked: argparse.Namespace) -> 
         [
             "## gc",
             "",
-            f"Made by `python benchmarks/gc.py`: {len(names)} regions with {asked.resources} things that carry a tag",
+            f"Made by `python benchmarks/gc.py`: {len(names)} regions with {asked.resources} things and more that carry a tag",
             "of ours: machines, detached volumes, key pairs, launch templates and security groups, a fifth each.",
             f"Beside them {foreign} volumes of others, which stay. Whole processes, an empty ledger, a sandbox with no",
             f"hosts. Goal: {GOAL_S:.0f} s.",
@@ -106,7 +108,7 @@ def gc(home: Path, options: tuple[str, ...]) -> tuple[dict[str, list[object]], f
 def fill(aws: Aws, count: int) -> None:
     """A region with `count` things of ours, and volumes of others."""
     ec2 = aws.ec2
-    each = {kind: round(count * share) for kind, share in MIX.items()}
+    each = {kind: math.ceil(count * share) for kind, share in MIX.items()}
     image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
     born = {"ImageId": image, "InstanceType": "t3.micro", "TagSpecifications": tagged("instance", f"m-{aws.region}")}
     if each["instance"]:
@@ -120,7 +122,7 @@ def fill(aws: Aws, count: int) -> None:
         if number < each["key-pair"]:
             ec2.import_key_pair(
                 KeyName=run_id,
-                PublicKeyMaterial=permissions.PUBLIC_KEY,
+                PublicKeyMaterial=keys.generate("bench").public_line.encode(),
                 TagSpecifications=tagged("key-pair", run_id),
             )
         if number < each["launch-template"]:
