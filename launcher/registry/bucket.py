@@ -22,7 +22,7 @@ from launcher.errors import WeightsError
 from launcher.registry import documents, names
 from launcher.registry.documents import MAX_BYTES
 from launcher.registry.store import MARK, MARK_CONTENT, OBJECTS, TRASH, Held
-from launcher.registry.version import Version
+from launcher.registry.version import Version, dump
 
 THREADS = 16
 SINGLE_PUT_BYTES = 1 << 30
@@ -156,8 +156,7 @@ class Bucket:
     def point(self, version: Version) -> None:
         """Write the pointer: the version's description, and under which key each file lies."""
         where = {file.name: f"{OBJECTS}/{file.sha256}" for file in version.files}
-        found = self.read(f"{version.name}/versions/{version.number}.json") or b"{}"
-        data = documents.dump({**documents.load(found, str(version)), "keys": where})
+        data = documents.dump({**documents.load(dump(version), str(version)), "keys": where})
         with self._aws.errors(f"write to {self.uri}"):
             self._aws.s3.put_object(
                 Bucket=self._place.bucket,

@@ -42,7 +42,7 @@ def prune(
     if not rehearsal:
         going = [held for held in going if _remove(registry, held)]
         _empty_trash(registry, grace_s)
-        registry.store.tidy(grace_s)
+        registry.store.tidy(max(grace_s, GRACE_S))
     return Pruned(versions=tuple(doomed), objects=len(going), size_bytes=sum(held.size_bytes for held in going))
 
 

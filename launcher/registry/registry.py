@@ -171,12 +171,13 @@ class Registry:
 
         Whoever points last looks at the log after that: it ends at the newest, whatever order the writers came in.
         """
+        pointed = self.store.pointed(name)
         for _ in range(LONGEST_POINTING):
-            log = self.history(name)
-            champion = log.champion
-            if champion is None or self.store.pointed(name) == champion:
+            champion = self.history(name).champion
+            if champion is None or pointed == champion:
                 return champion
             self.store.point(self.version(name, champion))
+            pointed = champion
         raise AssertionError
 
     def stage(self, chosen: Version) -> Stage:
@@ -210,7 +211,13 @@ class Registry:
 
     def append(self, name: str, entry: Entry) -> bool:
         """Write an entry where the log ended when it was made; `False` where another came first."""
-        return self.store.create(history.key(name, entry.sequence), history.dump(entry))
+        data = history.dump(entry)
+        if not self.store.create(history.key(name, entry.sequence), data):
+            return False
+        known = self._histories.get(name)
+        if known is not None and known.sequence + 1 == entry.sequence:
+            known.take(data)
+        return True
 
     def _crown(
         self,

@@ -1,0 +1,85 @@
+"""SIGKILL at any moment of adding and promoting: what was told is there, what is there is whole."""
+
+from __future__ import annotations
+
+import random
+import signal
+
+import pytest
+
+from launcher.registry import prune
+from launcher.registry.registry import Registry
+from launcher.registry.verify import verify
+from tests.registry import crew
+from tests.registry.conftest import NAME
+
+ROUNDS = 12
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_killed_writer_leaves_all_or_nothing(local, weights_file, seed):
+    dice = random.Random(seed)
+    path = weights_file(1)
+    promoted, added = 0, 0
+    for _ in range(ROUNDS):
+        worker = crew.start("toil", local.store.uri, None, path)
+        try:
+            crew.go([worker])
+            for _ in range(dice.randrange(1, 9)):
+                worker.stdout.readline()
+            # Somewhere in the next addition or promotion, which take some milliseconds each.
+            for _ in range(dice.randrange(0, 20_000)):
+                pass
+        finally:
+            worker.send_signal(signal.SIGKILL)
+        # What was said before the end came through the pipe.
+        rest, _ = worker.communicate()
+        for line in rest.splitlines():
+            word, number = line.split()
+            promoted, added = (int(number), added) if word == "promoted" else (promoted, int(number))
+        fresh = Registry(local.store)
+        log = fresh.history(NAME)
+        assert set(range(1, added + 1)) <= set(fresh.numbers(NAME))
+        assert promoted in {0, *(entry.champion for entry in log.entries)}
+        found = verify(fresh, [NAME])
+        assert found.findings == ()
+        assert found.versions == len(fresh.numbers(NAME))
+        assert fresh.store.pointed(NAME) == log.champion
+    assert Registry(local.store).history(NAME).sequence > ROUNDS
+    registry = Registry(local.store)
+    registry.store.tidy(-60)
+    root = local.store._root
+    assert [path for path in root.rglob(".*") if not path.name.startswith(".lock")] == []
+
+
+def test_a_killed_prune_loses_nothing_that_is_needed(local, add, monkeypatch):
+    """Between setting an object aside and looking again, which is where it would matter."""
+    for value in range(4):
+        add(local, value)
+    local.promote(NAME, 4)
+    monkeypatch.setattr(prune, "_referenced", dying_after(prune._referenced, calls=1))
+    with pytest.raises(KeyboardInterrupt):
+        prune.prune(local, [NAME], keep=1, grace_s=-60)
+    monkeypatch.undo()
+    assert len(local.store.trash()) == 1
+    # Meanwhile somebody adds what lies in the trash.
+    aside = local.store.trash()[0].key
+    lost = next(version for version in local.versions(NAME) if version.files[0].sha256 == aside)
+    add(local, lost.number - 1)
+    prune.prune(Registry(local.store), [NAME], keep=1, grace_s=-60)
+    assert local.store.trash() == []
+    found = verify(Registry(local.store), [NAME])
+    assert (found.versions, found.findings) == (2, ())
+
+
+def dying_after(function, calls: int):
+    """The function, until it has been called so often."""
+    left = [calls]
+
+    def call(*arguments):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return function(*arguments)
+
+    return call
