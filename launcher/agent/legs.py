@@ -17,6 +17,7 @@ from . import gpu
 from .contract import job_environment
 from .files import write_atomically
 from .job import run_paths
+from .lastline import last_line, size_bytes
 from .machine import machine
 from .progress import Progress
 from .smallparent import adopt_orphans, start
@@ -130,7 +131,7 @@ class Driver:
             return record
         environment = self.environment(leg, repeat, place)
         watch = gpu.Watch(os.getpid(), answering=self.answering, sparing=leg["device"] == "cpu")
-        ooms = oom_kills()
+        ooms, written = oom_kills(), size_bytes(self.paths["log"])
         record["began_at"] = time.time()
         watch.start()
         try:
@@ -138,12 +139,14 @@ class Driver:
         finally:
             watch.close()
         self.cut_off = found.cut_off
+        last = last_line(self.paths["log"], written) if found.status and found.usage else ""
         end = End(found.status, out_of_memory=bool(found.status) and not self.cut_off and oom_kills() > ooms)
         backend = environment.get("GPURUN_BACKEND") or environment.get("KERAS_BACKEND", "")
         state, reason = (FAILED, CUT_OFF) if self.cut_off else verdict(leg["device"], backend, end, watch, place.output)
         if found.left_behind:
             self.say(f"{leg['name']}: {found.left_behind} processes that it left running were ended")
-        return dict(record, state=state, reason=reason, exit_status=found.status, usage=found.usage, gpu=watch.use())
+        told = {"state": state, "reason": reason, "exit_status": found.status, "last_line": last}
+        return dict(record, usage=found.usage, gpu=watch.use(), **told)
 
     def environment(self, leg: Json, repeat: int, place: Place) -> dict[str, str]:
         """The job contract with the leg's own device, floatX and folders."""

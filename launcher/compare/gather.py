@@ -92,6 +92,9 @@ def recorded(record: Mapping[str, Any], leg: Leg, repeat: int) -> Trial:
         state, reason = TrialState.FAILED, reason or f"it says that it is done, with the exit status {exit_status}"
     if state is not TrialState.DONE and not reason:
         reason = f"it exited with status {exit_status}" if exit_status else str(state)
+    last_line = text(record.get("last_line"), 200)
+    if state is TrialState.FAILED and last_line:
+        reason = f"{reason}; its last line: {last_line}"
     return Trial(
         leg=leg.name,
         repeat=repeat,

@@ -300,3 +300,11 @@ def test_whatever_a_machine_sends_becomes_a_comparison_that_can_be_kept(tmp_path
             assert trial.state is TrialState.DONE or trial.reason
             assert [point.step for point in trial.points] == sorted({point.step for point in trial.points})
             assert all(point.at_s >= 0 for point in trial.points)
+
+
+def test_a_failed_trial_says_what_it_wrote_last(tmp_path):
+    put(tmp_path, state="failed", exit_status=3, reason="exit status 3", last_line="ValueError:\x1b[31m no")
+    put(tmp_path, repeat=2, last_line="all is well")
+    failed, done = trials(tmp_path, [CPU], 2)
+    assert failed.reason == "exit status 3; its last line: ValueError: [31m no"
+    assert (done.state, done.reason) == (TrialState.DONE, "")

@@ -113,6 +113,23 @@ def test_a_leg_that_fails_leaves_the_others_alone(
     assert good["state"] == "done"
     assert "fine\n" in log
     assert f": {reason}\n" in log
+    assert bad["last_line"] == ""
+
+
+@pytest.mark.parametrize(
+    ("script", "line"),
+    [
+        ("echo before; echo 'ValueError: no such type' >&2; echo; exit 3", "ValueError: no such type"),
+        ("printf 'epoch 1\\repoch 2'; exit 3", "epoch 2"),
+        ("head -c 9000 /dev/zero | tr '\\0' x; exit 3", "x" * 200),
+    ],
+)
+def test_what_a_failing_leg_wrote_last_is_in_its_record(
+    connection: Any, layout: Any, job: Any, script: str, line: str
+) -> None:
+    run(connection, layout, job(legs=[leg("good", "echo fine"), leg("bad", script)]))
+    assert record(connection, layout, "bad")["last_line"] == line
+    assert record(connection, layout, "good")["last_line"] == ""
 
 
 @pytest.mark.parametrize(
