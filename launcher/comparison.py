@@ -42,6 +42,11 @@ class Leg:
     settings: tuple[tuple[str, str], ...] = ()
     """A sweep's point: `(("batch_size", "64"),)`."""
 
+    @property
+    def on_own_machine(self) -> bool:
+        """Whether its place is the user's own, which costs nothing."""
+        return self.place == "local" or self.place.startswith("ssh://")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from launcher.compare.figures import spread
 from launcher.comparison import Comparison, LegResult, Parity, Spread
 
 SLACK = 0.03
@@ -183,10 +184,7 @@ def _usd(leg: LegResult) -> Spread | None:
 
 
 def _memory_mib(leg: LegResult) -> Spread | None:
-    used = sorted(trial.usage.max_rss_kib / 1024 for trial in leg.done if trial.usage)
-    if not used:
-        return None
-    return Spread(median=used[len(used) // 2], least=used[0], most=used[-1], count=len(used))
+    return spread(trial.usage.max_rss_kib / 1024 for trial in leg.done if trial.usage)
 
 
 _WORDS = {
@@ -199,11 +197,11 @@ _WORDS = {
 }
 
 
-def _told(spread: Spread, what: str) -> str:
+def _told(found: Spread, what: str) -> str:
     sign, unit = ("$", "") if what == "usd" else ("", " MiB" if what == "memory" else " s")
-    if spread.count == 1:
-        return f"{sign}{spread.median:.4g}{unit}"
-    return f"{sign}{spread.median:.4g}{unit} ({spread.least:.4g} to {spread.most:.4g})"
+    if found.count == 1:
+        return f"{sign}{found.median:.4g}{unit}"
+    return f"{sign}{found.median:.4g}{unit} ({found.least:.4g} to {found.most:.4g})"
 
 
 def _percent(old: Spread, new: Spread) -> str:

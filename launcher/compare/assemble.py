@@ -153,8 +153,13 @@ def _warnings(leg: LegResult) -> list[str]:
         said.append(f"{name} was begun anew {'once' if again == 1 else f'{again} times'}: its machine was taken back")
     undone = [trial for trial in leg.trials if trial.state is not TrialState.DONE]
     if undone and leg.done:
-        said.append(f"{name} counts {len(leg.done)} of {len(leg.trials)} trials: {undone[0].reason}")
+        wrong = any(trial.state in {TrialState.FAILED, TrialState.WRONG_DEVICE} for trial in undone)
+        look = f"; see: gpurun logs {leg.run_id}" if wrong and leg.run_id else ""
+        said.append(f"{name} counts {len(leg.done)} of {len(leg.trials)} trials: {undone[0].reason}{look}")
     elif leg.state in {TrialState.FAILED, TrialState.WRONG_DEVICE}:
         said.append(f"{name}: {leg.state}: {leg.reason}")
+    there = sum(trial.target_s is not None for trial in leg.done)
+    if 0 < there < len(leg.done):
+        said.append(f"{name} came to the target error in {there} of {len(leg.done)} trials: its time is of those alone")
     said += [f"{name}, repeat {trial.repeat}: {note}" for trial in leg.trials for note in trial.notes]
     return said

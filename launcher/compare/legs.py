@@ -104,7 +104,9 @@ def _leg(
     spec: JobSpec, device: Device, floatx: FloatX, backend: str, settings: Point, place: Place, several: bool
 ) -> PlannedLeg:
     name = _name(device, floatx, backend, settings, place.name if several else "")
-    env = {variable(setting): value for setting, value in settings if setting != MODEL}
+    # Of several models each stands in the command, and `python -m jobs` knows no such setting.
+    told = (each for each in settings if each[0] != MODEL or f"{{{MODEL}}}" not in spec.argv)
+    env = {variable(setting): value for setting, value in told}
     return PlannedLeg(
         leg=Leg(name=name, device=device, floatx=floatx, backend=backend, place=place.name, settings=settings),
         order=LegOrder(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from launcher.compare.ratios import between, headline, pairs, quickness
+from launcher.compare.ratios import alike, between, headline, pairs, quickness
 from launcher.comparison import Crossing, LegResult, Parity, Ratio, TrialState
 from launcher.domain import Device
 
@@ -63,22 +63,23 @@ def _setting(leg: LegResult) -> str:
 
 
 def _ahead(cpu: LegResult, gpu: LegResult) -> str:
+    one, other = _called(cpu, gpu), _called(gpu, cpu)
     found = {ratio.what: ratio for ratio in between(cpu, gpu)}
     speed = found.get("train") or found.get("elapsed")
     if speed is None:
-        return f"{_name(gpu)} and {_name(cpu)} are done, but tell no time to compare them by."
+        return f"{other} and {one} are done, but tell no time to compare them by."
     verb = "trains" if speed.what == "train" else "runs"
     money = _money(found.get("usd"), cpu, gpu)
     if not speed.certain and speed.count > 1:
         return (
-            f"{_name(gpu)} and {_lower(_name(cpu))} are about equally fast: the GPU {verb} {_times(speed)} as fast, "
+            f"{other} and {_lower(one)} are about equally fast: the GPU {verb} {_times(speed)} as fast, "
             f"the trials do not agree on who is ahead{f'; it{money[4:]}' if money else ''}."
         )
     if speed.value >= 1:
-        return f"{_name(gpu)} {verb} {_times(speed)} as fast as {_lower(_name(cpu))}{money}."
+        return f"{other} {verb} {_times(speed)} as fast as {_lower(one)}{money}."
     return (
-        f"This network is too small for the GPU: {_lower(_name(gpu))} takes {_times(_inverse(speed))} as long "
-        f"as {_lower(_name(cpu))}{money}."
+        f"This job is too small for the GPU: {_lower(other)} takes {_times(_inverse(speed))} as long "
+        f"as {_lower(one)}{money}."
     )
 
 
@@ -172,11 +173,13 @@ def _names(parities: Sequence[Parity]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _name(leg: LegResult) -> str:
-    """`The GPU (g4dn.xlarge)`."""
+def _called(leg: LegResult, beside: LegResult) -> str:
+    """`The GPU (g4dn.xlarge)`; with its floatX and backend where the other leg's are not the same."""
     where = leg.machine or {"local": "this machine"}.get(leg.leg.place, leg.leg.place)
-    kind = leg.leg.device.upper()
-    return f"The {kind} ({where})" if where and where not in tuple(Device) else f"The {kind}"
+    told = [where] if where and where not in tuple(Device) else []
+    if not alike(leg, beside):
+        told += [leg.leg.floatx, *filter(None, [leg.leg.backend])]
+    return f"The {leg.leg.device.upper()}" + (f" ({', '.join(told)})" if told else "")
 
 
 def _lower(name: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from launcher.render.figures import clean
-from launcher.render.legcells import Column, is_done, why_not
+from launcher.render.legcells import Column, is_done, where_to_look, why_not
 from launcher.render.legtables import GAP, LEFT, blocks
 from launcher.render.output import write_out
 from launcher.render.text import table as text_table
@@ -107,9 +107,11 @@ def _aligned(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
 
 def _sections(comparison: Comparison) -> list[tuple[str, list[str]]]:
     """What follows the table, by heading; only what there is."""
-    not_run = [f"{clean(each.leg.name)}: {why_not(each)}" for each in comparison.legs if not is_done(each)]
+    not_run = {
+        f"{clean(each.leg.name)}: {why_not(each)}": where_to_look(each) for each in comparison.legs if not is_done(each)
+    }
     sections = [
-        ("not measured", not_run),
+        ("not measured", [f"{said}; see: {look}" if look else said for said, look in not_run.items()]),
         ("ratios", pair_words(comparison.ratios)),
         ("parity", [line for each in comparison.parities for line in _parity_lines(each)]),
         ("break-even", [crossing_words(each) for each in comparison.crossings]),

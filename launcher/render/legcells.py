@@ -62,6 +62,12 @@ def why_not(result: LegResult) -> str:
     return clean(f"{result.state}: {result.reason}" if result.reason else SAID[result.state])
 
 
+def where_to_look(result: LegResult) -> str:
+    """The command that shows what a leg wrote that was run and does not count; empty: there is nothing to see."""
+    went_wrong = result.state in {TrialState.FAILED, TrialState.WRONG_DEVICE}
+    return f"gpurun logs {clean(result.run_id)}" if went_wrong and result.run_id else ""
+
+
 def middle_trial(result: LegResult) -> Trial | None:
     """The done trial whose elapsed time is the median, the lower one of two: a real one, whose parts add up."""
     timed = sorted(result.done, key=lambda trial: trial.usage.elapsed_s if trial.usage else float("inf"))
@@ -94,6 +100,8 @@ _user = _used(lambda trial: trial.usage.user_s if trial.usage else None)
 _system = _used(lambda trial: trial.usage.system_s if trial.usage else None)
 _cpu = _used(lambda trial: _cpu_percent(trial.usage) if trial.usage else None)
 _memory = _used(lambda trial: trial.usage.max_rss_kib * 1024 if trial.usage else None)
+_major = _used(lambda trial: trial.usage.major_faults if trial.usage else None)
+_minor = _used(lambda trial: trial.usage.minor_faults if trial.usage else None)
 _gpu = _used(lambda trial: trial.gpu.mean_percent if trial.gpu and trial.gpu.by_job else None)
 _gpu_memory = _used(lambda trial: trial.gpu.max_memory_bytes if trial.gpu and trial.gpu.by_job else None)
 
@@ -102,8 +110,15 @@ def _bytes(value: float | None) -> str:
     return NONE if value is None else size(int(value))
 
 
+def _faults(result: LegResult) -> str:
+    major, minor = _major(result), _minor(result)
+    return NONE if major is None or minor is None else f"{major:,.0f}+{minor:,.0f}"
+
+
 def _price(result: LegResult) -> str:
-    return dollars(result.price_usd_per_hour) if result.run_id or result.price_usd_per_hour else NONE
+    """Nothing an hour is the price of one's own machine alone: where AWS gave none, nobody knows it."""
+    known = result.price_usd_per_hour or (result.run_id and result.leg.on_own_machine)
+    return dollars(result.price_usd_per_hour) if known else NONE
 
 
 COLUMNS = (
@@ -125,6 +140,13 @@ COLUMNS = (
         meaning="of the training alone",
     ),
     Column(
+        heading="warm-up s",
+        group=Group.TIME,
+        cell=lambda r: seconds(median(r.warm_up_s)),
+        meaning="of the training, what its steps do not take at the steady pace: compilation, first use of the device",
+        spare=3,
+    ),
+    Column(
         heading="epoch s",
         group=Group.TIME,
         cell=lambda r: seconds(median(r.epoch_s)),
@@ -141,13 +163,20 @@ COLUMNS = (
         group=Group.TIME,
         cell=lambda r: figure(median(r.samples_per_s)),
         meaning="training rows a second in the steady state",
-        spare=3,
+        spare=6,
     ),
     Column(
         heading="error",
         group=Group.TIME,
         cell=lambda r: figure(r.final_error),
         meaning="at the end",
+    ),
+    Column(
+        heading="cost",
+        group=Group.TIME,
+        cell=lambda r: figure(r.final_cost),
+        meaning="what the training makes small, at the end",
+        spare=2,
     ),
     Column(
         heading="$/h",
@@ -166,7 +195,7 @@ COLUMNS = (
         group=Group.MONEY,
         cell=lambda r: dollars(r.usd_per_epoch),
         meaning="what an epoch costs",
-        spare=1,
+        spare=4,
     ),
     Column(
         heading="$/target",
@@ -185,6 +214,7 @@ COLUMNS = (
         meaning="processor time over elapsed time; 200: two cores all the time",
     ),
     Column(heading="memory", group=Group.USE, cell=lambda r: _bytes(_memory(r)), meaning="most that was resident"),
+    Column(heading="faults", group=Group.USE, cell=_faults, meaning="page faults, major + minor, as `time`", spare=1),
     Column(
         heading="GPU %",
         group=Group.USE,
@@ -196,6 +226,6 @@ COLUMNS = (
         group=Group.USE,
         cell=lambda r: _bytes(_gpu_memory(r)),
         meaning="of the whole GPU at its most",
-        spare=2,
+        spare=5,
     ),
 )

@@ -107,10 +107,10 @@ def sweep(name: object, found: object) -> tuple[str, tuple[str, ...]]:
 
     With a `;` the values are what lies between, commas and all: `2,5;4,10`.
     """
-    if isinstance(found, Sequence) and not isinstance(found, str):
-        chosen = [_value(each) for each in found]
+    if isinstance(found, str):
+        chosen = [_value(each) for each in _listed(found)]
     else:
-        chosen = [_value(each) for each in _listed(str(found))]
+        chosen = [_value(each) for each in (found if isinstance(found, Sequence) else [found])]
     if not 1 <= len(chosen) <= MAX_VALUES:
         raise ValueError(f"{name} has {len(chosen)} values, expected 1 to {MAX_VALUES}")
     if len(set(chosen)) < len(chosen):
@@ -169,7 +169,7 @@ def _setting(name: object) -> str:
 def _value(value: object) -> str:
     if isinstance(value, list | tuple):  # such as kernels: [2, 5]
         return ",".join(_value(each) for each in value)
-    text = str(value).lower() if isinstance(value, bool) else str(value).strip()
+    text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value).strip()
     if not _VALUE.fullmatch(text):
         raise ValueError(f"{text!r} cannot be a setting's value, expected such as 64, 0.1, adam or 2,5")
     return text

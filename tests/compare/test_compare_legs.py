@@ -211,3 +211,11 @@ def test_every_name_of_a_job_gives_names_of_runs(name):
 
     for group in _groups(replace(SPEC, name=name), "aws+ssh://some-user@a-host-with-a-long-name.example.org:2222"):
         assert values.name(group.spec.name) == group.spec.name
+
+
+def test_a_sweep_of_models_is_heard_by_a_script_too():
+    made = Axes(devices=BOTH, floatx=(FloatX.FLOAT32,), points=((("model", "a"),), (("model", "b"),)))
+    script = replace(SPEC, argv=(), script='python train.py "$GPURUN_SETTING_MODEL"')
+    assert [each.order.env["GPURUN_SETTING_MODEL"] for each in legs.legs(script, made, ONE, repeats=1)] == [
+        "a", "a", "b", "b",
+    ]  # fmt: skip

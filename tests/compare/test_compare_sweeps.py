@@ -90,7 +90,12 @@ def test_points_are_taken_as_they_stand():
     assert found == ((("kernels", "2,5"), ("epochs", "10")), (("kernels", "4,10"), ("epochs", "30")))
 
 
-@pytest.mark.parametrize("value", ["x", [{}], [5], [{"a": 1}, {"a": "1"}], 5])
+def test_a_value_alone_is_written_as_one_of_several():
+    found = comparing.points({"batch_norm": True, "rate": 0.1, "kernels": [[2, 5], [4, 10]]})
+    assert dict(found[0]) == {"batch_norm": "true", "rate": "0.1", "kernels": "2,5"}
+
+
+@pytest.mark.parametrize("value", ["x", [{}], [5], [{"a": 1}, {"a": "1"}], 5, {"a": None}, [{"a": None}], {"a": []}])
 def test_what_is_no_point_is_refused(value):
     with pytest.raises(ValueError, match="expected"):
         comparing.points(value)

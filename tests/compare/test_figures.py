@@ -100,7 +100,7 @@ def test_like_is_compared_to_like_and_without_it_the_best_of_each():
         ),
         (
             [leg(Device.CPU, 84, 85), leg(Device.GPU, 210, 214)],
-            "This network is too small for the GPU: the GPU (g4dn.xlarge) takes 2.51 times (2.50 to 2.52) as long as "
+            "This job is too small for the GPU: the GPU (g4dn.xlarge) takes 2.51 times (2.50 to 2.52) as long as "
             "the CPU (c7i.4xlarge) and costs 2.49 times as much per run.",
         ),
         (
@@ -182,7 +182,10 @@ def test_a_run_is_assembled_with_prices_warnings_and_receipts(tmp_path):
     assert cpu.machine == first.instance_type
     assert cpu.price_usd_per_hour == pytest.approx(price_usd_per_hour(first))
     assert cpu.price_usd_per_hour > first.price_usd_per_hour
-    assert made.warnings == ("mind the gap", "cpu-float32 counts 1 of 2 trials: it exited with status 1")
+    assert made.warnings == (
+        "mind the gap",
+        "cpu-float32 counts 1 of 2 trials: it exited with status 1; see: gpurun logs r",
+    )
     assert made.receipts == (("r", first.cost_usd + second.cost_usd, (first, second)),)
     assert made.verdict.startswith("No GPU answered")
 
@@ -258,3 +261,37 @@ def test_a_leg_that_moved_to_another_type_of_machine_is_priced_by_both_and_told(
         f"cpu-float32 ran on machines of several types ({cpu.machine}): its trials are not alike",
         "cpu-float32 was begun anew once: its machine was taken back",
     )
+
+
+def test_legs_with_other_settings_are_other_work_and_never_compared():
+    """The CPU has done 10 units alone, the GPU 500 alone."""
+    few, many = leg(Device.CPU, 10, 10, units="10"), leg(Device.GPU, 1, 1, units="500")
+    assert ratios.pairs([few, many]) == ()
+    assert ratios.ratios([few, many]) == ()
+    assert verdict([few, many]).startswith("The quickest leg is gpu-float32.units=500")
+
+
+def test_a_pair_in_two_types_is_called_by_them():
+    said = verdict([leg(Device.CPU, 10, 10), leg(Device.GPU, 5, 5, floatx=FloatX.BFLOAT16)])
+    assert said.startswith("The GPU (g4dn.xlarge, bfloat16) trains 2.00 times (2.00 to 2.00) as fast as the CPU (c7i.4")
+
+
+def test_a_target_that_some_trials_alone_came_to_is_told():
+    both = leg(Device.CPU, 10, 11)
+    one = samples.result(both.leg, [both.trials[0], replace(both.trials[1], target_s=None)], run="one", price=3.6)
+    (said,) = put_together(samples.request("t"), [one]).warnings
+    assert said == "cpu-float32 came to the target error in 1 of 2 trials: its time is of those alone"
+    assert put_together(samples.request("t"), [both]).warnings == ()
+
+
+def test_peak_memory_of_two_trials_is_their_middle():
+    base = leg(Device.CPU, 10, 11)
+
+    def using(*mib: int) -> LegResult:
+        usages = [replace(trial.usage, max_rss_kib=1024 * used) for trial, used in zip(base.trials, mib, strict=True)]
+        trials = [replace(trial, usage=usage) for trial, usage in zip(base.trials, usages, strict=True)]
+        return samples.result(base.leg, trials, run="one", price=3.6)
+
+    before, after = (put_together(samples.request("t"), [each]) for each in (using(100, 110), using(200, 300)))
+    (change,) = against(before, after).changes
+    assert (change.what, change.before, change.after) == ("memory", 105, 250)

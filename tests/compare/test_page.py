@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -121,7 +122,9 @@ def test_a_leg_that_was_not_run_is_grey_and_has_a_reason_instead_of_figures() ->
     for row in rows:
         cells = [words(each) for each in row.findall("td")]
         assert len(cells) == 1
-        assert re.fullmatch(r"(failed: exited with status 1|no device: this machine has no GPU.*)", cells[0])
+        assert re.fullmatch(
+            r"(failed: exited with status 1gpurun logs box-run-1|no device: this machine has no GPU.*)", cells[0]
+        )
     phases = drawing(root, "phases")
     dim = [words(each) for each in phases.iter(f"{SVG}g") if each.get("class") == "dim"]
     assert len(dim) == 3
@@ -264,3 +267,12 @@ def test_long_names_stand_above_their_bars_and_are_whole() -> None:
     assert name[0].tail == "gpu-float32.kernels=2,5.hidden_units=10.epochs=20"
     assert float(name.get("x", "")) == 2
     assert bars(chart, "phase")[0][0] == 2
+
+
+def test_a_run_without_a_machine_is_not_called_ones_own() -> None:
+    base = EVERY["no_gpu"]
+    assert "one's own machine, no bill" in html.unescape(page.render(base))
+    rented = tuple(replace(each, leg=replace(each.leg, place="cpu")) for each in base.legs)
+    shown = html.unescape(page.render(replace(base, legs=rented)))
+    assert "no machine was had, no bill" in shown
+    assert "own machine, no bill" not in shown

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from datetime import UTC, datetime
+from functools import cache
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from launcher.compare import stored
-from launcher.comparison import Comparison
+from launcher.comparison import Comparison, Crossing, LegResult, Parity, Point, Ratio, SweepPoint, Trial
 from launcher.errors import LedgerError
 from tests.compare import samples
 
@@ -19,13 +21,33 @@ YEARS = {"min_value": datetime(1971, 1, 1), "max_value": datetime(2200, 1, 1)}  
 moments = st.datetimes(timezones=st.just(UTC), **YEARS)
 
 
+def few(kind: type, **parts: type) -> st.SearchStrategy:
+    """One of these with every field drawn, and at most two of its large parts."""
+    every: dict = dict.fromkeys((each.name for each in fields(kind)), ...)
+    return st.builds(kind, **every | {name: st.lists(drawn(of), max_size=2).map(tuple) for name, of in parts.items()})
+
+
+@cache
+def drawn(kind: type) -> st.SearchStrategy:
+    """Deferred, so that the types' strategies are those of the test."""
+    return st.deferred(lambda: few(kind, **PARTS[kind]) if kind in PARTS else st.from_type(kind))
+
+
+PARTS: dict[type, dict[str, type]] = {
+    Comparison: {"legs": LegResult, "ratios": Ratio, "parities": Parity, "crossings": Crossing},
+    LegResult: {"trials": Trial},
+    Trial: {"points": Point},
+    Crossing: {"points": SweepPoint},
+}
+
+
 @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60, deadline=None)
 @given(data=st.data())
 def test_any_comparison_is_the_same_again(data):
     st.register_type_strategy(float, finite)
     st.register_type_strategy(datetime, moments)
     try:
-        comparison = data.draw(st.from_type(Comparison))
+        comparison = data.draw(drawn(Comparison))
         text = stored.dumps(comparison)
     finally:
         st.register_type_strategy(float, st.floats())

@@ -18,6 +18,7 @@ from rich.console import Console
 from launcher.comparison import Comparison, Parity, Ratio
 from launcher.render import comparison as told
 from launcher.render.figures import clean, dollars, duration, figure, shorten, tick
+from launcher.render.legcells import COLUMNS
 from launcher.render.legtables import blocks, table_width
 from launcher.render.told import pair_words, parity_words, ratio_words
 from tests.compare import samples
@@ -74,7 +75,7 @@ def test_legs_that_were_not_run_say_why_and_have_no_figures() -> None:
         row = next(line for line in shown.splitlines() if line.startswith("gpu-float32"))
         assert re.fullmatch(r"gpu-float32 +local +no device( +-)+", row)
         assert "gpu-float32: no device: this machine has no GPU: nvidia-smi is not there" in shown
-        assert shown.count("cpu-float16: failed: exited with status 1") == 1
+        assert shown.count("cpu-float16: failed: exited with status 1; see: gpurun logs box-run-1") == 1
 
 
 def test_money_is_not_told_where_nothing_costs_any() -> None:
@@ -193,3 +194,21 @@ def test_dollars_durations_and_ticks() -> None:
 def test_clean_text_is_one_printable_line(text: str) -> None:
     assert clean(text).isprintable()
     assert clean(text) == text or not text.isprintable()
+
+
+def test_a_machine_that_was_never_had_has_no_price() -> None:
+    own = EVERY["no_gpu"].legs[-1]
+    (price,) = [column for column in COLUMNS if column.heading == "$/h"]
+    assert price.cell(own) == "$0"
+    assert price.cell(replace(own, leg=replace(own.leg, place="ssh://me@box"))) == "$0"
+    assert price.cell(replace(own, leg=replace(own.leg, place="gpu"))) == "-"
+
+
+def test_what_time_prints_and_the_cost_are_told_where_there_is_room() -> None:
+    legs = EVERY["deck"].legs
+    headings = {column.heading: column.cell(legs[0]) for block in blocks(legs, 400) for column in block}
+    usage = sorted(legs[0].trials, key=lambda trial: trial.usage.elapsed_s if trial.usage else 0)[1].usage
+    assert usage is not None
+    assert {"warm-up s", "cost", "faults"} <= set(headings)
+    assert re.fullmatch(r"\d+\+31\d,\d{3}", headings["faults"])
+    assert headings["cost"] == figure(legs[0].final_cost)

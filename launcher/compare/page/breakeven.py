@@ -36,7 +36,7 @@ def break_even(crossing: Crossing, *, ident: str, wide: bool) -> Markup:
     levels = [value for point in points for spread in (point.cpu, point.gpu) for value in _ends(spread)]
     y = Axis(
         scale=logarithmic(levels, HEIGHT - 46, 46),
-        title="dollars a run, logarithmic" if money else "seconds of training, logarithmic",
+        title="dollars a run, logarithmic" if money else "seconds, logarithmic",
         label=tick_dollars if money else tick,
     )
     x = make(places, margin(y), width - 50)

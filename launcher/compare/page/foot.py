@@ -19,7 +19,7 @@ MOST_NAMED = 6
 def foot(comparison: Comparison) -> Markup:
     """All of it."""
     return join(
-        _section("Receipts", [_receipt(*each) for each in comparison.receipts]),
+        _section("Receipts", [_receipt(*each, own=each[0] in _own(comparison.legs)) for each in comparison.receipts]),
         _section("Machines", [_machines(comparison.legs)] if any(_ran_on(each) for each in comparison.legs) else []),
         _section("Versions", [_versions(comparison.legs)] if any(_told(each) for each in comparison.legs) else []),
         _section("Command", [element("pre", element("code", shlex.join(clean(each) for each in comparison.command)))]),
@@ -36,7 +36,12 @@ def _section(heading: str, parts: Sequence[Markup]) -> Markup | None:
     return element("section", element("h2", heading), *parts) if parts else None
 
 
-def _receipt(run_id: RunId, cost_usd: float, segments: Sequence[SegmentCost]) -> Markup:
+def _own(results: Sequence[LegResult]) -> set[RunId | None]:
+    """The runs on machines of the user's own."""
+    return {each.run_id for each in results if each.leg.on_own_machine}
+
+
+def _receipt(run_id: RunId, cost_usd: float, segments: Sequence[SegmentCost], *, own: bool) -> Markup:
     headings = ("#", "type", "market", "zone", "$/h", "billed s", "$", "ended by")
     rows = [
         row(
@@ -54,7 +59,9 @@ def _receipt(run_id: RunId, cost_usd: float, segments: Sequence[SegmentCost]) ->
         for each in segments
     ]
     billed_s = sum(each.billed_s for each in segments)
-    said = f": {dollars(cost_usd)} in all, for {duration(billed_s)}" if segments else ": one's own machine, no bill"
+    said = f": {dollars(cost_usd)} in all, for {duration(billed_s)}"
+    if not segments:
+        said = ": one's own machine, no bill" if own else ": no machine was had, no bill"
     table = scrolling(element("thead", row(headings, heading=True)), element("tbody", *rows), label="machines of a run")
     return join(element("p", element("strong", clean(run_id)), said), table if rows else None)
 

@@ -8,7 +8,7 @@ from launcher.compare.page.markup import Markup, element
 from launcher.compare.page.palette import style, swatch
 from launcher.comparison import Comparison, LegResult, Parity, Spread
 from launcher.render.figures import NONE, around, clean, figure
-from launcher.render.legcells import Column, Group, is_done, leg_columns, untold_by_name, why_not
+from launcher.render.legcells import Column, Group, is_done, leg_columns, untold_by_name, where_to_look, why_not
 from launcher.render.told import allowed
 
 GROUPS = {Group.WHAT: "leg", Group.TIME: "time", Group.USE: "use of the machine", Group.MONEY: "US dollars"}
@@ -52,12 +52,14 @@ def _begins_group(columns: Sequence[Column], index: int) -> bool:
 
 
 def _leg(index: int, result: LegResult, columns: Sequence[Column]) -> Markup:
-    look = swatch(style(index, result.leg.device))
+    drawn = swatch(style(index, result.leg.device))
     place = element("small", element("bdi", clean(result.machine or result.leg.place)))
-    name = element("th", look, " ", element("bdi", clean(result.leg.name)), place, scope="row")
+    name = element("th", drawn, " ", element("bdi", clean(result.leg.name)), place, scope="row")
     what = [column for column in columns[1:] if column.group == Group.WHAT]
     if not is_done(result):
-        told = element("td", why_not(result), colspan=max(len(columns) - 1 - len(what), 1), class_="reason first")
+        look = where_to_look(result)
+        log = element("small", element("code", look)) if look else None
+        told = element("td", why_not(result), log, colspan=max(len(columns) - 1 - len(what), 1), class_="reason first")
         return element("tr", name, *(element("td", each.cell(result)) for each in what), told, class_="not-run")
     cells = [
         _cell(column, result, first=_begins_group(columns, number)) for number, column in enumerate(columns) if number
