@@ -10,8 +10,10 @@ import shutil
 import signal
 import stat
 
+from .checkpoint import processes_of
 from .files import at_home, is_folder
-from .job import SIGNALS, locked, report_of, supervised
+from .groups import kill_session
+from .job import SIGNALS, job_lives, locked, report_of, supervised
 from .wire import Json, Refusal, Wire
 
 RUN_ID = re.compile(r"[^/]+-[0-9]{8}-[0-9]{6}-[0-9a-z]+")
@@ -42,14 +44,26 @@ def discard(_wire: Wire, request: Json) -> Json:
 def end_job(run: str) -> None:
     """Kill the job, and wait for its supervisor: it writes until it has ended."""
     state = report_of(run)
-    if state["state"] in RUNNING:
-        with contextlib.suppress(ProcessLookupError):
-            if supervised(run):
+    with contextlib.suppress(ProcessLookupError):
+        if supervised(run):
+            if state["state"] in RUNNING:
                 os.kill(state["supervisor"], SIGNALS["KILL", "signal"])
-            else:
-                os.killpg(state["job"], signal.SIGKILL)
+        elif job_lives(state):
+            os.killpg(state["job"], signal.SIGKILL)
+            kill_session(state["job"])
+        elif state["state"] == "lost" and state.get("job"):
+            end_orphans(state["job"], os.path.basename(run))
     with locked(f"{run}/supervisor.lock", fcntl.LOCK_EX):
         return
+
+
+def end_orphans(session: int, name: str) -> None:
+    """Kill what a job left that nobody saw end; its number may be a stranger's by now, so each must be the run's."""
+    mark = f"GPURUN_RUN_ID={name}".encode()
+    for pid in processes_of(session):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+            if mark in file.read().split(b"\0"):
+                os.kill(pid, signal.SIGKILL)
 
 
 def open_up(run: str) -> None:
@@ -58,4 +72,5 @@ def open_up(run: str) -> None:
         for name in names:
             path = f"{folder}/{name}"
             if not os.path.islink(path):
-                os.chmod(path, stat.S_IRWXU)
+                with contextlib.suppress(PermissionError):  # another user's, as a container makes them: it may be empty
+                    os.chmod(path, stat.S_IRWXU)

@@ -1,11 +1,15 @@
 """The agent removes a run's folder, and nothing else, once the job there has ended."""
 
+import json
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
+from launcher.domain import Device, FloatX, LegOrder
 from launcher.errors import TransferError
 from launcher.ports import Connection
 from launcher.sync import remote_agent
@@ -23,9 +27,10 @@ def connection(tmp_path: Path) -> Iterator[Connection]:
     lines.close()
 
 
-def job(script: str) -> AgentJob:
+def job(script: str, legs: Sequence[LegOrder] = ()) -> AgentJob:
     return AgentJob(
         script=script,
+        legs=legs,
         device="cpu",  # type: ignore[arg-type]
         floatx="float32",  # type: ignore[arg-type]
         grace_s=60.0,
@@ -45,6 +50,36 @@ def test_a_running_job_is_killed_first(connection, tmp_path) -> None:
     remote_agent.discard(connection, RUN, remove=True)
     assert not (tmp_path / RUN.home).exists()
     assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize("dead", [("supervisor",), ("supervisor", "job")])
+def test_no_leg_outlives_it_whoever_was_killed_before(connection, tmp_path, dead) -> None:
+    """A leg has a process group of its own."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    legs = [LegOrder(name="cpu", device=Device.CPU, floatx=FloatX.FLOAT32)]
+    remote_agent.start(connection, RUN, job(f"trap '' TERM; echo $$ > {gate}; while :; do sleep 0.1; done", legs))
+    leg = psutil.Process(int(gate.read_text()))
+    state = json.loads((tmp_path / RUN.state).read_text())
+    for each in dead:
+        process = psutil.Process(state[each])
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+    assert leg.is_running()
+    remote_agent.discard(connection, RUN, remove=True)
+    leg.wait(10)
+    assert not (tmp_path / RUN.home).exists()
+
+
+def test_another_s_process_in_a_session_of_the_same_number_is_left_alone(connection, tmp_path) -> None:
+    remote_agent.start(connection, RUN, job("true"))
+    remote_agent.discard(connection, RUN, remove=False)
+    with psutil.Popen(["sleep", "60"], start_new_session=True) as stranger:
+        state = {"state": "running", "supervisor": stranger.pid, "job": stranger.pid, "job_started": "another boot:1"}
+        (tmp_path / RUN.state).write_text(json.dumps(state))
+        remote_agent.discard(connection, RUN, remove=True)
+        assert stranger.poll() is None
+        stranger.kill()
 
 
 def test_it_is_harmless_when_done_twice_and_where_nothing_is(connection) -> None:
