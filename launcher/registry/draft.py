@@ -61,23 +61,24 @@ def add(registry: Registry, name: str, files: Mapping[str, Path], about: About, 
 
 def _number(registry: Registry, drawn: Version) -> Version:
     """Write it under the first number that is free, unless the same is there already."""
+    numbers = registry.numbers(drawn.name)
     while True:
-        known = registry.versions(drawn.name)
-        same = _same(registry, known, drawn)
+        same = _same(registry, numbers, drawn)
         if same is not None:
             return same
-        wanted = replace(drawn, number=known[-1].number + 1 if known else 1)
+        wanted = replace(drawn, number=numbers[-1] + 1 if numbers else 1)
         if registry.store.create(version.key(wanted.name, wanted.number), version.dump(wanted)):
             return wanted
+        numbers.append(wanted.number)
 
 
-def _same(registry: Registry, known: list[Version], drawn: Version) -> Version | None:
+def _same(registry: Registry, numbers: list[int], drawn: Version) -> Version | None:
     if not drawn.about.run_id:
         return None
     files = {(file.name, file.sha256) for file in drawn.files}
     again = [
         each
-        for each in known
+        for each in registry.versions(drawn.name, numbers)
         if each.about.run_id == drawn.about.run_id and {(file.name, file.sha256) for file in each.files} == files
     ]
     gone = registry.history(drawn.name).pruned if again else set()

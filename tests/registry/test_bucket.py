@@ -1,0 +1,97 @@
+"""What is particular to S3: conditions that are not kept, answers that are lost, buckets that are not there."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from botocore.awsrequest import AWSPreparedRequest
+
+from launcher.aws.client import Aws
+from launcher.errors import GpurunError, SpecError, WeightsError
+from launcher.registry.bucket import Bucket
+from launcher.registry.registry import Registry
+from tests.registry.conftest import NAME
+
+
+def test_a_service_that_ignores_the_condition_is_refused(sandbox_none, uri, weights_file):
+    """It writes over what is there, as S3 itself did before 2024 and many that speak its language do."""
+    aws = Aws(sandbox_none.account)
+
+    def ignorant(request: AWSPreparedRequest, **_: object) -> None:
+        del request.headers["If-None-Match"]
+
+    bucket = Bucket(aws, uri)
+    bucket._aws.s3.meta.events.register("before-sign.s3.PutObject", ignorant)
+    with pytest.raises(WeightsError, match="does not keep conditional writes") as error:
+        Registry(bucket).add(NAME, {"weights.npz": weights_file()})
+    assert "--store DIR" in error.value.hint
+    assert Registry(Bucket(Aws(sandbox_none.account), uri)).names() == []
+    # Whatever the store holds by then: each process looks for itself.
+    again = Bucket(Aws(sandbox_none.account), uri)
+    again._aws.s3.meta.events.register("before-sign.s3.PutObject", ignorant)
+    with pytest.raises(WeightsError, match="does not keep conditional writes"):
+        Registry(again).add(NAME, {"weights.npz": weights_file()})
+
+
+def test_a_service_that_does_not_know_the_condition_is_refused(bucket, cloud, weights_file):
+    cloud.fault({"match": {"service": "s3", "action": "PUT .*"}, "effect": {"error": "NotImplemented", "status": 501}})
+    with pytest.raises(WeightsError, match=r"does not keep conditional writes.*NotImplemented"):
+        Registry(bucket).add(NAME, {"weights.npz": weights_file()})
+
+
+def test_an_answer_that_was_lost_is_no_lost_race(bucket, cloud, add):
+    """botocore sends the request again, and S3 says that the key is taken: by us."""
+    registry = Registry(bucket)
+    for value in (1, 2):
+        add(registry, value)
+    registry.promote(NAME, 1)
+    before = registry.history(NAME).sequence
+    cloud.fault({"match": {"service": "s3", "action": "PUT .*/history/.*"}, "effect": {"drop": "after"}, "times": 1})
+    change = registry.promote(NAME, 2, expected_champion=1)
+    assert change.entry is not None
+    assert change.entry.sequence == before + 1
+    assert Registry(bucket).history(NAME).sequence == before + 1
+    assert [fault["hits"] for fault in cloud.faults()] == [1]
+
+
+def test_the_pointer_says_where_each_file_lies(bucket, aws, add):
+    registry = Registry(bucket)
+    add(registry, 1)
+    registry.promote(NAME, 1)
+    where = {"Bucket": bucket._place.bucket}
+    found = json.loads(aws.s3.get_object(**where, Key="team/weights/digits/champion/version.json")["Body"].read())
+    assert (found["number"], list(found["keys"])) == (1, ["weights.npz"])
+    data = aws.s3.get_object(**where, Key=f"team/weights/{found['keys']['weights.npz']}")["Body"].read()
+    assert len(data) == found["files"][0]["size_bytes"]
+
+
+def test_a_pointer_that_was_altered_is_put_right(bucket, aws, add):
+    registry = Registry(bucket)
+    add(registry, 1)
+    registry.promote(NAME, 1)
+    aws.s3.put_object(Bucket=bucket._place.bucket, Key="team/weights/digits/champion/version.json", Body=b"{")
+    assert registry.store.pointed(NAME) is None
+    assert registry.repoint(NAME) == 1
+    assert registry.store.pointed(NAME) == 1
+
+
+def test_a_bucket_that_is_not_there(aws):
+    with pytest.raises(SpecError, match="there is no bucket no-such-bucket-here"):
+        Bucket(aws, "s3://no-such-bucket-here/x")
+
+
+def test_a_refusal_is_told_with_what_is_missing(bucket, cloud, weights_file):
+    cloud.fault({"match": {"service": "s3", "action": "PUT .*"}, "effect": {"error": "AccessDenied"}, "times": -1})
+    with pytest.raises(GpurunError, match="write to s3://") as error:
+        Registry(bucket).add(NAME, {"weights.npz": weights_file()})
+    assert error.value.hint
+
+
+def test_folders_of_others_in_the_bucket_are_no_models(bucket, aws, add):
+    registry = Registry(bucket)
+    add(registry, 1)
+    aws.s3.put_object(Bucket=bucket._place.bucket, Key="team/weights/Not A Model/x", Body=b"")
+    aws.s3.put_object(Bucket=bucket._place.bucket, Key=f"team/weights/{NAME}/versions/notes.txt", Body=b"")
+    assert registry.names() == [NAME]
+    assert registry.numbers(NAME) == [1]
