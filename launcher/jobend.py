@@ -36,6 +36,8 @@ def _reason(report: JobReport) -> str:
         return "the job was killed for memory: ask for a machine with more, resources.memory in the spec"
     if report.ended_by == "deadline":
         return "its time was up, by max_hours or max_cost; what it had saved is home"
+    if report.ended_by == "shutdown":
+        return "its machine shut down, or somebody ended the job's supervisor; what it had saved is home"
     if report.state == "lost":
         return "the machine lost the job: it rebooted, or its supervisor was killed"
     if report.exit_status == 128 + signal.SIGKILL:

@@ -155,7 +155,7 @@ def _drive(live: LiveRun, attendance: Attendance, underway: Underway) -> Outcome
             if attendance.detach:
                 return _let_go(live)
             report = underway.follow(connection)
-            if report.ended_by == "shutdown":
+            if report.ended_by == "shutdown" and places.of(live).replaceable:
                 _await_end(live)
             if report.ended_by != "interruption":
                 underway.close()
@@ -328,7 +328,9 @@ def stop(live: LiveRun, *, gently: bool = True) -> Receipt:
             with live.signals.installed(), live.signals.raised():
                 _stop_gently(live)
         except (KeyboardInterrupt, interrupts.StopAsked, interrupts.HangUp):
-            live.reporter.warn("ending the machine at once; what is not home is lost")
+            stays = "ending the job at once; what is not home stays there"
+            lost = "ending the machine at once; what is not home is lost"
+            live.reporter.warn(lost if places.of(live).replaceable else stays)
         except MachineGone as error:
             live.reporter.warn(error.message)
         except Exception as error:

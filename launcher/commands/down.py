@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from launcher.commands import options, session
-from launcher.errors import GpurunError, SpecError
+from launcher.errors import GpurunError, LedgerError, SpecError
 
 if TYPE_CHECKING:
     from launcher.ledger import Ledger, RunRecord
@@ -47,6 +47,8 @@ def _end(record: RunRecord, book: Ledger) -> int:
     from launcher.commands import attending
     from launcher.domain import RunStatus
 
+    with suppress(LedgerError):  # for whoever ends it: the launcher that is asked to, or this command
+        book.event(record.run_id, "given.up")
     if process.alive(record.launcher_pid, record.launcher_started) and record.launcher_pid is not None:
         _dismiss(record.launcher_pid, record.launcher_started)
         record = book.get(record.run_id)

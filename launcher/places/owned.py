@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from launcher.aws.refusals import Pool
-from launcher.domain import Endpoint, HostKey, Instance, JobSpec, Market, RunStatus, Segment
+from launcher.domain import Endpoint, HostKey, Instance, JobSpec, Market, Segment
 from launcher.errors import HostUnreachable, NoPython, OutOfReach
 from launcher.ledger import RunRecord
 from launcher.lifeline import STOP_GRACE_S, seconds_left
 from launcher.live import LiveRun
 from launcher.paths import StatePaths
 from launcher.places.address import Address, parse
-from launcher.ports import Lines
+from launcher.ports import Connection, Lines
 from launcher.sync import remote_agent
 from launcher.sync.pipes import PipeLines
 from launcher.sync.wire.lines import Lines as SshLines
@@ -118,10 +118,11 @@ def vacate(live: LiveRun) -> None:
     if not live.ledger.segments(live.run_id):
         return  # nothing was ever sent there
     address = address_of(live.record)
-    remove = not live.has_event("job.started") or live.has_event("fetched") or _given_up(live)
     to_it = lines(live, _instance(live))
     try:
-        remote_agent.discard(to_it.control.fresh(CONNECT_TIMEOUT_S), live.layout, remove=remove)
+        connection = to_it.control.fresh(CONNECT_TIMEOUT_S)
+        remove = live.has_event("fetched") or live.has_event("given.up") or not _worked(live, connection)
+        remote_agent.discard(connection, live.layout, remove=remove)
     except NoPython:
         pass  # no job ran there, and nothing was sent
     except HostUnreachable as error:
@@ -135,10 +136,12 @@ def vacate(live: LiveRun) -> None:
     live.ledger.end_segment(live.run_id, live.record.segment)
 
 
-def _given_up(live: LiveRun) -> bool:
-    """Whether the user has said that what is not home may be lost."""
-    begun = live.told("ending")
-    return bool(begun) and begun[-1]["status"] == RunStatus.CANCELLED
+def _worked(live: LiveRun, connection: Connection) -> bool:
+    """Whether a job may have written something there; one whose start was never answered is asked for."""
+    if live.has_event("job.started") or not live.has_event("job.intent"):
+        return live.has_event("job.started")
+    report = remote_agent.report(connection, live.layout)
+    return report.state not in {"absent", "lost"} or report.log_bytes > 0
 
 
 def _leave(live: LiveRun, address: Address, error: HostUnreachable) -> None:
