@@ -76,8 +76,8 @@ def measure(sandbox: control.Sandbox, home: Path, asked: argparse.Namespace) -> 
         [
             "## gc",
             "",
-            f"Made by `python benchmarks/gc.py`: {len(names)} regions with {asked.resources} things and more that carry a tag",
-            "of ours: machines, detached volumes, key pairs, launch templates and security groups, a fifth each.",
+            f"Made by `python benchmarks/gc.py`: {len(names)} regions with over {asked.resources} things that carry",
+            "a tag of ours: machines, detached volumes, key pairs, launch templates and security groups, a fifth each.",
             f"Beside them {foreign} volumes of others, which stay. Whole processes, an empty ledger, a sandbox with no",
             f"hosts. Goal: {GOAL_S:.0f} s.",
             "",
