@@ -97,3 +97,27 @@ def test_a_run_keeps_to_the_key_that_it_began_with(desk, box) -> None:
     done = desk.gpurun("resume", "last")
     assert done.returncode == 5
     assert "another machine answers there" in done.stderr
+
+
+def test_a_key_of_the_host_s_other_port_neither_vouches_for_another_nor_stands_in_its_way(desk, box) -> None:
+    hosts = desk.home / ".ssh" / "known_hosts"
+    hosts.write_text(f"127.0.0.1 {generate('at port 22').public_line}\n")
+    shown = fingerprint(box.sshd.host_key)
+    refused = desk.gpurun("launch", "--on", box.on, "--dry-run", desk.job("true"))
+    assert refused.returncode == 5
+    assert f"--accept-host-key {shown}" in refused.stderr
+    accepted = desk.gpurun("launch", "--on", box.on, "--dry-run", "--accept-host-key", shown, "job.sh")
+    assert accepted.returncode == 0, accepted.stderr
+
+
+def test_the_key_that_the_host_shows_at_port_22_is_known_at_another(desk, box) -> None:
+    key = box.sshd.host_key
+    hosts = desk.home / ".ssh" / "known_hosts"
+    hosts.write_text(f"127.0.0.1 {key.algorithm} {key.base64}\n")
+    assert desk.gpurun("launch", "--on", box.on, "--dry-run", desk.job("true")).returncode == 0
+    hosts.write_text(
+        f"127.0.0.1 {key.algorithm} {key.base64}\n[127.0.0.1]:{box.sshd.port} {generate('x').public_line}\n"
+    )
+    changed = desk.gpurun("launch", "--on", box.on, "--dry-run", "job.sh")
+    assert changed.returncode == 5
+    assert "another machine answers there" in changed.stderr

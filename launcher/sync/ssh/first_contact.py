@@ -31,9 +31,11 @@ def trusted_keys(endpoint: Endpoint, trust: Trust, *, timeout_s: float) -> tuple
     """
     target = resolve(endpoint).target
     known = recorded(target)
-    if known.trusted:
+    if known.trusted and known.of_port:
         return known.trusted
     key = shown_key(endpoint, timeout_s=timeout_s)
+    if key in known.trusted:
+        return (key,)
     if key in known.revoked or not _accepted(target, key, trust):
         raise _refused(target, key, revoked=key in known.revoked)
     remember(target, key)

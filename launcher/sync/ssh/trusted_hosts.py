@@ -34,20 +34,22 @@ class Recorded(NamedTuple):
 
     trusted: tuple[HostKey, ...]
     revoked: frozenset[HostKey]
+    of_port: bool = True
+    """Whether they speak of the very port; else of the host alone, where another server may answer (sshconnect.c)."""
 
 
 def recorded(hop: Hop) -> Recorded:
-    """The keys recorded for a host, those revoked apart."""
-    found: list[HostKey] = []
-    revoked: set[HostKey] = set()
-    for path in hop.known_hosts:
-        for marker, key in _entries(path, _names(hop)):
-            if marker == "@revoked":
-                revoked.add(key)
-            elif not marker:
-                found.append(key)
-    trusted = tuple(key for key in dict.fromkeys(found) if key not in revoked)
-    return Recorded(trusted, frozenset(revoked))
+    """The keys recorded for a host, those revoked apart; of another port only where there is none of its own."""
+    names = _names(hop)
+    found = {name: [entry for path in hop.known_hosts for entry in _entries(path, (name,))] for name in names}
+    revoked = frozenset(key for entries in found.values() for marker, key in entries if marker == "@revoked")
+    trusted: tuple[HostKey, ...] = ()
+    for name in names:
+        keys = dict.fromkeys(key for marker, key in found[name] if not marker)
+        trusted = tuple(key for key in keys if key not in revoked)
+        if keys:
+            return Recorded(trusted, revoked, of_port=name == names[0])
+    return Recorded(trusted, revoked)
 
 
 def remember(hop: Hop, key: HostKey) -> Path | None:
