@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from launcher.domain import Device, FloatX, JobUsage, RunId, SegmentCost
+from launcher.domain import CitedLeg, Device, FloatX, JobUsage, RunId, SegmentCost
 
 
 class TrialState(StrEnum):
@@ -310,6 +310,8 @@ class Comparison:
     warnings: tuple[str, ...] = ()
     cited: tuple[tuple[str, str], ...] = ()
     """Figures from elsewhere to be shown beside ours: (what, figure with its source)."""
+    cited_legs: tuple[CitedLeg, ...] = ()
+    """Those that are of a leg."""
     receipts: tuple[tuple[RunId, float, tuple[SegmentCost, ...]], ...] = ()
     """Of each run: what it cost in all, and its machines."""
     version: str = ""

@@ -168,6 +168,29 @@ class LegOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CitedLeg:
+    """What somebody else measured of a leg: figures to be shown beside ours, each only where it was told."""
+
+    device: Device
+    floatx: FloatX | None = None
+    """`None`: it stands beside every one of ours."""
+    backend: str = ""
+    """Empty: likewise."""
+    settings: tuple[tuple[str, str], ...] = ()
+    """The sweep's point that it is of, with all of its settings."""
+    train_s: float | None = None
+    """Of the training alone."""
+    elapsed_s: float | None = None
+    """Of the whole command."""
+    error: float | None = None
+    """A share, 0 to 1, or in the job's own unit."""
+    by: str = ""
+    """Whose, or which machine's; what one has measured on both devices makes a speed-up."""
+    source: str = ""
+    """Where it is told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonWish:
     """Which ways to run a job are to be compared, as a spec or flags say it; empty: not said."""
 
@@ -185,6 +208,8 @@ class ComparisonWish:
     """Of a sweep: at each, the job's settings that differ from the other points'."""
     cited: tuple[tuple[str, str], ...] = ()
     """Figures from elsewhere, to be shown beside ours: (what, figure with its source)."""
+    cited_legs: tuple[CitedLeg, ...] = ()
+    """Those that are of a leg, so that they stand beside its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,6 +71,7 @@ def write(
             repeats=asked.repeats or 1,
             target=asked.target,
             cited=asked.cited,
+            cited_legs=asked.cited_legs,
             version=__version__,
         )
         record = ComparisonRecord(

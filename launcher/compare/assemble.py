@@ -14,7 +14,7 @@ from launcher.compare.parity import parities
 from launcher.compare.ratios import ratios
 from launcher.compare.verdict import verdict
 from launcher.comparison import Comparison, Leg, LegResult, Parity, Trial, TrialState
-from launcher.domain import RunId, SegmentCost
+from launcher.domain import CitedLeg, RunId, SegmentCost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,7 @@ class Request:
     repeats: int
     target: float | None = None
     cited: tuple[tuple[str, str], ...] = ()
+    cited_legs: tuple[CitedLeg, ...] = ()
     version: str = ""
     """Of gpurun."""
 
@@ -90,6 +91,7 @@ def put_together(
         verdict=verdict(legs, parities, found),
         warnings=tuple(dict.fromkeys([*warnings, *(said for leg in legs for said in _warnings(leg))])),
         cited=request.cited,
+        cited_legs=request.cited_legs,
         receipts=tuple((run.run_id, run.cost_usd, run.segments) for run in runs if run.run_id is not None),
         version=request.version,
     )

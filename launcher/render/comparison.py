@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from launcher.render import beside
 from launcher.render.figures import clean
 from launcher.render.legcells import Column, is_done, where_to_look, why_not
 from launcher.render.legtables import GAP, LEFT, blocks
@@ -49,6 +50,8 @@ def tell(comparison: Comparison, console: Console) -> None:
     if comparison.verdict:
         for part in _wrapped(clean(comparison.verdict), console.width):
             console.print(Text(part, style="bold"))
+    for line in _beside(comparison, console.width):
+        console.print(Text(line, style="bold cyan" if line.startswith("\n") else ""))
     for heading, lines in _sections(comparison):
         console.print(Text(f"\n{heading}", style="bold cyan"))
         for line in lines:
@@ -85,11 +88,21 @@ def text(comparison: Comparison, *, width: int = PIPE_WIDTH) -> str:
         lines += [_aligned(columns, rows), ""]
     if comparison.verdict:
         lines += _wrapped(clean(comparison.verdict), width)
+    lines += [part for line in _beside(comparison, width) for part in line.split("\n")]
     for heading, told in _sections(comparison):
         lines += ["", heading]
         for line in told:
             lines += _wrapped(line, width, indent=2)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _beside(comparison: Comparison, width: int) -> list[str]:
+    """Figures from elsewhere beside ours, as a table is: its lines are not wrapped where they fit."""
+    told = beside.text(comparison, width - 2)
+    wrapped = [
+        part for line in told for part in ([f"  {line}"] if len(line) + 2 <= width else _wrapped(line, width, indent=2))
+    ]
+    return ["\nbeside figures from elsewhere", *wrapped] if told else []
 
 
 def _aligned(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
@@ -115,7 +128,7 @@ def _sections(comparison: Comparison) -> list[tuple[str, list[str]]]:
         ("ratios", pair_words(comparison.ratios)),
         ("parity", [line for each in comparison.parities for line in _parity_lines(each)]),
         ("break-even", [crossing_words(each) for each in comparison.crossings]),
-        ("cited", [f"{clean(what)}: {clean(told)}" for what, told in comparison.cited]),
+        ("cited", [f"{what}: {told}" for what, told in beside.lines(comparison)]),
         ("warnings", [each for each in map(clean, comparison.warnings) if each not in not_run]),
     ]
     return [(heading, lines) for heading, lines in sections if lines]

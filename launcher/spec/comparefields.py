@@ -7,8 +7,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 
-from launcher.domain import ComparisonWish, Device, FloatX
-from launcher.spec import comparing, values
+from launcher.domain import CitedLeg, ComparisonWish, Device, FloatX
+from launcher.spec import citing, comparing, values
 
 Word = TypeVar("Word")
 
@@ -56,7 +56,31 @@ Types = Annotated[tuple[str, ...], PlainValidator(_types), _one_or_many({"type":
 _VALUES: dict[str, Any] = {"type": ["string", "number", "boolean", "array"]}
 _SETTINGS: dict[str, Any] = {"type": "object", "additionalProperties": _VALUES, "minProperties": 1}
 _SWEEP = WithJsonSchema({"oneOf": [_SETTINGS, {"type": "array", "items": _SETTINGS}]})
-_CITED = WithJsonSchema({"type": "object", "additionalProperties": {"type": ["string", "number"]}})
+_LINES: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": {"type": ["string", "number"]},
+    "propertyNames": {"not": {"enum": [*citing.LEG_KEYS]}},
+    "minProperties": 1,
+}
+_CITED_SECONDS: dict[str, Any] = {"type": "number", "exclusiveMinimum": 0}
+_CITED_LEG: dict[str, Any] = {
+    "type": "object",
+    "required": ["device"],
+    "additionalProperties": False,
+    "anyOf": [{"required": [key]} for key in citing.FIGURES],
+    "properties": {
+        "device": {"enum": [*Device]},
+        "floatx": {"enum": [*FloatX]},
+        "backend": {"enum": [*comparing.BACKENDS]},
+        "at": _SETTINGS,
+        "seconds": _CITED_SECONDS,
+        "elapsed_seconds": _CITED_SECONDS,
+        "error": {"type": ["string", "number"], "examples": ["5.8 %", 0.058]},
+        "by": {"type": "string", "minLength": 1},
+        "source": {"type": "string", "minLength": 1},
+    },
+}
+_CITED = WithJsonSchema({"anyOf": [_LINES, _CITED_LEG, {"type": "array", "items": {"anyOf": [_LINES, _CITED_LEG]}}]})
 _TITLE = WithJsonSchema({"type": "string", "minLength": 1})
 _PLACE = WithJsonSchema({"type": "string", "examples": ["same", "best", "local", "local+aws", "ssh://me@box"]})
 _REPEATS = WithJsonSchema({"type": "integer", "minimum": 1, "maximum": comparing.MAX_REPEATS})
@@ -87,8 +111,8 @@ class CompareFields(BaseModel):
     sweep: Annotated[tuple[comparing.Point, ...], PlainValidator(comparing.points), _SWEEP] = Field(
         default=(), description="Settings of the job with their values, or a list of points."
     )
-    cited: Annotated[tuple[tuple[str, str], ...], PlainValidator(comparing.cited), _CITED] = Field(
-        default=(), description="Figures from elsewhere, shown beside the measured ones."
+    cited: Annotated[tuple[citing.Line | CitedLeg, ...], PlainValidator(citing.cited), _CITED] = Field(
+        default=(), description="Figures from elsewhere, shown beside the measured ones: lines, or those of a leg."
     )
 
 
@@ -104,5 +128,6 @@ def wish(fields: CompareFields) -> ComparisonWish:
         repeats=fields.repeat,
         target=fields.target,
         points=fields.sweep,
-        cited=fields.cited,
+        cited=tuple(each for each in fields.cited if not isinstance(each, CitedLeg)),
+        cited_legs=tuple(each for each in fields.cited if isinstance(each, CitedLeg)),
     )

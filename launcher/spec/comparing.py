@@ -15,7 +15,6 @@ BACKENDS = ("tensorflow", "jax", "torch")
 MAX_REPEATS = 100
 MAX_VALUES = 100
 """Of one sweep: more is a slip of the keyboard."""
-MAX_CITED = 50
 Point = tuple[tuple[str, str], ...]
 
 _SETTING = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
@@ -64,13 +63,6 @@ def title(value: object) -> str:
     if len(text) > _TEXT_LIMIT or not text.isprintable():
         raise ValueError(f"{text[:40]!r}... is not a title, expected one line of at most {_TEXT_LIMIT} characters")
     return text
-
-
-def cited(value: object) -> tuple[tuple[str, str], ...]:
-    """`what: figure with its source` lines."""
-    if not isinstance(value, Mapping) or len(value) > MAX_CITED:
-        raise ValueError(f"not a list of figures, expected at most {MAX_CITED} lines of `what: figure (source)`")
-    return tuple((title(what), title(figure)) for what, figure in value.items())
 
 
 def points(value: object) -> tuple[Point, ...]:

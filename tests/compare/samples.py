@@ -20,7 +20,7 @@ from launcher.comparison import (
     Trial,
     TrialState,
 )
-from launcher.domain import Device, FloatX, JobUsage, RunId, SegmentCost
+from launcher.domain import CitedLeg, Device, FloatX, JobUsage, RunId, SegmentCost
 
 BEGAN = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 CPU_PRICE, GPU_PRICE = 0.2742, 0.1871
@@ -138,6 +138,10 @@ def request(title: str, *command: str, repeats: int = 3, target: float | None = 
         cited=(
             ("CPU of the deck (784-300-10, 41,000 rows)", "5 min 12.7 s, 6.5 % (deck 0)"),
             ("GRID K520 of the deck", "17.9 s, 5.8 %; 17.5 times as fast (deck 0)"),
+        ),
+        cited_legs=(
+            CitedLeg(device=Device.CPU, train_s=312.749, elapsed_s=319.88, error=0.065, by="K520", source="deck 0"),
+            CitedLeg(device=Device.GPU, train_s=17.883, elapsed_s=25.6, error=0.058, by="K520", source="deck 0"),
         ),
         version="0.1.0",
     )

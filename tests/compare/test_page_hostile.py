@@ -65,6 +65,7 @@ def renamed(name: str) -> Comparison:
         verdict=name,
         warnings=(name,),
         cited=((name, name),),
+        cited_legs=tuple(replace(each, by=name, source=name) for each in base.cited_legs),
         ratios=(Ratio(numerator=name, denominator=name, what=name, value=2, least=1, most=3, count=2, paired=True),),
         parities=(
             Parity(

@@ -85,7 +85,7 @@ def test_money_is_not_told_where_nothing_costs_any() -> None:
 
 def test_what_it_comes_to_follows_the_table() -> None:
     shown = told.text(EVERY["deck"])
-    order = ["The GPU (g4dn.xlarge) trains", "ratios", "parity", "cited", "warnings"]
+    order = ["The GPU (g4dn.xlarge) trains", "beside figures from elsewhere", "ratios", "parity", "cited", "warnings"]
     assert [shown.index(each) for each in order] == sorted(shown.index(each) for each in order)
     assert "gpu-float32 against cpu-float32: 16.2× as fast in training (15.8 to 16.5)" in shown  # noqa: RUF001
     assert "✓ gpu-float32 against cpu-float32: costs differ by 8.7e-06" in shown
@@ -132,7 +132,8 @@ def test_no_name_speaks_to_the_terminal(name: str, width: int) -> None:
         replace(each, leg=replace(each.leg, name=f"{name}{i}", backend=name, place=name), machine=name)
         for i, each in enumerate(base.legs)
     )
-    made = replace(base, title=name, verdict=name, warnings=(name,), legs=legs, cited=((name, name),))
+    cited = tuple(replace(each, by=name, source=name) for each in base.cited_legs)
+    made = replace(base, title=name, verdict=name, warnings=(name,), legs=legs, cited=((name, name),), cited_legs=cited)
     for shown in (on_terminal(made, width), told.text(made, width=width)):
         assert all(sign.isprintable() for sign in shown if sign != "\n")
     if name.isprintable() and name.strip():

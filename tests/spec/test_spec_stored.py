@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from launcher import spec
-from launcher.domain import ComparisonWish, Device, FloatX, JobSpec, Limits, Requirements, SpotPolicy, SshOptions
+from launcher.domain import (
+    CitedLeg,
+    ComparisonWish,
+    Device,
+    FloatX,
+    JobSpec,
+    Limits,
+    Requirements,
+    SpotPolicy,
+    SshOptions,
+)
 from launcher.errors import SpecError
 from launcher.spec.values import slug
 
@@ -51,6 +61,10 @@ jobs = st.builds(
     compare=st.builds(
         ComparisonWish, title=texts, devices=st.lists(st.sampled_from(Device)).map(tuple), on=texts, backends=lists,
         repeats=st.none() | st.integers(1, 9), target=money, points=st.lists(pairs).map(tuple), cited=pairs,
+        cited_legs=st.lists(st.builds(
+            CitedLeg, device=st.sampled_from(Device), floatx=st.none() | st.sampled_from(FloatX), settings=pairs,
+            train_s=money, error=money, by=texts,
+        ), max_size=2).map(tuple),
     ),
 )  # fmt: skip
 

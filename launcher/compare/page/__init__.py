@@ -26,7 +26,7 @@ def render(comparison: Comparison) -> str:
         _section("Legs", legs(comparison)) if comparison.legs else element("p", "There are no legs."),
         _charts(comparison),
         _section("Did they compute the same?", parity(comparison.parities)) if comparison.parities else None,
-        _section("Figures from elsewhere", cited(comparison)) if comparison.cited else None,
+        _section("Figures from elsewhere", elsewhere) if (elsewhere := cited(comparison)) else None,
         element("footer", foot(comparison)),
     )
     head = element(

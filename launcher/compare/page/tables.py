@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from launcher.compare.page.markup import Markup, element
+from launcher.compare.page.markup import Markup, element, join
 from launcher.compare.page.palette import style, swatch
 from launcher.comparison import Comparison, LegResult, Parity, Spread
+from launcher.render import beside
 from launcher.render.figures import NONE, around, clean, figure
 from launcher.render.legcells import Column, Group, is_done, leg_columns, untold_by_name, where_to_look, why_not
 from launcher.render.told import allowed
@@ -116,42 +117,40 @@ def _difference(value: float | None, tolerance: float) -> Markup:
     return element("td", figure(value), said, class_="figure")
 
 
-def cited(comparison: Comparison) -> Markup:
-    """Figures from elsewhere, as they were told there, beside ours."""
-    theirs = [
-        element("tr", element("th", clean(what), scope="row"), element("td", clean(told)))
-        for what, told in comparison.cited
+def cited(comparison: Comparison) -> Markup | None:
+    """Figures from elsewhere: those of a leg beside ours, then the others as they were told."""
+    lines = beside.lines(comparison)
+    told = [element("tr", element("th", what, scope="row"), element("td", said)) for what, said in lines]
+    head = element("thead", row(("what", "figure"), heading=True))
+    others = scrolling(head, element("tbody", *told), label="figures from elsewhere") if told else None
+    found = beside.besides(comparison)
+    if not (found or others):
+        return None
+    return join(_beside(found) if found else None, others)
+
+
+def _beside(found: Sequence[beside.Beside]) -> Markup:
+    columns = beside.pairs(found)
+    above = [element("th", each.heading, colspan=2, scope="colgroup", class_="first") for each in columns]
+    names = [
+        element("th", word, scope="col", class_="figure first" if word == "ours" else "figure")
+        for _ in columns
+        for word in ("ours", "theirs")
     ]
-    ours = [
+    body = [
         element(
             "tr",
-            element("th", element("bdi", clean(each.leg.name)), scope="row"),
-            element("td", _ours(each)),
-            class_="ours",
+            element("th", element("bdi", beside.row_name(each, found)), scope="row"),
+            *(
+                element("td", cell, class_="figure" if number % 2 else "figure first")
+                for number, cell in enumerate(beside.cells(each, columns))
+            ),
         )
-        for each in comparison.legs
-        if is_done(each)
+        for each in found
     ]
-    head = row(("what", "figure"), heading=True)
-    parts = [element("tbody", row_heading("elsewhere"), *theirs), element("tbody", row_heading("here"), *ours)]
-    return scrolling(element("thead", head), *parts, label="figures from elsewhere")
-
-
-def row_heading(text: str) -> Markup:
-    """A row that says what the following rows are."""
-    return element("tr", element("th", text, colspan=2, scope="rowgroup"), class_="groups")
-
-
-def _ours(result: LegResult) -> str:
-    columns = {column.heading: column for column in leg_columns([result])}
-    told = [
-        f"{word} {columns[heading].cell(result)}{unit}"
-        for heading, word, unit in (
-            ("train s", "training", " s"),
-            ("elapsed s", "elapsed", " s"),
-            ("error", "error", ""),
-            ("$/run", "", " a run"),
-        )
-        if heading in columns
-    ]
-    return ", ".join(each.strip() for each in told) or "no figures"
+    head = element(
+        "thead", element("tr", element("th", ""), *above, class_="groups"), element("tr", element("th", "leg"), *names)
+    )
+    table = scrolling(head, element("tbody", *body), label="ours and theirs")
+    whose = [element("p", f"Theirs: {each}.", class_="note") for each in beside.sources(found)]
+    return join(table, *whose, element("p", "Theirs are of their own machines and data.", class_="note"))
