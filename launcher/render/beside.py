@@ -102,6 +102,9 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 def _sentence(each: Beside, who: str, columns: Sequence[Pair]) -> str:
     known = [pair for pair in columns if pair.theirs(each) != NONE]
+    if not is_done(each.leg):
+        said = ", ".join(f"{pair.word} {pair.theirs(each)}" for pair in known)
+        return f"{who}: {each.leg.state.value} here; theirs: {said}"
     told = [f"{pair.word} {pair.ours(each)}, theirs {pair.theirs(each)}" for pair in known]
     return f"{who}: {'; '.join(told)}"
 

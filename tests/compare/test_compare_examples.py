@@ -93,6 +93,8 @@ def test_a_leg_that_was_not_run_has_their_figure_and_none_of_ours():
     assert told["train s"] == ("no device", "17.9")
     assert told["speed-up"] == ("-", "17.5\N{MULTIPLICATION SIGN}")
     assert gpu.ours == {}
+    said = next(line for line in beside.text(made, 60) if line.startswith("gpu"))
+    assert said.startswith("gpu-float32: no device here; theirs: seconds of training 17.9, seconds in all 25.6")
 
 
 def test_other_settings_are_other_work_and_their_figures_stand_alone():
