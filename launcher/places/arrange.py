@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from launcher.cost import NOTHING
 from launcher.domain import Device, Endpoint, HostKey, Image, JobSpec, Market, Offer, Plan
-from launcher.errors import HostKeyMismatch, SpecError
+from launcher.errors import HostKeyMismatch, HostUnreachable, SpecError
 from launcher.paths import StatePaths
 from launcher.places.address import Address
 from launcher.places.look import Found, look
@@ -41,16 +41,11 @@ def arrange(spec: JobSpec, address: Address, *, state: StatePaths, trust: Trust)
             f"outputs: {spec.outputs} is for machines that may be taken away; {address.name} keeps what it has",
             hint="--outputs FOLDER, or leave it out",
         )
-    host_keys: tuple[HostKey, ...] = ()
-    if not address.here:
-        host_keys = trusted_keys(endpoint(address, spec, ()), trust, timeout_s=CONNECT_TIMEOUT_S)
-    lines = lines_to(address, spec, host_keys, state)
     try:
-        found = look(lines.control.fresh(CONNECT_TIMEOUT_S), address.name)
-    except HostKeyMismatch as error:
-        raise _changed(error, endpoint(address, spec, host_keys)) from None
-    finally:
-        lines.close()
+        host_keys, found = _reached(spec, address, state, trust)
+    except HostUnreachable as error:
+        of_a_run = error.hint.startswith("gpurun ")  # and there is none yet
+        raise HostUnreachable(error.message, hint=f"ssh {address}" if of_a_run else error.hint) from None
     offer = _offer(address, found)
     plan = Plan(
         offers=(offer,),
@@ -63,6 +58,19 @@ def arrange(spec: JobSpec, address: Address, *, state: StatePaths, trust: Trust)
         host_keys=host_keys,
     )
     return Arranged(spec=replace(spec, limits=replace(spec.limits, max_restarts=0)), plan=plan, found=found)
+
+
+def _reached(spec: JobSpec, address: Address, state: StatePaths, trust: Trust) -> tuple[tuple[HostKey, ...], Found]:
+    host_keys: tuple[HostKey, ...] = ()
+    if not address.here:
+        host_keys = trusted_keys(endpoint(address, spec, ()), trust, timeout_s=CONNECT_TIMEOUT_S)
+    lines = lines_to(address, spec, host_keys, state)
+    try:
+        return host_keys, look(lines.control.fresh(CONNECT_TIMEOUT_S), address.name)
+    except HostKeyMismatch as error:
+        raise _changed(error, endpoint(address, spec, host_keys)) from None
+    finally:
+        lines.close()
 
 
 def _changed(error: HostKeyMismatch, to: Endpoint) -> HostKeyMismatch:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from launcher.aws.refusals import Pool
 from launcher.domain import Endpoint, HostKey, Instance, JobSpec, Market, Segment
-from launcher.errors import HostUnreachable, NoPython, OutOfReach
+from launcher.errors import CommandFailed, HostUnreachable, NoPython, OutOfReach
 from launcher.ledger import RunRecord
 from launcher.lifeline import STOP_GRACE_S, seconds_left
 from launcher.live import LiveRun
@@ -123,8 +123,10 @@ def vacate(live: LiveRun) -> None:
         connection = to_it.control.fresh(CONNECT_TIMEOUT_S)
         remove = live.has_event("fetched") or live.has_event("given.up") or not _worked(live, connection)
         remote_agent.discard(connection, live.layout, remove=remove)
-    except NoPython:
-        pass  # no job ran there, and nothing was sent
+    except (NoPython, CommandFailed) as error:
+        if live.has_event("job.intent"):  # a job may run there: python3 was on the PATH then
+            raise
+        live.event("vacated", removed=False, error=error.message)
     except HostUnreachable as error:
         _leave(live, address, error)
     else:

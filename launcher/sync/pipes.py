@@ -243,13 +243,19 @@ class PipeLine:
 
 
 class PipeLines:
-    """`ports.Lines` to this machine, whose agent lives in `home`."""
+    """`ports.Lines` to this machine, whose agent lives in `home`; raises `SpecError` where that cannot be made."""
 
     endpoint = None
     rtt_s = 0.0
 
     def __init__(self, home: Path) -> None:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise SpecError(
+                f"runs on this machine cannot lie in {home}: {error.strerror}",
+                hint="make it a folder that you can write to, or set XDG_STATE_HOME to one",
+            ) from None
         self._home = home
         self._bulk: dict[int, PipeLine] = {}
         self.control = PipeLine(home)

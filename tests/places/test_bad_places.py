@@ -62,6 +62,7 @@ def test_a_host_that_does_not_answer(desk, box) -> None:
     done = desk.gpurun("launch", "--on", box.on, desk.job("true"), timeout_s=60)
     assert done.returncode == 5
     assert "could not be reached by SSH" in done.stderr
+    assert f"next: ssh {box.on}" in done.stderr
     assert desk.runs() == []
 
 
@@ -134,3 +135,33 @@ def test_any_other_text_is_refused_and_no_more(text: str) -> None:
         return
     assert text in {"aws", "local"} or text.startswith("ssh://")
     assert address is None or not {" ", "'", '"', ";", "$", "/", "\n"} & set(address.host + address.user)
+
+
+def test_a_state_folder_that_takes_no_runs_is_told_and_nothing_begun(desk) -> None:
+    desk.state.here.parent.mkdir(parents=True)
+    desk.state.here.touch()
+    done = desk.gpurun("launch", "--on", "local", desk.job("true"))
+    assert done.returncode == 2
+    assert f"runs on this machine cannot lie in {desk.state.here}" in done.stderr
+    assert desk.runs() == []
+
+
+def test_a_machine_that_takes_no_agent_leaves_no_run_open(desk) -> None:
+    desk.state.here.mkdir(parents=True)
+    (desk.state.here / "gpurun").touch()
+    done = desk.gpurun("launch", "--on", "local", desk.job("true"))
+    assert done.returncode == 5
+    assert "let yourself write to the folder gpurun there" in done.stderr
+    assert desk.run()["status"] == "failed"
+
+
+def test_a_shell_without_python_does_not_end_a_run_whose_job_goes_on(desk) -> None:
+    desk.gpurun("launch", "--on", "local", "--detach", desk.job("sleep 60"))
+    done = desk.gpurun("down", "last", "--yes", PATH=str(desk.home))
+    assert done.returncode == 5
+    assert "no python3" in done.stderr
+    assert desk.run()["status"] == "terminating"
+    assert desk.gpurun("down", "last").returncode == 2
+    assert desk.gpurun("down", "last", "--yes").returncode == 0
+    assert desk.here() == []
+    desk.wait_for(lambda: not desk.processes(), 10)

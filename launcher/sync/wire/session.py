@@ -135,9 +135,11 @@ def _no_answer(status: int, stderr: str) -> CommandFailed:
     # Python's last line says what it was; the rest is where.
     said = stderr.rpartition("\n")[2].strip() or stderr
     said = said.rpartition("Traceback (most recent call last)")[2].rpartition(", in <module> ")[2] or said
+    closed = "Permission denied" in stderr or "Read-only file system" in stderr or "Not a directory" in stderr
+    hint = "gpurun ssh RUN python3 --version   (3.8 or later is needed)"
     return CommandFailed(
         f"the agent does not answer on the machine: {said or f'exit status {status}'}",
-        hint="gpurun ssh RUN df -h ~" if full else "gpurun ssh RUN python3 --version   (3.8 or later is needed)",
+        hint="gpurun ssh RUN df -h ~" if full else "let yourself write to the folder gpurun there" if closed else hint,
         status=status,
         stderr=stderr,
     )
