@@ -126,7 +126,8 @@ def command(
         with session.reporter(as_json=as_json) as reporter:
             began = datetime.now(UTC)
             planned = compareplan.all_of(found, cloud, book, reporter, rehearsal=dry_run)
-            warnings = (*told, *compareplan.doubts(spec, asked, planned))
+            earlier = comparetell.earlier(spec.name, book)
+            warnings = (*told, *compareplan.doubts(spec, asked, planned, earlier))
             compareplan.show(planned, warnings, repeats=asked.repeats or 1, as_json=as_json)
             if dry_run or not comparewrite.confirmed(planned, skip=yes or sandbox):
                 return 0

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from launcher.aws.client import Aws
     from launcher.compare.groups import Group
     from launcher.compare.places import Place
+    from launcher.comparison import Comparison
     from launcher.domain import Account, ComparisonWish, JobSpec, Plan
     from launcher.ledger import Ledger
     from launcher.paths import StatePaths
@@ -141,8 +142,12 @@ def max_cost_usd(planned: Sequence[Planned]) -> float:
     return sum(each.plan.max_cost_usd for each in planned)
 
 
-def doubts(spec: JobSpec, asked: ComparisonWish, planned: Sequence[Planned]) -> tuple[str, ...]:
-    """What should be known of the legs before money or hours go into them."""
+def doubts(
+    spec: JobSpec, asked: ComparisonWish, planned: Sequence[Planned], earlier: Sequence[Comparison]
+) -> tuple[str, ...]:
+    """What to know of the legs before money or hours go into them; `earlier` ones of that name, newest first."""
+    from launcher.compare.lasting import too_short
+
     every = [leg for each in planned for leg in each.group.legs]
     cpu_halves = [each.leg.name for each in every if (each.leg.device, each.leg.floatx) == (Device.CPU, FloatX.FLOAT16)]
     said = []
@@ -154,6 +159,9 @@ def doubts(spec: JobSpec, asked: ComparisonWish, planned: Sequence[Planned]) -> 
     for each in planned:
         kinds = {offer.gpu.kind for offer in each.plan.offers if offer.gpu} & WITHOUT_BFLOAT16
         halves = [leg.leg.name for leg in each.group.legs if leg.leg.device is Device.GPU]
+        legs = [leg.leg for leg in each.group.legs]
+        if short := too_short(legs, asked.repeats or 1, each.plan.hours, earlier):
+            said.append(short)
         if kinds and any("bfloat16" in name for name in halves):
             said.append(f"{', '.join(sorted(kinds))} has no bfloat16 arithmetic: there it is emulated by float32")
     if asked.backends and spec.script and "GPURUN_BACKEND" not in spec.script and "-m jobs" not in spec.script:

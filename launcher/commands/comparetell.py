@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher import render
 from launcher.compare import kept, stored, together
-from launcher.errors import SpecError
+from launcher.errors import LedgerError, SpecError
 from launcher.render.figures import clean
 
 if TYPE_CHECKING:
     from launcher.compare.kept import Kept
     from launcher.comparison import Comparison
     from launcher.ledger import ComparisonRecord, Ledger
+
+EARLIER = 5
+"""Comparisons that are looked at for how long a job takes."""
 
 
 def conclude(record: ComparisonRecord, book: Ledger) -> Comparison:
@@ -28,6 +32,21 @@ def conclude(record: ComparisonRecord, book: Ledger) -> Comparison:
     if not together.unfinished(asked, book):
         book.comparisons.tell(record.comparison_id, stored.dumps(found))
     return found
+
+
+def earlier(name: str, book: Ledger) -> list[Comparison]:
+    """The last comparisons of a job that are over, newest first; one that cannot be read is passed over."""
+    found = []
+    for record in book.comparisons.list():
+        if record.result is not None and record.comparison_id.startswith(f"{compared(name)}-") and len(found) < EARLIER:
+            with suppress(LedgerError):
+                found.append(stored.loads(record.result))
+    return found
+
+
+def compared(name: str) -> str:
+    """What ids of comparisons of a job begin with."""
+    return f"{name[:33].rstrip('-')}-compare"
 
 
 def page(found: Comparison, asked: Kept, html: Path | None, book: Ledger) -> Path:

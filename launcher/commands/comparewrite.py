@@ -44,6 +44,7 @@ def write(
     """Every run and then the comparison written down, before anything is asked of anybody; gives the runs' labels."""
     from launcher import __version__, creation
     from launcher.commands import compareattend
+    from launcher.commands.comparetell import compared
     from launcher.compare import kept
     from launcher.compare.assemble import Request
     from launcher.ledger import ComparisonRecord, new_run_id
@@ -64,7 +65,7 @@ def write(
             legs = tuple(leg.leg for leg in each.group.legs)
             runs.append(kept.KeptRun(run_id=live.run_id, place=each.group.place.name, legs=legs))
         request = Request(
-            comparison_id=new_run_id(f"{spec.name[:33].rstrip('-')}-compare"),
+            comparison_id=new_run_id(compared(spec.name)),
             title=asked.title,
             created_at=began,
             command=("gpurun", *sys.argv[1:]),

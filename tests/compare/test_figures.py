@@ -10,6 +10,7 @@ import pytest
 from launcher.compare import ratios
 from launcher.compare.against import against
 from launcher.compare.assemble import LegRun, assemble, price_usd_per_hour, put_together
+from launcher.compare.lasting import too_short
 from launcher.compare.verdict import verdict
 from launcher.comparison import LegResult, Parity, TrialState
 from launcher.domain import Device, FloatX, RunId
@@ -295,3 +296,17 @@ def test_peak_memory_of_two_trials_is_their_middle():
     before, after = (put_together(samples.request("t"), [each]) for each in (using(100, 110), using(200, 300)))
     (change,) = against(before, after).changes
     assert (change.what, change.before, change.after) == ("memory", 105, 250)
+
+
+def test_legs_that_took_longer_than_their_machine_is_given_are_told_before():
+    both = [leg(Device.CPU, 3599, 3599), leg(Device.GPU, 359)]
+    legs = [each.leg for each in both]
+    made = put_together(samples.request("t"), both)
+    faster = put_together(samples.request("t"), [leg(Device.CPU, 1), leg(Device.GPU, 1)])
+    assert too_short(legs, 1, 1.2, [made]) == ""
+    assert too_short(legs, 2, 2.1, [made]).startswith("by the last comparisons all legs, 2 times each take 2.2 h")
+    assert "1 of 2 legs take 1 h" in too_short(legs, 1, 0.5, [put_together(samples.request("t"), both[:1])])
+    # The newest counts; another place is another machine.
+    assert too_short(legs, 1, 1, [faster, made]) == ""
+    assert too_short(legs, 1, 1, [made, faster]) != ""
+    assert too_short([replace(each, place="local") for each in legs], 1, 0.1, [made]) == ""

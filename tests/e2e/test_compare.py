@@ -10,6 +10,8 @@ import sys
 import pexpect
 import pytest
 
+from launcher.compare import stored
+from launcher.ledger import Ledger
 from launcher.sandbox.client import SandboxClient
 
 TELLING = """\
@@ -210,6 +212,19 @@ def test_one_comparison_against_another(laptop, script):
     assert _comparison(done)["legs"][0]["final_error"] == 0.5
     back = laptop.gpurun("compare-cpu-gpu", "--show", first["comparison_id"], "--against", "last")
     assert any(line.startswith("better") and "error" in line for line in back.stdout.splitlines())
+
+
+def test_hours_that_the_last_comparison_did_not_come_out_with_are_told(laptop, script):
+    arguments = (script, "--on", "local", "--devices", "cpu", "--floatx", "float32,float64")
+    (found,) = [_comparison(_compare(laptop, *arguments))]
+    with Ledger.open(laptop.state.ledger) as book:
+        slow = [leg | {"elapsed_s": leg["elapsed_s"] | {"median": 3000.0}} for leg in found["legs"]]
+        made = stored.from_json(found | {"legs": slow})
+        book.comparisons.tell(found["comparison_id"], stored.dumps(made))
+    done = laptop.gpurun("compare-cpu-gpu", *arguments, "--dry-run", "--repeat", "2", "--max-hours", "3")
+    assert "warning: by the last comparisons all legs, 2 times each take 3.3 h on local" in done.stderr
+    enough = laptop.gpurun("compare-cpu-gpu", *arguments, "--dry-run", "--repeat", "2", "--max-hours", "4")
+    assert "by the last" not in enough.stderr
 
 
 def test_a_page_that_cannot_be_written_takes_no_figures_along(laptop, script):
