@@ -36,7 +36,7 @@ def conclude(record: ComparisonRecord, book: Ledger) -> Comparison:
 
 def earlier(name: str, book: Ledger) -> list[Comparison]:
     """The last comparisons of a job that are over, newest first; one that cannot be read is passed over."""
-    found = []
+    found: list[Comparison] = []
     for record in book.comparisons.list():
         if record.result is not None and record.comparison_id.startswith(f"{compared(name)}-") and len(found) < EARLIER:
             with suppress(LedgerError):
