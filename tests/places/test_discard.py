@@ -3,12 +3,14 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
 import pytest
 
+from launcher.agent.job import job_lives, started_ticks
 from launcher.domain import Device, FloatX, LegOrder
 from launcher.errors import TransferError
 from launcher.ports import Connection
@@ -129,3 +131,15 @@ def test_a_link_in_the_place_of_the_folder_is_not_followed(connection, tmp_path)
     with pytest.raises(TransferError, match="a link"):
         remote_agent.discard(connection, RUN, remove=True)
     assert (elsewhere / "file").exists()
+
+
+def test_without_proc_a_number_that_is_used_again_is_a_stranger_s(monkeypatch) -> None:
+    """As on macOS; a run that was running when its machine rebooted ends nobody else's process."""
+    monkeypatch.setattr("launcher.agent.job.os.path.exists", lambda _path: False)
+    mine = {"job": os.getpid(), "job_started": started_ticks(os.getpid())}
+    assert time.strptime(mine["job_started"], "%a %b %d %H:%M:%S %Y")
+    assert job_lives(mine)
+    assert not job_lives(dict(mine, job_started="Mon Jan  1 00:00:00 2001"))
+    with psutil.Popen(["true"]) as ended:
+        ended.wait()
+    assert started_ticks(ended.pid) == ""
