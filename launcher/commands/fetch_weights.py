@@ -34,6 +34,8 @@ def command(
     store: Annotated[
         str | None, typer.Option(help="Of NAME@VERSION: DIR or s3://BUCKET/PREFIX.", metavar="PLACE")
     ] = None,
+    sandbox: options.Sandbox = False,
+    profile: options.Profile = None,
     as_json: options.Json = False,
 ) -> int:
     """Bring weights home: the latest checkpoint during a run, the results after it, a version of `gpurun weights`."""
@@ -44,7 +46,8 @@ def command(
     if "@" in run:
         from launcher.commands import registered
 
-        registered.fetch(run, to, format_, store, as_json=as_json)
+        there = registered.registry(store, sandbox=sandbox, profile=profile)
+        registered.fetch(there, run, to, format_, as_json=as_json)
         return 0
     with session.ledger() as book:
         record = book.resolve(run)

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from launcher.commands import session
 from launcher.errors import SpecError
 
 if TYPE_CHECKING:
@@ -16,25 +17,31 @@ if TYPE_CHECKING:
 FORMATS = ("pkl", "npz", "safetensors")
 
 
-def fetch(address: str, to: Path | None, format_: str | None, store: str | None, *, as_json: bool) -> None:
-    """Every file of a version, verified; into `NAME-vNUMBER` where no folder is named."""
-    from launcher.registry.place import open_store
+def registry(store: str | None, *, sandbox: bool, profile: str | None) -> Registry:
+    """The registry that the command line means; only for a bucket does it matter whose credentials there are."""
+    from launcher.registry import place
     from launcher.registry.registry import Registry
 
-    registry = Registry(open_store(store))
-    version = registry.resolve(address)
+    in_s3 = place.named(store).startswith("s3://")
+    account = session.account(sandbox=sandbox, profile=profile) if in_s3 and (sandbox or profile) else None
+    return Registry(place.open_store(store, account=account))
+
+
+def fetch(there: Registry, address: str, to: Path | None, format_: str | None, *, as_json: bool) -> None:
+    """Every file of a version, verified; into `NAME-vNUMBER` where no folder is named."""
+    version = there.resolve(address)
     folder = to or Path(f"{version.name}-v{version.number}")
-    lay_out(registry, version, folder, format_, all_files=True, as_json=as_json)
+    lay_out(there, version, folder, format_, all_files=True, as_json=as_json)
 
 
 def lay_out(
-    registry: Registry, version: Version, folder: Path, format_: str | None, *, all_files: bool, as_json: bool
+    there: Registry, version: Version, folder: Path, format_: str | None, *, all_files: bool, as_json: bool
 ) -> None:
     """Write a version's files, weights in the format that is asked for; tells what lies where."""
     from launcher import render, weights
     from launcher.registry import reading
 
-    registry.check(version)
+    there.check(version)
     weights.target_folder(folder)
     rows = []
     for file in version.files:
@@ -45,7 +52,7 @@ def lay_out(
         target = folder / (Path(file.name).with_suffix(f".{format_}") if convert else file.name)
         _refuse_other(target, folder, version)
         with TemporaryDirectory(prefix="gpurun-weights-") as drafts:
-            copy = reading.fetch(registry.store, version, file, Path(drafts))
+            copy = reading.fetch(there.store, version, file, Path(drafts))
             target.parent.mkdir(parents=True, exist_ok=True)
             if convert:
                 weights.convert(copy, target, str(format_))

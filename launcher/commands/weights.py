@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from launcher.commands import options, session
+from launcher.commands import options, registered, session
 from launcher.errors import SpecError
-
-if TYPE_CHECKING:
-    from launcher.registry.registry import Registry
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -43,7 +40,7 @@ def list_(
     """List models, or a model's versions with their stages."""
     from launcher.commands import weightsview
 
-    registry = _registry(store, sandbox=sandbox, profile=profile)
+    registry = registered.registry(store, sandbox=sandbox, profile=profile)
     _show(weightsview.versions(registry, name) if name else weightsview.models(registry), as_json=as_json)
 
 
@@ -59,7 +56,7 @@ def show(
     """Show a version: files, pedigree, metrics, and its part of the history."""
     from launcher.commands import weightsview
 
-    registry = _registry(store, sandbox=sandbox, profile=profile)
+    registry = registered.registry(store, sandbox=sandbox, profile=profile)
     _show(weightsview.one(registry, registry.resolve(which)), as_json=as_json)
 
 
@@ -85,7 +82,7 @@ def add(
     from launcher.commands import weightsview
     from launcher.registry.enrol import Wish, enrol
 
-    registry = _registry(store, sandbox=sandbox, profile=profile)
+    registry = registered.registry(store, sandbox=sandbox, profile=profile)
     state = session.state()
     with session.ledger() as book:
         record = book.resolve(run)
@@ -119,7 +116,7 @@ def promote(
     from launcher.commands import weightsview
     from launcher.registry import names
 
-    registry = _registry(store, sandbox=sandbox, profile=profile)
+    registry = registered.registry(store, sandbox=sandbox, profile=profile)
     wanted = names.parse_address(which, default="")
     version = registry.resolve(wanted)
     change = registry.promote(version.name, version.number, expected_champion=_expected(expect), why=why)
@@ -140,7 +137,7 @@ def rollback(
     """Return to the champion before, to the byte."""
     from launcher.commands import weightsview
 
-    registry = _registry(store, sandbox=sandbox, profile=profile)
+    registry = registered.registry(store, sandbox=sandbox, profile=profile)
     _show(weightsview.changed(registry, registry.rollback(name, to, why=why)), as_json=as_json)
 
 
@@ -158,7 +155,7 @@ def diff(
     from launcher.commands import weightsview
     from launcher.registry.difference import difference
 
-    registry = _registry(store, sandbox=sandbox, profile=profile)
+    registry = registered.registry(store, sandbox=sandbox, profile=profile)
     found = difference(registry, registry.resolve(one), registry.resolve(other))
     _show(weightsview.difference(found), as_json=as_json)
 
@@ -175,14 +172,12 @@ def export(
     as_json: options.Json = False,
 ) -> None:
     """Write a version's arrays in another format; nothing in them is run."""
-    from launcher.commands import registered
-
     kind = {"pickle": "pkl"}.get(to, to)
     if kind not in registered.FORMATS:
         raise SpecError(
             f"--to {to}: expected pickle, npz or safetensors", hint=f"gpurun weights export {which} --to npz"
         )
-    registry = _registry(store, sandbox=sandbox, profile=profile)
+    registry = registered.registry(store, sandbox=sandbox, profile=profile)
     registered.lay_out(registry, registry.resolve(which), out or Path(), kind, all_files=False, as_json=as_json)
 
 
@@ -199,7 +194,7 @@ def verify(
     from launcher.commands import weightsview
     from launcher.registry import verify as everything
 
-    registry = _registry(store, sandbox=sandbox, profile=profile)
+    registry = registered.registry(store, sandbox=sandbox, profile=profile)
     found = everything.verify(registry, weightsview.chosen(registry, only))
     _show(weightsview.verified(found), as_json=as_json)
     return 6 if found.findings else 0
@@ -225,18 +220,10 @@ def prune(
     from launcher.commands import weightsview
     from launcher.registry import prune as pruning
 
-    registry = _registry(store, sandbox=sandbox, profile=profile)
+    registry = registered.registry(store, sandbox=sandbox, profile=profile)
     models = weightsview.chosen(registry, only)
     done = pruning.prune(registry, models, keep=keep, grace_s=grace_h * 3600, rehearsal=not yes)
     _show(weightsview.pruned(done, rehearsal=not yes), as_json=as_json)
-
-
-def _registry(store: str | None, *, sandbox: bool, profile: str | None) -> Registry:
-    from launcher.registry.place import open_store
-    from launcher.registry.registry import Registry
-
-    account = session.account(sandbox=sandbox, profile=profile) if sandbox or profile else None
-    return Registry(open_store(store, account=account))
 
 
 def _expected(text: str | None) -> int | str | None:

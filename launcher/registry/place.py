@@ -17,12 +17,17 @@ VARIABLE = "GPURUN_WEIGHTS"
 DEFAULT = "weights"
 
 
+def named(text: str | None = None) -> str:
+    """The place that is meant, as its user wrote it."""
+    return text or os.environ.get(VARIABLE) or DEFAULT
+
+
 def open_store(text: str | None = None, *, account: Account | None = None) -> Store:
     """The store that is meant; nothing is written.
 
     Raises `WeightsError` for an address of another kind; for a bucket `SpecError` and what AWS answers.
     """
-    place = text or os.environ.get(VARIABLE) or DEFAULT
+    place = named(text)
     if place.startswith("s3://"):
         # Only who keeps weights in S3 waits for boto3.
         from launcher.aws.client import Aws  # noqa: PLC0415 - see above

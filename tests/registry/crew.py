@@ -39,7 +39,7 @@ def together(workers: Iterable[subprocess.Popen[str]]) -> list[list[str]]:
         go(crew)
         said = []
         for worker in crew:
-            out, _ = worker.communicate(timeout=400)
+            out, _ = worker.communicate(timeout=150)
             assert worker.returncode == 0, out
             said.append(out.split("\n")[:-1])
         return said
