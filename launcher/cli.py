@@ -39,9 +39,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cost": ("launcher.commands.cost", "Sum up what runs have cost."),
     "gc": ("launcher.commands.gc", "Find and remove what no run owns, from tags alone."),
     "doctor": ("launcher.commands.doctor", "Check credentials, permissions, quotas, keys and clock."),
+    "schedule": ("launcher.commands.schedule", "Train again by the clock, or when data is new."),
     "sandbox": ("launcher.commands.sandbox", "Start, stop and torment the cloud on this machine."),
 }
-GROUPS = {"sandbox", "weights"}
+GROUPS = {"sandbox", "schedule", "weights"}
 
 _HEAD = "gpurun takes a training script from a laptop to the cheapest AWS spot GPU and brings verified weights back."
 

@@ -55,6 +55,11 @@ class StatePaths:
         """All of the sandbox cloud."""
         return self.home / "sandbox"
 
+    @property
+    def schedules(self) -> Path:
+        """The daemon's lock, and a folder a schedule with what its launchers said."""
+        return self.home / "schedules"
+
     def run(self, run_id: str) -> RunPaths:
         """One run's folder."""
         return RunPaths(self.runs / run_id)

@@ -15,6 +15,8 @@ from launcher.ledger.records import (
     receipt_from_text,
     receipt_to_text,
 )
+from launcher.ledger.schedules import ScheduleRecord
+from launcher.ledger.ticks import Owner, Tick, TickRecord, TickStatus
 
 __all__ = [
     "ComparisonRecord",
@@ -22,9 +24,14 @@ __all__ = [
     "EventRecord",
     "Ledger",
     "OfferCache",
+    "Owner",
     "ResourceRecord",
     "RunChanges",
     "RunRecord",
+    "ScheduleRecord",
+    "Tick",
+    "TickRecord",
+    "TickStatus",
     "account_from_text",
     "account_to_text",
     "new_run_id",

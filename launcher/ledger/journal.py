@@ -29,6 +29,8 @@ from launcher.ledger.records import (
     time_text,
     to_column,
 )
+from launcher.ledger.schedules import Schedules
+from launcher.ledger.ticks import Ticks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,6 +55,8 @@ class Ledger:
         self._database = database
         self.cache = OfferCache(database)
         self.comparisons = Comparisons(database)
+        self.schedules = Schedules(database)
+        self.ticks = Ticks(database)
 
     @classmethod
     def open(cls, path: Path) -> Self:

@@ -103,5 +103,57 @@ CREATE TABLE comparisons (
 ) STRICT;
 """
 
-MIGRATIONS: tuple[str, ...] = (_RUNS_EVENTS_RESOURCES, _OFFER_CACHE, _SEGMENTS, _PLACES, _COMPARISONS)
+_SCHEDULES = """
+CREATE TABLE schedules (
+    name TEXT PRIMARY KEY,
+    created_at TEXT NOT NULL,
+    spec TEXT NOT NULL,
+    folder TEXT NOT NULL,
+    cron TEXT NOT NULL,
+    zone TEXT NOT NULL,
+    data TEXT NOT NULL,
+    data_sha256 TEXT NOT NULL,
+    data_seen TEXT NOT NULL,
+    data_changing TEXT NOT NULL,
+    data_looked_at TEXT NOT NULL,
+    metric TEXT NOT NULL,
+    better TEXT NOT NULL,
+    min_gain TEXT NOT NULL,
+    warm_start TEXT NOT NULL,
+    missed TEXT NOT NULL,
+    store TEXT NOT NULL,
+    place TEXT NOT NULL,
+    options TEXT NOT NULL,
+    paused INTEGER NOT NULL,
+    considered_at TEXT NOT NULL
+) STRICT;
+CREATE TABLE schedule_ticks (
+    tick_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    schedule TEXT NOT NULL REFERENCES schedules (name) ON DELETE CASCADE,
+    cause TEXT NOT NULL,
+    due_at TEXT NOT NULL,
+    taken_at TEXT NOT NULL,
+    status TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    run_id TEXT,
+    token TEXT NOT NULL,
+    owner_pid INTEGER,
+    owner_started TEXT,
+    attempts INTEGER NOT NULL,
+    retry_at TEXT NOT NULL,
+    ended_at TEXT,
+    version TEXT NOT NULL,
+    UNIQUE (schedule, cause, due_at)
+) STRICT;
+CREATE INDEX ticks_by_status ON schedule_ticks (status, schedule);
+"""
+
+MIGRATIONS: tuple[str, ...] = (
+    _RUNS_EVENTS_RESOURCES,
+    _OFFER_CACHE,
+    _SEGMENTS,
+    _PLACES,
+    _COMPARISONS,
+    _SCHEDULES,
+)
 """Step n, counted from 1, leads from version n - 1 to version n."""

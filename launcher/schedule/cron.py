@@ -2,8 +2,8 @@
 
 Times on the wall come from the library cronsim; what they are in the zone is decided here, by the rule of Debian's
 cron(8). A time that the clocks skip fires at the first moment after the gap; one that they repeat fires once, the first
-time. A `*` in front of the minute or the hour means "all the time" instead: such an entry fires whenever the clocks show
-a time that it names, in both turns of a repeated hour.
+time. A `*` in front of the minute or the hour means "all the time" instead: such an entry fires whenever the clocks
+show a time that it names, in both turns of a repeated hour.
 """
 
 from __future__ import annotations

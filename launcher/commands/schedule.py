@@ -1,0 +1,342 @@
+"""`gpurun schedule`: training again by the clock, or on new data."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from launcher.commands import options, session
+from launcher.errors import SpecError
+
+if TYPE_CHECKING:
+    from launcher.ledger import Ledger, ScheduleRecord, TickRecord
+    from launcher.schedule.engine import Hands
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="Train again by the clock, or when data is new.",
+)
+
+Name = Annotated[str, typer.Argument(help="A schedule's name.", metavar="NAME")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait for what was started; exit 1 unless all of it succeeded.")]
+MISSED = ("run-once", "skip")
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
+
+
+@app.command()
+def add(
+    name: Name,
+    spec: Annotated[str, typer.Argument(help="The spec to launch.", metavar="SPEC")],
+    *,
+    cron: Annotated[str | None, typer.Option(help='Five fields, such as "0 3 * * 1".', metavar="ENTRY")] = None,
+    tz: Annotated[str | None, typer.Option(help="Of the entry; default: this machine's.", metavar="ZONE")] = None,
+    on_data_change: Annotated[
+        str | None,
+        typer.Option(help="Also when this file, folder or s3:// prefix holds something new.", metavar="PLACE"),
+    ] = None,
+    missed: Annotated[
+        str, typer.Option(help="run-once: make up for missed fire times by one run; skip: do not.")
+    ] = "run-once",
+    store: Annotated[
+        str | None, typer.Option(help="For the weights; default: $GPURUN_WEIGHTS, else ./weights.", metavar="PLACE")
+    ] = None,
+    on: options.On = None,
+    sandbox: options.Sandbox = False,
+    profile: options.Profile = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check it all and show when it fires; add nothing.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Make a schedule: its launches ask nobody, within the spec's limits."""
+    from launcher import render
+    from launcher.commands import scheduleview
+
+    now = datetime.now(UTC)
+    record = _checked(
+        name=name,
+        spec=spec,
+        cron=cron,
+        tz=tz,
+        data=on_data_change,
+        missed=missed,
+        store=store,
+        on=on,
+        sandbox=sandbox,
+        profile=profile,
+        now=now,
+    )
+    if not dry_run:
+        with session.ledger() as book:
+            book.schedules.add(record)
+    times = scheduleview.next_times(record, now)
+    if as_json:
+        render.print_json({"name": name, "added": not dry_run, "next": times}, indent=1)
+        return
+    typer.echo(f"{name} {'would fire' if dry_run else 'fires'}" + (":" if times else " on new data"))
+    if times:
+        typer.echo(scheduleview.fires_text(times))
+    if not dry_run:
+        typer.echo(
+            "  next: gpurun schedule daemon keeps the time; from a scheduler of your own: gpurun schedule run-due"
+        )
+
+
+@app.command(name="list")
+def list_(*, as_json: options.Json = False) -> None:
+    """List schedules: when each is due, and what came of it the last time."""
+    from launcher import render
+    from launcher.commands import scheduleview
+
+    now = datetime.now(UTC)
+    with session.ledger() as book:
+        if as_json:
+            render.print_json([scheduleview.as_json(book, each, now) for each in book.schedules.list()], indent=1)
+        else:
+            typer.echo(scheduleview.table(book, now))
+
+
+@app.command()
+def show(name: Name, *, as_json: options.Json = False) -> None:
+    """Show a schedule, its next five fire times and its last ticks."""
+    from launcher import render
+    from launcher.commands import scheduleview
+
+    now = datetime.now(UTC)
+    with session.ledger() as book:
+        schedule = book.schedules.get(name)
+        if as_json:
+            render.print_json(scheduleview.as_json(book, schedule, now), indent=1)
+        else:
+            typer.echo(scheduleview.one(book, schedule, now))
+
+
+@app.command()
+def history(
+    name: Name,
+    *,
+    limit: Annotated[int, typer.Option(help="So many of the last ticks.", min=1, max=100_000)] = 50,
+    as_json: options.Json = False,
+) -> None:
+    """List when it was due, and what came of it."""
+    from launcher import render
+    from launcher.commands import scheduleview
+
+    with session.ledger() as book:
+        schedule = book.schedules.get(name)
+        if as_json:
+            render.print_json([scheduleview.tick_json(each) for each in book.ticks.list(name, limit)], indent=1)
+        else:
+            typer.echo(scheduleview.history(book, schedule, limit))
+
+
+@app.command()
+def pause(name: Name) -> None:
+    """Stop launching; what is due meanwhile was not missed."""
+    _pause(name, paused=True)
+    typer.echo(f"{name} is paused; gpurun schedule resume {name} goes on")
+
+
+@app.command()
+def resume(name: Name) -> None:
+    """Go on with a paused schedule."""
+    _pause(name, paused=False)
+    typer.echo(f"{name} goes on")
+
+
+@app.command()
+def remove(name: Name) -> None:
+    """Forget a schedule and its history; runs and weights stay."""
+    with session.ledger() as book:
+        book.schedules.remove(name)
+    typer.echo(f"{name} is removed; its runs and weights stay")
+
+
+@app.command(name="run-now")
+def run_now(name: Name, *, wait: Wait = False, as_json: options.Json = False) -> int:
+    """Launch a schedule's run at once, whatever the clock says."""
+    from launcher.ledger import TickStatus
+    from launcher.schedule import engine
+
+    children: list[subprocess.Popen[bytes]] = []
+    with session.ledger() as book:
+        schedule = book.schedules.get(name)
+        tick = engine.run_now(book, schedule, datetime.now(UTC), _hands(book, children))
+        if tick is None or tick.status is TickStatus.SKIPPED:
+            why = tick.reason if tick else "another process took this moment"
+            raise SpecError(f"{name} was not launched: {why}", hint=f"gpurun schedule history {name}")
+        return _told(book, (tick,), children, wait=wait, as_json=as_json)
+
+
+@app.command(name="run-due")
+def run_due(*, wait: Wait = False, as_json: options.Json = False) -> int:
+    """Launch what is due, once; for a timer or a crontab of your own."""
+    from launcher.schedule import engine
+
+    children: list[subprocess.Popen[bytes]] = []
+    with session.ledger() as book:
+        ticks = engine.run_due(book, datetime.now(UTC), _hands(book, children))
+        return _told(book, ticks, children, wait=wait, as_json=as_json)
+
+
+@app.command()
+def daemon(*, as_json: options.Json = False) -> None:
+    """Keep the time in the foreground and launch what is due; Ctrl-C ends it, its runs go on."""
+    from launcher.schedule import daemon as ticking
+    from launcher.schedule import engine
+
+    children: list[subprocess.Popen[bytes]] = []
+    with ticking.alone(session.state().schedules / "daemon.lock"), ticking.ending() as sleep, session.ledger() as book:
+        if not as_json:
+            typer.echo(f"keeping the time for {len(book.schedules.list())} schedules; Ctrl-C ends this, runs go on")
+        while True:
+            passed = datetime.now(UTC)
+            ticks = engine.run_due(book, passed, _hands(book, children))
+            _print(ticks, as_json=as_json)
+            children[:] = [child for child in children if child.poll() is None]
+            wakes = ticking.wakes_at(book, passed)
+            if sleep(max(0.0, (wakes - datetime.now(UTC)).total_seconds())):
+                return
+
+
+@app.command(hidden=True)
+def attend(tick_id: int, token: str) -> int:
+    """What the process of one tick is started as."""
+    from launcher.commands import retrain
+
+    return retrain.attend(tick_id, token)
+
+
+def _hands(book: Ledger, children: list[subprocess.Popen[bytes]]) -> Hands:
+    from launcher.commands import retrain
+    from launcher.schedule import worker
+    from launcher.schedule.engine import Hands
+
+    def start(schedule: ScheduleRecord, tick: TickRecord) -> None:
+        children.append(worker.start(session.state(), book, schedule, tick))
+
+    def trouble(text: str) -> None:
+        sys.stderr.write(f"warning: {text}\n")
+
+    return Hands(start=start, cloud=retrain.cloud, trouble=trouble)
+
+
+def _told(
+    book: Ledger, ticks: tuple[TickRecord, ...], children: list[subprocess.Popen[bytes]], *, wait: bool, as_json: bool
+) -> int:
+    """Say what was begun, or with `--wait` what came of it; gives the exit status."""
+    from launcher.ledger import TickStatus
+
+    if wait:
+        for child in children:
+            child.wait()
+        ticks = tuple(book.ticks.get(tick.tick_id) for tick in ticks)
+    else:
+        for child in children:
+            child.returncode = 0  # it goes on by itself: without this Popen complains that it was not waited for
+    _print(ticks, as_json=as_json)
+    if not as_json and any(tick.open for tick in ticks):
+        typer.echo("  next: gpurun schedule history NAME, gpurun logs RUN -f")
+    good = {TickStatus.SUCCEEDED, TickStatus.SKIPPED, TickStatus.MISSED}
+    return 1 if wait and any(tick.status not in good for tick in ticks) else 0
+
+
+def _print(ticks: tuple[TickRecord, ...], *, as_json: bool) -> None:
+    from launcher import render
+    from launcher.commands import scheduleview
+
+    for tick in ticks:
+        if as_json:
+            render.print_json({"event": "tick", **scheduleview.tick_json(tick)})
+        else:
+            typer.echo(scheduleview.told(tick))
+
+
+def _pause(name: str, *, paused: bool) -> None:
+    with session.ledger() as book:
+        book.schedules.pause(name, paused=paused, now=datetime.now(UTC))
+
+
+def _checked(
+    *,
+    name: str,
+    spec: str,
+    cron: str | None,
+    tz: str | None,
+    data: str | None,
+    missed: str,
+    store: str | None,
+    on: str | None,
+    sandbox: bool,
+    profile: str | None,
+    now: datetime,
+) -> ScheduleRecord:
+    """A schedule whose every part is there and can be read; raises `SpecError`, and what AWS answers for S3."""
+    from launcher import spec as specs
+    from launcher.commands import own, retrain
+    from launcher.ledger import ScheduleRecord
+    from launcher.schedule import cron as crons
+    from launcher.schedule import watch
+
+    if not _NAME.fullmatch(name):
+        raise SpecError(f"{name!r:.60} is no name for a schedule", hint="a-z, 0-9 and -, at most 41: digits-weekly")
+    if cron is None and data is None:
+        raise SpecError("when is it due?", hint=f"{crons.EXAMPLE}; or --on-data-change PLACE")
+    if cron is None and tz is not None:
+        raise SpecError("--tz is the zone of --cron", hint="add --cron, or leave --tz out")
+    if missed not in MISSED:
+        raise SpecError(f"--missed {missed!r:.40}: run-once or skip is expected", hint="--missed skip")
+    entry = crons.parse(cron, tz or crons.local_zone()) if cron is not None else None
+    specs.load(Path(spec))
+    own.address(on, {"--sandbox": sandbox, "--profile": profile})
+    where = data or ""
+    if where and not watch.is_s3(where):
+        where = str(Path(where).expanduser().absolute())
+    record = ScheduleRecord(
+        name=name,
+        created_at=now,
+        spec=str(Path(spec).absolute()),
+        folder=str(Path.cwd()),
+        cron=entry.text if entry else "",
+        zone=entry.zone if entry else "UTC",
+        data=where,
+        data_looked_at=now,
+        missed=missed,
+        store=_store(store),
+        place=on or "aws",
+        options=json.dumps({"sandbox": sandbox, "profile": profile}),
+        considered_at=now,
+    )
+    return _first_look(record, lambda: retrain.cloud(record)) if where else record
+
+
+def _store(text: str | None) -> str:
+    """Where the weights go, wherever it is read from later."""
+    from launcher.registry import place
+
+    meant = text or os.environ.get(place.VARIABLE) or place.DEFAULT
+    return meant if meant.startswith("s3://") else place.open_store(meant).uri
+
+
+def _first_look(record: ScheduleRecord, cloud: Any) -> ScheduleRecord:
+    """What the data is now: only what comes later is new."""
+    from dataclasses import replace
+
+    from launcher.schedule import watch
+
+    try:
+        seen, sha256 = watch.appearance(record.data, cloud), watch.contents(record.data, cloud)
+    except SpecError as error:
+        message = f"--on-data-change: {error.message}"
+        raise SpecError(message, hint=f"see `ls -ld {record.data}`, or name another place") from error
+    return replace(record, data_seen=seen, data_sha256=sha256)
