@@ -13,6 +13,7 @@ from launcher.live import LiveRun
 from launcher.order import agent_job, check_secrets
 from launcher.ports import Connection, Lines
 from launcher.prepare import Luggage, pack
+from launcher.registry import code as pedigree
 from launcher.send import send, send_all
 from launcher.sync import remote_agent
 from launcher.sync.local import ignore, tree
@@ -47,6 +48,7 @@ def luggage(live: LiveRun) -> Luggage:
 def fill(live: LiveRun, lines: Lines, connection: Connection, luggage: Luggage) -> None:
     """Agent, code and data onto a machine; raises as `send_all` does."""
     remote_agent.install(connection, live.layout)
+    pedigree.keep(luggage.code, live.paths.pedigree)
     send_all(live, lines, luggage)
     if live.spec.limits.max_restarts:
         keepsake.keep(luggage.code, live.paths.code)

@@ -97,6 +97,11 @@ class RunPaths:
         return self.home / "code"
 
     @property
+    def pedigree(self) -> Path:
+        """What the code was as it went up: commit, patch and digest; it stays when the run is over."""
+        return self.home / "code.json"
+
+    @property
     def shipments(self) -> Path:
         """The job's checkpoints as far as they have come home, in generations."""
         return self.home / "shipments"

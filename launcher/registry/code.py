@@ -1,29 +1,36 @@
-"""Which code made the weights: the commit, and as a patch whatever ran that is not in it.
+"""Which code made the weights: the commit, and as a patch whatever went up that is not in it.
 
-The patch is made between the commit's tree and the code as it went up, which is kept with the run
-(`launcher.keepsake`): commit and patch together are what ran, whatever happened to the folder since. Where nothing was
-kept it is the folder as it is now, and a note says so. Without git there are a digest of the files and a note.
+It is looked at when the code goes up, in the background, and lies in the run's folder from then on (`keep`): commit and
+patch together are what ran, whatever happens to the folder after. Where nothing was kept it is the folder as it is when
+the weights are registered, and a note says so. Without git there are a digest of the files and a note.
 """
 
 from __future__ import annotations
 
-import filecmp
+import base64
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import tarfile
+import threading
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from launcher.errors import GpurunError
 from launcher.sync.local import ignore, tree
+from launcher.sync.local.private_keys import without_private_keys
 
 TIMEOUT_S = 60.0
 MAX_PATCH_BYTES = 8 << 20
+LARGEST_BYTES = 256 << 20
+"""More than that is data in the wrong place: its digest alone is taken."""
+CHANGED = "the folder has changed since the launch; the commit and the patch are of what ran"
+NOT_KEPT = "nothing was kept of the code at the launch: what is told of it is the folder as it was found"
 _DIFF_OPTIONS = (
     "--no-index",
     "--binary",
@@ -51,20 +58,50 @@ class _NoGit(Exception):
     """git is missing, or the folder is in none of its trees."""
 
 
-def describe(workdir: Path, kept: Path) -> Code:
-    """The code of a run that was launched in `workdir`, and of which a copy may lie in `kept`; never fails."""
-    ran = kept if kept.is_dir() else workdir
-    if not ran.is_dir():
-        return Code(facts={}, notes=(f"the code is unknown: {workdir} is gone, and no copy of it was kept",))
-    notes = [] if ran == kept else ["no copy of the code was kept: what is told of it is the folder as it was found"]
+def keep(scan: tree.Scan, place: Path) -> threading.Thread | None:
+    """Write what goes up into the file `place`, in the background; `None` where that was done before."""
+    if place.exists():
+        return None
+    thread = threading.Thread(target=_write, args=(scan, place), name="gpurun-pedigree", daemon=True)
+    thread.start()
+    return thread
+
+
+def describe(workdir: Path, place: Path) -> Code:
+    """The code of a run that was launched in `workdir`: what `keep` wrote, else the folder as it is; never fails."""
+    kept = _read(place)
     try:
-        scan = tree.scan(ran, ignore=ignore.nothing() if ran == kept else ignore.rules(ran))
-        facts: dict[str, Any] = {"sha256": digest(scan), "files": sum(item.kind == "f" for item in scan.items)}
-        if ran == kept and workdir.is_dir() and _differs(scan, workdir):
-            notes.append("the folder has changed since the launch; the commit and the patch are of what ran")
+        scan = without_private_keys(tree.scan(workdir, ignore=ignore.rules(workdir)))
+        now = digest(scan)
     except (GpurunError, OSError) as error:
-        return Code(facts={}, notes=(*notes, f"the code could not be read: {error}"))
-    return _with_git(workdir, scan, facts, notes)
+        return kept or Code(facts={}, notes=(f"the code is unknown: {error}",))
+    if kept is None:
+        found = take(scan)
+        return Code(facts=found.facts, patch=found.patch, notes=(NOT_KEPT, *found.notes))
+    if kept.facts.get("sha256") == now:
+        return kept
+    return Code(facts=kept.facts, patch=kept.patch, notes=(*kept.notes, CHANGED))
+
+
+def take(scan: tree.Scan) -> Code:
+    """What a scanned folder holds, against its commit; raises `OSError` where a file of it cannot be read any more."""
+    facts: dict[str, Any] = {"sha256": digest(scan), "files": sum(item.kind == "f" for item in scan.items)}
+    notes: list[str] = []
+    patch = b""
+    try:
+        facts["commit"] = _git(scan.root, "rev-parse", "--verify", "HEAD").decode().strip()
+        facts["branch"] = _git(scan.root, "rev-parse", "--abbrev-ref", "HEAD").decode().strip()
+        if scan.size_bytes > LARGEST_BYTES:
+            notes.append(f"no patch was made of {scan.size_bytes} bytes of code, over {LARGEST_BYTES}")
+        else:
+            patch = _patch(scan, facts["commit"])
+            facts["dirty"] = bool(patch)
+    except (_NoGit, tarfile.TarError) as error:
+        notes.append(f"no git commit is known: {error}")
+    if len(patch) > MAX_PATCH_BYTES:
+        notes.append(f"the patch is left out: {len(patch)} bytes, over {MAX_PATCH_BYTES}")
+        patch = b""
+    return Code(facts=facts, patch=patch, notes=tuple(notes))
 
 
 def digest(scan: tree.Scan) -> str:
@@ -81,46 +118,64 @@ def digest(scan: tree.Scan) -> str:
     return whole.hexdigest()
 
 
-def _with_git(workdir: Path, scan: tree.Scan, facts: dict[str, Any], notes: list[str]) -> Code:
+def _write(scan: tree.Scan, place: Path) -> None:
+    draft = place.with_name(f".{place.name}.{os.getpid()}")
     try:
-        commit = _git(workdir, "rev-parse", "--verify", "HEAD").decode().strip()
-        facts |= {"commit": commit, "branch": _git(workdir, "rev-parse", "--abbrev-ref", "HEAD").decode().strip()}
-        patch = _patch(workdir, commit, scan)
-    except (_NoGit, OSError, tarfile.TarError) as error:
-        return Code(facts=facts, notes=(*notes, f"no git commit is known: {error}"))
-    facts["dirty"] = bool(patch)
-    if len(patch) > MAX_PATCH_BYTES:
-        notes.append(f"the patch is left out: {len(patch)} bytes, over {MAX_PATCH_BYTES}")
-        patch = b""
-    return Code(facts=facts, patch=patch, notes=tuple(notes))
+        found = take(scan)
+        patch = base64.b64encode(found.patch).decode()
+        draft.write_text(json.dumps({"facts": found.facts, "notes": found.notes, "patch": patch}))
+        draft.chmod(0o600)
+        draft.replace(place)
+    except OSError:
+        draft.unlink(missing_ok=True)  # a run does not fail for it; whoever asks later is told that nothing was kept
 
 
-def _patch(workdir: Path, commit: str, scan: tree.Scan) -> bytes:
-    """From the commit's files to those that ran; committed files that did not go up are not told as removed."""
+def _read(place: Path) -> Code | None:
+    try:
+        found = json.loads(place.read_bytes())
+        patch = base64.b64decode(found["patch"])
+        return Code(facts=dict(found["facts"]), patch=patch, notes=tuple(map(str, found["notes"])))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _patch(scan: tree.Scan, commit: str) -> bytes:
+    """From the commit's files to those that went up; committed files that did not go up are not told as removed."""
+    names = {item.name for item in scan.items if item.kind == "f"}
     with TemporaryDirectory(prefix="gpurun-code-") as folder:
         before, after = Path(folder, "a"), Path(folder, "b")
         before.mkdir()
         after.mkdir()
-        archive = _git(workdir, "archive", "--format=tar", commit)
-        with tarfile.open(fileobj=BytesIO(archive)) as packed:
-            packed.extractall(before, filter="data")
-        names = {item.name for item in scan.items if item.kind == "f"}
-        for path in [path for path in before.rglob("*") if path.is_symlink() or path.is_file()]:
-            if path.relative_to(before).as_posix() not in names:
-                path.unlink()
+        _unpack(scan.root, commit, names, before)
         for name in names:
             (after / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(scan.root / name, after / name)
         return _git(Path(folder), "diff", *_DIFF_OPTIONS, "a", "b", good=(0, 1))
 
 
+def _unpack(root: Path, commit: str, names: AbstractSet[str], target: Path) -> None:
+    """The commit's files of those names, as `git archive` of that folder gives them; nothing else is kept."""
+    with subprocess.Popen(
+        _command(root, "archive", "--format=tar", commit),
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as archive:
+        with tarfile.open(fileobj=archive.stdout, mode="r|") as packed:
+            for member in packed:
+                if member.isfile() and member.name in names:
+                    packed.extract(member, target, filter="data")
+        if archive.stdout is not None:
+            archive.stdout.read()  # the padding behind the end, so that git does not meet a closed pipe
+    if archive.returncode:
+        raise _NoGit(f"git archive ended with {archive.returncode}")
+
+
 def _git(folder: Path, *arguments: str, good: tuple[int, ...] = (0,)) -> bytes:
-    # The user's pager, hooks and external programs have no part in it.
-    inherited = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
-    env = {**inherited, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    command = ["git", "-c", "core.fsmonitor=false", "-c", "core.fileMode=false", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(command, env=env, capture_output=True, timeout=TIMEOUT_S, check=False)
+        done = subprocess.run(
+            _command(folder, *arguments), env=_environment(), capture_output=True, timeout=TIMEOUT_S, check=False
+        )
     except FileNotFoundError:
         raise _NoGit("git is not installed") from None
     except subprocess.TimeoutExpired:
@@ -131,7 +186,11 @@ def _git(folder: Path, *arguments: str, good: tuple[int, ...] = (0,)) -> bytes:
     return done.stdout
 
 
-def _differs(kept: tree.Scan, workdir: Path) -> bool:
-    now = {item.name for item in tree.scan(workdir, ignore=ignore.rules(workdir)).items if item.kind == "f"}
-    then = {item.name for item in kept.items if item.kind == "f"}
-    return bool(now ^ then) or any(not filecmp.cmp(kept.root / name, workdir / name, shallow=False) for name in then)
+def _command(folder: Path, *arguments: str) -> list[str]:
+    # The user's file system monitor has no part in it.
+    return ["git", "-c", "core.fsmonitor=false", "-c", "core.fileMode=false", "-C", str(folder), *arguments]
+
+
+def _environment() -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
+    return {**inherited, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}

@@ -62,7 +62,7 @@ def enrol(
     notes: list[str] = []
     metrics = _result(results, notes)
     job = spec.restore(record.spec)
-    made_by = code.describe(job.workdir, state.run(record.run_id).code)
+    made_by = code.describe(job.workdir, state.run(record.run_id).pedigree)
     aws = cloud if isinstance(job.data, str) else None
     facts, data_notes = data.describe(job.data, record.created_at, _cloud(aws, notes))
     about = About(

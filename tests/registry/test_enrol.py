@@ -12,17 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from launcher import keepsake, spec
+from launcher import spec
 from launcher.domain import Account, JobSpec, RunId, RunStatus
 from launcher.errors import SpecError, WeightsError
 from launcher.ledger import Ledger, RunRecord, account_to_text
 from launcher.paths import StatePaths
-from launcher.registry import reading
+from launcher.registry import code, reading
 from launcher.registry.data import fingerprint
 from launcher.registry.enrol import Wish, enrol
 from launcher.registry.registry import Registry
 from launcher.registry.version import Version
 from launcher.sync.local import ignore, tree
+from launcher.sync.local.private_keys import without_private_keys
 
 Enrol = Callable[..., Version]
 
@@ -100,9 +101,12 @@ def keep(state: StatePaths, workdir: Path) -> Callable[[], None]:
     """What a launch does with the code."""
 
     def kept() -> None:
-        thread = keepsake.keep(tree.scan(workdir, ignore=ignore.rules(workdir)), state.run("digits-1").code)
+        state.run("digits-1").home.mkdir(parents=True)
+        scan = without_private_keys(tree.scan(workdir, ignore=ignore.rules(workdir)))
+        thread = code.keep(scan, state.run("digits-1").pedigree)
         assert thread is not None
         thread.join()
+        assert code.keep(scan, state.run("digits-1").pedigree) is None
 
     return kept
 
@@ -138,10 +142,11 @@ def test_the_patch_is_of_what_ran_whatever_became_of_the_folder(local, enroll, k
     (workdir / "model.py").write_text("layers = 3\n")
     (workdir / "table.bin").write_bytes(bytes(range(256)))
     keep()
+    first = git(workdir, "rev-parse", "HEAD")
     (workdir / "train.py").write_text("print('three')\n")
     git(workdir, "commit", "-q", "-a", "-m", "later")
     version = enroll()
-    assert version.about.code["dirty"] is True
+    assert (version.about.code["dirty"], version.about.code["commit"]) == (True, first)
     assert version.about.notes == ("the folder has changed since the launch; the commit and the patch are of what ran",)
     # Commit and patch give back what ran, byte for byte.
     again = tmp_path / "again"
@@ -169,13 +174,13 @@ def test_a_patch_can_be_left_out(local, enroll, keep, workdir):
 def test_without_a_copy_it_is_the_folder_as_it_is_and_says_so(local, enroll, workdir):
     (workdir / "train.py").write_text("print('two')\n")
     version = enroll()
-    assert "no copy of the code was kept" in version.about.notes[0]
+    assert version.about.notes == (code.NOT_KEPT,)
     assert "+print('two')" in patch_of(local, version)
 
 
 def test_without_git_it_is_a_digest_and_a_note(local, enroll, keep, monkeypatch, tmp_path):
-    keep()
     monkeypatch.setenv("PATH", str(tmp_path))
+    keep()
     version = enroll()
     assert len(version.about.code["sha256"]) == 64
     assert version.about.notes == ("no git commit is known: git is not installed",)
@@ -184,15 +189,15 @@ def test_without_git_it_is_a_digest_and_a_note(local, enroll, keep, monkeypatch,
 def test_outside_of_a_git_tree(local, enroll, keep, workdir, tmp_path):
     import shutil
 
-    keep()
     shutil.rmtree(tmp_path / "repo" / ".git")
+    keep()
     (note,) = enroll().about.notes
     assert "not a git repository" in note
 
 
 def test_a_hook_s_variables_do_not_lead_astray(enroll, keep, workdir, monkeypatch, tmp_path):
-    keep()
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
+    keep()
     assert "commit" in enroll().about.code
 
 
