@@ -89,6 +89,10 @@ def command(
             comparetell.listed(book, as_json=as_json)
             return 0
         before = book.comparisons.resolve(against) if against is not None else None
+        if show is not None and targets:
+            raise SpecError(
+                f"--show tells an earlier comparison, and would not run {targets[0]}", hint="leave one of them out"
+            )
         if show is not None:
             return _show(book.comparisons.resolve(show), before, html, book, as_json=as_json)
         if before is not None and not targets:

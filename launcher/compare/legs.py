@@ -89,6 +89,13 @@ def variable(setting: str) -> str:
 
 def _check_sweep(spec: JobSpec, axes: Axes) -> None:
     names = list(dict.fromkeys(name for point in axes.points for name, _ in point))
+    heard = [variable(name) for name in names]
+    twice = [name for name in names if heard.count(variable(name)) > 1]
+    if twice:
+        raise SpecError(
+            f"{' and '.join(twice)} are one setting to the job, which hears of both by {variable(twice[0])}",
+            hint="write it in one way",
+        )
     if is_jobs(spec) or not spec.script:
         return
     deaf = [name for name in names if variable(name) not in spec.script]

@@ -10,6 +10,7 @@ from launcher.domain import CitedLeg, Device
 from launcher.render.figures import NONE, clean, figure, median, seconds, shorten, times
 from launcher.render.legcells import is_done
 
+NOTE = "Theirs are of their own machines and data."
 SPEED_UPS = {"train": "train_s", "elapsed": "elapsed_s"}
 """What ratios are of, and the cited figure that it is reckoned from."""
 
@@ -92,7 +93,7 @@ def text(comparison: Comparison, width: int) -> list[str]:
         told = [_aligned(row, widths) for row in (head, *rows)]
     else:
         told = [_sentence(each, row_name(each, found), columns) for each in found]
-    return [*told, *(f"theirs: {each}" for each in sources(found))]
+    return [*told, *(f"theirs: {each}" for each in sources(found)), NOTE]
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:

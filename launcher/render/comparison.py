@@ -124,7 +124,10 @@ def _sections(comparison: Comparison) -> list[tuple[str, list[str]]]:
         f"{clean(each.leg.name)}: {why_not(each)}": where_to_look(each) for each in comparison.legs if not is_done(each)
     }
     sections = [
-        ("not measured", [f"{said}; see: {look}" if look else said for said, look in not_run.items()]),
+        (
+            "not measured",
+            [line for said, look in not_run.items() for line in (said, f"  see: {look}" if look else "") if line],
+        ),
         ("ratios", pair_words(comparison.ratios)),
         ("parity", [line for each in comparison.parities for line in _parity_lines(each)]),
         ("break-even", [crossing_words(each) for each in comparison.crossings]),
@@ -144,5 +147,9 @@ def _line_style(line: str) -> str:
 
 
 def _wrapped(line: str, width: int, *, indent: int = 0) -> list[str]:
+    """Broken between words; a name with hyphens, such as in a command to be copied, stays whole where it fits."""
     before = " " * indent
-    return textwrap.wrap(line, min(width, PROSE_WIDTH), initial_indent=before, subsequent_indent=before) or [""]
+    wrapper = textwrap.TextWrapper(
+        min(width, PROSE_WIDTH), initial_indent=before, subsequent_indent=before, break_on_hyphens=False
+    )
+    return wrapper.wrap(line) or [""]

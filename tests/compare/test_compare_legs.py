@@ -219,3 +219,9 @@ def test_a_sweep_of_models_is_heard_by_a_script_too():
     assert [each.order.env["GPURUN_SETTING_MODEL"] for each in legs.legs(script, made, ONE, repeats=1)] == [
         "a", "a", "b", "b",
     ]  # fmt: skip
+
+
+def test_two_ways_to_write_a_setting_are_one_setting():
+    made = Axes(devices=BOTH, floatx=(FloatX.FLOAT32,), points=((("batch-size", "1"), ("batch_size", "2")),))
+    with pytest.raises(SpecError, match="batch-size and batch_size are one setting"):
+        legs.legs(SPEC, made, ONE, repeats=1)

@@ -67,6 +67,7 @@ def test_a_leg_that_fails_and_one_without_a_device_leave_the_others_alone(laptop
     }
     failed = next(leg for leg in found["legs"] if leg["leg"]["name"] == "cpu-float64")
     assert (failed["trials"][0]["exit_status"], failed["elapsed_s"]) == (3, None)
+    assert failed["trials"][0]["reason"] == "exit status 3; its last line: no such type"
     assert found["ratios"] == []
     assert "No GPU answered" in found["verdict"]
     assert found["page"] == str(laptop.work / "page.html")
@@ -74,6 +75,7 @@ def test_a_leg_that_fails_and_one_without_a_device_leave_the_others_alone(laptop
     shown = laptop.gpurun("compare-cpu-gpu", "--show", found["comparison_id"][:20])
     assert shown.returncode == 1
     assert "no device" in shown.stdout
+    assert f"see: gpurun logs {failed['run_id']}" in shown.stdout
 
 
 def test_a_machine_for_each_device_side_by_side(laptop, script):
@@ -201,6 +203,8 @@ def test_a_launcher_that_is_killed_takes_nothing_along(laptop):
 def test_one_comparison_against_another(laptop, script):
     arguments = (script, "--on", "local", "--devices", "cpu", "--floatx", "float32,float64")
     first = _comparison(_compare(laptop, *arguments))
+    both = laptop.gpurun("compare-cpu-gpu", script, "--show", "last")
+    assert (both.returncode, "would not run" in both.stderr, both.stdout) == (2, True, "")
     itself = laptop.gpurun("compare-cpu-gpu", "--against", "last")
     assert (itself.returncode, "to itself" in itself.stderr) == (2, True)
     worse = laptop.job(TELLING.replace("0.25", "0.5"), "train.py")

@@ -75,7 +75,7 @@ def test_legs_that_were_not_run_say_why_and_have_no_figures() -> None:
         row = next(line for line in shown.splitlines() if line.startswith("gpu-float32"))
         assert re.fullmatch(r"gpu-float32 +local +no device( +-)+", row)
         assert "gpu-float32: no device: this machine has no GPU: nvidia-smi is not there" in shown
-        assert shown.count("cpu-float16: failed: exited with status 1; see: gpurun logs box-run-1") == 1
+        assert shown.count("cpu-float16: failed: exited with status 1\n    see: gpurun logs box-run-1\n") == 1
 
 
 def test_money_is_not_told_where_nothing_costs_any() -> None:
@@ -195,6 +195,13 @@ def test_dollars_durations_and_ticks() -> None:
 def test_clean_text_is_one_printable_line(text: str) -> None:
     assert clean(text).isprintable()
     assert clean(text) == text or not text.isprintable()
+
+
+@pytest.mark.parametrize("width", [60, 72, 80, 90])
+def test_no_name_is_broken_at_its_hyphens(width: int) -> None:
+    shown = told.text(EVERY["no_gpu"], width=width)
+    assert not [line for line in shown.splitlines() if line.endswith("-") and not line.endswith(" -")]
+    assert "box-run-1" in shown
 
 
 def test_a_machine_that_was_never_had_has_no_price() -> None:

@@ -153,4 +153,4 @@ def _beside(found: Sequence[beside.Beside]) -> Markup:
     )
     table = scrolling(head, element("tbody", *body), label="ours and theirs")
     whose = [element("p", f"Theirs: {each}.", class_="note") for each in beside.sources(found)]
-    return join(table, *whose, element("p", "Theirs are of their own machines and data.", class_="note"))
+    return join(table, *whose, element("p", beside.NOTE, class_="note"))
