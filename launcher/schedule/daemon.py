@@ -67,6 +67,9 @@ def ending() -> Iterator[Callable[[float], bool]]:
 def wakes_at(book: Ledger, passed: datetime) -> datetime:
     """When something may be due again after the pass of that time."""
     schedules = [each for each in book.schedules.list() if not each.paused]
-    fires = [engine.next_fire(schedule, passed) for schedule in schedules]
     looks = [passed + watch.LOCAL_EVERY for each in schedules if each.data and not watch.is_s3(each.data)]
+    fires = []
+    for schedule in schedules:
+        with suppress(SpecError):  # a zone that is no more: every pass tells it
+            fires.append(engine.next_fire(schedule, passed))
     return min([passed + LONGEST_SLEEP, *looks, *(each for each in fires if each is not None)])
