@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import filecmp
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from launcher.commands import session
-from launcher.errors import SpecError
+from launcher.errors import SpecError, WeightsError
 
 if TYPE_CHECKING:
     from launcher.registry.registry import Registry
@@ -43,35 +43,41 @@ def lay_out(
 
     there.check(version)
     weights.target_folder(folder)
-    rows = []
+    rows, cells = [], []
     for file in version.files:
         is_weights = reading.is_weights(file)
         if not is_weights and not all_files:
             continue
-        convert = is_weights and format_ is not None and Path(file.name).suffix != f".{format_}"
-        target = folder / (Path(file.name).with_suffix(f".{format_}") if convert else file.name)
+        kind = format_ if is_weights and Path(file.name).suffix != f".{format_}" else None
+        target = folder / (Path(file.name).with_suffix(f".{kind}") if kind else file.name)
         _refuse_other(target, folder, version)
-        with TemporaryDirectory(prefix="gpurun-weights-") as drafts:
-            copy = reading.fetch(there.store, version, file, Path(drafts))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if convert:
-                weights.convert(copy, target, str(format_))
-            else:
-                weights.copy(copy, target)
-        rows.append({"file": str(target), "size_bytes": target.stat().st_size, "of": file.name, "sha256": file.sha256})
+        with reading.opened(there.store, version, file) as copy:
+            _write(copy, target, kind)
+        size_bytes = target.stat().st_size
+        rows.append({"file": str(target), "size_bytes": size_bytes, "of": file.name, "sha256": file.sha256})
+        cells.append((str(target), render.size(size_bytes), file.sha256[:12]))
     if as_json:
         told = {"name": version.name, "number": version.number, "folder": folder, "files": rows}
         render.print_json(told, indent=1)
     else:
-        cells = [(str(row["file"]), render.size(target_size(row)), str(row["sha256"])[:12]) for row in rows]
-        sys.stdout.write(
-            f"{version}, verified\n" + render.table(("file", "size", "sha256 of the original"), cells) + "\n"
+        table = render.table(("file", "size", "sha256 of the original"), cells)
+        sys.stdout.write(f"{version}, verified\n{table}\n")
+
+
+def _write(copy: Path, target: Path, kind: str | None) -> None:
+    """Into its place, where nothing else lies: what is there already must be the same. Raises `WeightsError`."""
+    from launcher import weights
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if kind:
+        weights.convert(copy, target, kind, overwrite=False)
+    elif not target.exists():
+        weights.copy(copy, target)
+    elif not filecmp.cmp(copy, target, shallow=False):
+        raise WeightsError(
+            f"{target} is there already, and is another file than the version's",
+            hint="name an empty folder: fetch-weights --to DIR, weights export --out DIR",
         )
-
-
-def target_size(row: dict[str, object]) -> int:
-    """A row's size."""
-    return int(str(row["size_bytes"]))
 
 
 def _refuse_other(target: Path, folder: Path, version: Version) -> None:

@@ -154,6 +154,20 @@ def test_fetch_weights_takes_an_address(gpurun, two):
     assert gpurun("fetch-weights", "digits@latest", "--to", "l")[0] == 0
 
 
+@pytest.mark.parametrize("arguments", [("fetch-weights", "digits@2", "--to", "."), ("weights", "export", "digits@2")])
+def test_a_file_of_the_user_s_is_not_written_over(gpurun, two, arguments):
+    np.savez("weights.npz", w=np.full((2, 2), 7.0))
+    mine = Path("weights.npz").read_bytes()
+    status, _, err = gpurun(*arguments)
+    assert (status, "weights.npz is there already" in err, "  next: " in err) == (6, True, True)
+    assert gpurun("weights", "export", "digits@2", "--to", "pickle")[0] == 0
+    assert gpurun("weights", "export", "digits@2", "--to", "pickle")[0] == 0
+    status, _, err = gpurun("weights", "export", "digits@1", "--to", "pickle")
+    assert (status, "weights.pkl is there already" in err) == (6, True)
+    assert Path("weights.npz").read_bytes() == mine
+    assert (weights.load(Path("weights.pkl"))["w"] == 2).all()
+
+
 def test_nothing_is_written_through_a_link(gpurun, two, tmp_path):
     Path("to").mkdir()
     (tmp_path / "precious").write_text("mine")
