@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from launcher import process
+from launcher.domain import RunId, RunStatus
 from launcher.errors import SpecError
-from launcher.ledger import Ledger, Owner, TickStatus
-from launcher.schedule import engine, watch
+from launcher.ledger import Ledger, Owner, RunRecord, TickStatus
+from launcher.schedule import engine, watch, worker
 from tests.schedule.conftest import BEGIN, Desk
 
 MINUTE = timedelta(minutes=1)
@@ -266,6 +267,60 @@ class TestData:
         data.mkdir()
         (data / "a").write_text("new")
         assert [self.later(desk) for _ in range(2)] == [[], ["data"]]
+
+
+class TestRunLeftBehind:
+    """A process that died with a run in its hands."""
+
+    def left(self, desk: Desk, status: RunStatus, *, launcher: Owner | None = None, told: bool = True) -> None:
+        desk.add(cron="0 0 1 1 *")
+        engine.run_now(desk.book, desk.book.schedules.get("weekly"), BEGIN, desk.hands)
+        gone = dead()
+        desk.book.ticks.claim(desk.ticks()[0].tick_id, desk.ticks()[0].token, gone)
+        holder = launcher or gone
+        run = RunRecord(
+            run_id=RunId("tiny-1"),
+            name="tiny",
+            status=status,
+            created_at=BEGIN,
+            updated_at=BEGIN,
+            account="{}",
+            region="",
+            spec="{}",
+            results_dir="/",
+            token="tiny-1",
+            launcher_pid=holder.pid,
+            launcher_started=holder.started,
+        )
+        desk.book.create(run)
+        if told:
+            desk.book.ticks.launched(desk.ticks()[0].tick_id, run.run_id)
+        desk.started.clear()
+
+    @pytest.mark.parametrize("told", [True, False])
+    def test_it_is_gone_on_with_also_where_nobody_could_say_whose_it_is(self, desk: Desk, told: bool) -> None:
+        self.left(desk, RunStatus.RUNNING, told=told)
+        desk.run_due(BEGIN + MINUTE)
+        assert [tick.run_id for tick in desk.started] == ["tiny-1"]
+        assert desk.ticks()[0].attempts == 2
+
+    def test_not_while_another_launcher_attends_it(self, desk: Desk) -> None:
+        self.left(desk, RunStatus.RUNNING, launcher=worker.this_process())
+        assert desk.run_due(BEGIN + MINUTE) == ()
+        assert desk.started == []
+
+    def test_less_and_less_often_but_at_once_when_it_is_over(self, desk: Desk) -> None:
+        self.left(desk, RunStatus.RUNNING)
+        tries = []
+        for minute in range(200):
+            if desk.run_due(BEGIN + minute * MINUTE):
+                tries.append(minute)
+                desk.book.ticks.hand(desk.ticks()[0], dead())
+        assert tries == [0, 2, 6, 14, 30, 62, 122, 182]
+        desk.book.advance("tiny-1", RunStatus.FETCHING)
+        desk.book.advance("tiny-1", RunStatus.TERMINATING)
+        desk.book.advance("tiny-1", RunStatus.SUCCEEDED)
+        assert len(desk.run_due(BEGIN + 183 * MINUTE)) == 1
 
 
 def dead() -> Owner:
