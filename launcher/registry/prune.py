@@ -57,13 +57,14 @@ def goners(log: History, numbers: list[int], keep: int) -> list[int]:
 
 def _versions(registry: Registry, name: str, keep: int, *, rehearsal: bool) -> list[int]:
     for attempt in range(1_000_000):
+        began_s = time.monotonic()
         log = registry.history(name)
         going = goners(log, registry.numbers(name), keep)
         if rehearsal or not going:
             return going
         if registry.append(name, registry.entry(log, Action.PRUNED, tuple(going), why=f"prune --keep {keep}")):
             return going
-        pause(attempt)
+        pause(attempt, began_s)
     raise AssertionError
 
 

@@ -21,7 +21,8 @@ from launcher.registry.who import who
 
 ANY: Final = "any"
 """For `expected_champion`: whatever the champion is."""
-LONGEST_PAUSE_S = 0.25
+SHORTEST_PAUSE_S = 0.002
+LONGEST_PAUSE_S = 5.0
 LONGEST_POINTING = 1000
 
 
@@ -148,13 +149,14 @@ class Registry:
         chosen = self.version(name, number)
         self._prepare()
         for attempt in range(1_000_000):
+            began_s = time.monotonic()
             log = self.history(name)
             if log.champion == number and action is Action.RETIRED:
                 raise WeightsError(f"{chosen} is the champion", hint=f"gpurun weights rollback {name} first")
             entry = self.entry(log, action, (number,), why=why, details=details)
             if self.append(name, entry):
                 return entry
-            pause(attempt)
+            pause(attempt, began_s)
         raise AssertionError
 
     def check(self, chosen: Version) -> None:
@@ -230,6 +232,7 @@ class Registry:
         self.check(chosen)
         self._prepare()
         for attempt in range(1_000_000):
+            began_s = time.monotonic()
             log = self.history(chosen.name)
             if log.champion == chosen.number:
                 self.repoint(chosen.name)
@@ -242,7 +245,7 @@ class Registry:
             if self.append(chosen.name, entry):
                 self.repoint(chosen.name)
                 return Change(version=chosen, before=entry.before, entry=entry)
-            pause(attempt)
+            pause(attempt, began_s)
         raise AssertionError
 
     def _first_look(self, name: str) -> History:
@@ -277,9 +280,14 @@ class Registry:
         return WeightsError(f"{self.store.uri} has no weights called {name}", hint=there)
 
 
-def pause(attempt: int) -> None:
-    """After a lost race: a random wait, so that of many the next one to try is alone."""
-    time.sleep(random.uniform(0, min(LONGEST_PAUSE_S, 0.002 * 2 ** min(attempt, 10))))  # noqa: S311 - dice, no secret
+def pause(attempt: int, began_s: float) -> None:
+    """After a lost race: a random wait, so that of many the next one to try is alone.
+
+    It grows from the time that the attempt took (since `began_s` on the monotonic clock): where a crowd makes a store
+    slow, short waits would keep it so.
+    """
+    took_s = max(SHORTEST_PAUSE_S, time.monotonic() - began_s)
+    time.sleep(random.uniform(0, min(LONGEST_PAUSE_S, took_s * 2 ** min(attempt, 10))))  # noqa: S311 - dice, no secret
 
 
 def _moved(chosen: Version, expected: int | str | None, log: History) -> ChampionMoved:
