@@ -32,6 +32,7 @@ AWAY_S = 2.0
 PATIENCE = ("--lost-after", str(LOST_AFTER_S), "--boot-timeout", str(BOOT_TIMEOUT_S))
 SENT_WITHIN_S = 6.0
 RESUMES = 6
+COLLECTIONS = 3
 MARGIN_S = 15.0
 """After the deadline, by when nothing is billed any more."""
 LOOK_S = 0.05
@@ -370,7 +371,7 @@ class Trial:
             return
         if self.schedule.after is After.DEADLINE:
             self._outwait(run)
-            self._command("gc", "--sandbox", "--yes")
+            self._collect(self.laptop)
         else:
             self._collect_from_elsewhere()
         if self.bucket is not None:
@@ -413,7 +414,7 @@ class Trial:
         other.state.sandbox.symlink_to(self.laptop.cloud.state)
         time.sleep(AWAY_S)  # a launch that was under way when the launcher died shows by then
         self._await_sent()
-        self._run(other, "gc", "--sandbox", "--yes")
+        self._collect(other)
 
     def _await_sent(self) -> None:
         """Let a machine that sends by itself get something there, so that something can be lost; none may do so."""
@@ -424,14 +425,21 @@ class Trial:
                 return
             time.sleep(0.5)
 
+    def _collect(self, laptop: Laptop) -> None:
+        """`gc`, again where it says that it could not look everywhere or remove everything, as a person would."""
+        for _ in range(COLLECTIONS):
+            if self._run(laptop, "gc", "--sandbox", "--yes") == 0:
+                return
+
     def _command(self, *arguments: str) -> None:
         self._run(self.laptop, *arguments)
 
-    def _run(self, laptop: Laptop, *arguments: str) -> None:
+    def _run(self, laptop: Laptop, *arguments: str) -> int:
         self.note(f"gpurun {' '.join(arguments)}")
         done = laptop.gpurun(*arguments, timeout_s=PATIENCE_S, LOGNAME=f"chaos-{self.schedule.seed}")
         with (self.laptop.home / "stderr").open("a") as file:
             file.write(f"--- {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.returncode
 
     def _tidy(self) -> None:
         """Nothing of this trial goes on, whatever came of it."""
