@@ -57,8 +57,7 @@ class Cron:
             for fires in self._moments(wall, here):
                 heappush(waiting, fires)
             # What is repeated comes in two turns: the first is over before anything of the second is told.
-            certain = _instant(wall, here) - LONGEST_REPEAT
-            while waiting and waiting[0] <= certain:
+            while waiting and waiting[0] <= _instant(wall, here):
                 fires = heappop(waiting)
                 if fires > last:
                     last = fires

@@ -160,8 +160,10 @@ def test_of_two_claims_one_is_heard(desk: Desk) -> None:
     desk.run_due(BEGIN + MINUTE)
     tick = desk.ticks()[0]
     owners = [Owner(pid=pid, started="then") for pid in (10, 11)]
+    assert not desk.book.ticks.claim(tick.tick_id, "another", owners[1])
     assert [desk.book.ticks.claim(tick.tick_id, tick.token, owner) for owner in owners] == [True, False]
     assert not desk.book.ticks.claim(tick.tick_id, "", owners[1])
+    assert not desk.book.ticks.end(tick, TickStatus.FAILED, "by one whose it is no more", desk.now)
     desk.book.ticks.hand(tick, owners[1])
     assert desk.ticks()[0].owner == owners[0]
 
