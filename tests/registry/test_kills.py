@@ -17,7 +17,8 @@ ROUNDS = 12
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_killed_writer_leaves_all_or_nothing(local, weights_file, seed):
+def test_a_killed_writer_leaves_all_or_nothing(local, weights_file, seed, monkeypatch, tmp_path):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # the killed leave theirs
     dice = random.Random(seed)
     path = weights_file(1)
     promoted, added = 0, 0
