@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from launcher.errors import GpurunError
+from launcher.errors import GpurunError, SpecError
 from launcher.registry.data import fingerprint
 from launcher.sync.local import ignore, tree
 
@@ -72,14 +72,21 @@ def appearance(place: str, cloud: Callable[[], Aws]) -> str:
     seen = hashlib.sha256()
     for item in scan.items:
         seen.update(repr((item.name, item.kind, item.size_bytes, item.mtime_ns, item.link_target)).encode())
+    _require_files(place, sum(item.kind == "f" for item in scan.items))
     return seen.hexdigest()
 
 
 def contents(place: str, cloud: Callable[[], Aws]) -> str:
     """The sha256 of all that it holds; raises `SpecError` where there is nothing, and what AWS answers."""
-    if is_s3(place):
-        return fingerprint(place, cloud()).sha256
-    return fingerprint(Path(place)).sha256
+    found = fingerprint(place, cloud()) if is_s3(place) else fingerprint(Path(place))
+    _require_files(place, found.files)
+    return found.sha256
+
+
+def _require_files(place: str, count: int) -> None:
+    """Nothing is trained on no data."""
+    if not count:
+        raise SpecError(f"{place} holds no files", hint="put the data there first")
 
 
 def _early(schedule: ScheduleRecord, now: datetime) -> bool:

@@ -267,6 +267,7 @@ class TestData:
         assert tick.status is TickStatus.FAILED
         assert "does not exist" in tick.reason
         data.mkdir()
+        assert self.later(desk) == []
         (data / "a").write_text("new")
         assert [self.later(desk) for _ in range(2)] == [[], ["data"]]
 
