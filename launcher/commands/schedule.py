@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
 import subprocess
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,8 +25,6 @@ app = typer.Typer(
 
 Name = Annotated[str, typer.Argument(help="A schedule's name.", metavar="NAME")]
 Wait = Annotated[bool, typer.Option("--wait", help="Wait for what was started; exit 1 unless all of it succeeded.")]
-MISSED = ("run-once", "skip")
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 
 
 @app.command()
@@ -60,10 +54,10 @@ def add(
 ) -> None:
     """Make a schedule: its launches ask nobody, within the spec's limits."""
     from launcher import render
-    from launcher.commands import scheduleview
+    from launcher.commands import scheduleview, schedulewish
 
     now = datetime.now(UTC)
-    record = _checked(
+    record = schedulewish.checked(
         name=name,
         spec=spec,
         cron=cron,
@@ -265,78 +259,3 @@ def _print(ticks: tuple[TickRecord, ...], *, as_json: bool) -> None:
 def _pause(name: str, *, paused: bool) -> None:
     with session.ledger() as book:
         book.schedules.pause(name, paused=paused, now=datetime.now(UTC))
-
-
-def _checked(
-    *,
-    name: str,
-    spec: str,
-    cron: str | None,
-    tz: str | None,
-    data: str | None,
-    missed: str,
-    store: str | None,
-    on: str | None,
-    sandbox: bool,
-    profile: str | None,
-    now: datetime,
-) -> ScheduleRecord:
-    """A schedule whose every part is there and can be read; raises `SpecError`, and what AWS answers for S3."""
-    from launcher import spec as specs
-    from launcher.commands import own, retrain
-    from launcher.ledger import ScheduleRecord
-    from launcher.schedule import cron as crons
-    from launcher.schedule import watch
-
-    if not _NAME.fullmatch(name):
-        raise SpecError(f"{name!r:.60} is no name for a schedule", hint="a-z, 0-9 and -, at most 41: digits-weekly")
-    if cron is None and data is None:
-        raise SpecError("when is it due?", hint=f"{crons.EXAMPLE}; or --on-data-change PLACE")
-    if cron is None and tz is not None:
-        raise SpecError("--tz is the zone of --cron", hint="add --cron, or leave --tz out")
-    if missed not in MISSED:
-        raise SpecError(f"--missed {missed!r:.40}: run-once or skip is expected", hint="--missed skip")
-    entry = crons.parse(cron, tz or crons.local_zone()) if cron is not None else None
-    specs.load(Path(spec))
-    own.address(on, {"--sandbox": sandbox, "--profile": profile})
-    where = data or ""
-    if where and not watch.is_s3(where):
-        where = str(Path(where).expanduser().absolute())
-    record = ScheduleRecord(
-        name=name,
-        created_at=now,
-        spec=str(Path(spec).absolute()),
-        folder=str(Path.cwd()),
-        cron=entry.text if entry else "",
-        zone=entry.zone if entry else "UTC",
-        data=where,
-        data_looked_at=now,
-        missed=missed,
-        store=_store(store),
-        place=on or "aws",
-        options=json.dumps({"sandbox": sandbox, "profile": profile}),
-        considered_at=now,
-    )
-    return _first_look(record, lambda: retrain.cloud(record)) if where else record
-
-
-def _store(text: str | None) -> str:
-    """Where the weights go, wherever it is read from later."""
-    from launcher.registry import place
-
-    meant = text or os.environ.get(place.VARIABLE) or place.DEFAULT
-    return meant if meant.startswith("s3://") else place.open_store(meant).uri
-
-
-def _first_look(record: ScheduleRecord, cloud: Any) -> ScheduleRecord:
-    """What the data is now: only what comes later is new."""
-    from dataclasses import replace
-
-    from launcher.schedule import watch
-
-    try:
-        seen, sha256 = watch.appearance(record.data, cloud), watch.contents(record.data, cloud)
-    except SpecError as error:
-        message = f"--on-data-change: {error.message}"
-        raise SpecError(message, hint=f"see `ls -ld {record.data}`, or name another place") from error
-    return replace(record, data_seen=seen, data_sha256=sha256)

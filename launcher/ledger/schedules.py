@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from launcher.errors import SpecError
@@ -88,6 +87,8 @@ class Schedules:
         rows = self._database.read("SELECT * FROM schedules WHERE name = ?", name)
         if rows:
             return _record(rows[0])
+        from difflib import get_close_matches  # noqa: PLC0415 - needed for a mistake alone, and slow to import
+
         known = [each.name for each in self.list()]
         near = get_close_matches(name, known, n=3) or known[:3]
         hint = f"there are: {', '.join(near)}; gpurun schedule list" if near else "gpurun schedule add NAME SPEC"
