@@ -70,7 +70,8 @@ def launch(laptop, uri, job, *more):
 
 
 def test_a_run_sends_its_results_and_they_come_home_too(laptop, aws, uri):
-    job = "for n in 1 2 3; do sleep 2; echo $n > $GPURUN_OUTPUT_DIR/w; echo $n > $GPURUN_CHECKPOINT_DIR/c; done; echo out"
+    saves = "echo $n > $GPURUN_OUTPUT_DIR/w; echo $n > $GPURUN_CHECKPOINT_DIR/c"
+    job = f"for n in 1 2 3; do sleep 2; {saves}; done; echo out"
     run = launch(laptop, uri, job)
     results = laptop.work / "runs" / run["run_id"]
     assert (results / "w").read_text() == "3\n"
