@@ -41,6 +41,8 @@ TRAIN_OPTIONS: tuple[tuple[str, Kind, str, str], ...] = (
     ("output-dir", str, "DIR", "default: $GPURUN_OUTPUT_DIR, else ./output"),
     ("checkpoint-every-s", float, "SECONDS", "from one checkpoint to the next (default: 10)"),
     ("checkpoint-dir", str, "DIR", "default: $GPURUN_CHECKPOINT_DIR, else none"),
+    ("initial-weights", str, "FILE", "begin with these (.pkl, .npz, .safetensors), of the same network"),
+    ("champion-dir", str, "DIR", "weights to compare with on the same rows (default: $GPURUN_CHAMPION_DIR)"),
 )
 """Name, kind, what stands for the value, and the help; all are settings of `Config`."""
 

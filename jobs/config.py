@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from jobs import catalogue, early_stopping, flags, inputs, schedules
+from jobs import catalogue, champion, early_stopping, flags, inputs, schedules
 from jobs import model_options as allowed
 from jobs.augment import catalogue as augment
 from jobs.choice import Choice, number_or_text, parse
@@ -70,6 +70,8 @@ class Config:
     monitor_every: int  # epochs from one look into the layers to the next; 0: none
     output_dir: Path  # weights.pkl, metrics.jsonl and result.json
     checkpoint_dir: Path | None  # read at the start where there is a checkpoint; None: no checkpoints
+    champion_dir: Path | None  # weights that the new ones are compared with at the end, on the same rows; None: none
+    initial_weights: Path | None  # where training begins; None: at a draw by the seed
     checkpoint_every_s: float  # seconds from one checkpoint to the next: what a machine that dies at once may lose
     weights_formats: tuple[str, ...]  # of the weights files
     tensorboard: bool  # whether the metrics are written as TensorBoard's events, too
@@ -87,12 +89,15 @@ class Config:
 
 SWEPT = "GPURUN_SETTING_"
 DERIVED = frozenset({"input_shape", "image_shape", "classes", "targets"})
+PLACES = ("checkpoint_dir", "champion_dir", "initial_weights")
+"""Files and folders that there need not be."""
 OPTIONS = frozenset(field.name for field in fields(Config)) - DERIVED - {"model"}
 """What a config file may set; the command line's names, with `_` for `-`."""
 
 SAME = OPTIONS - {
     *("data", "epochs", "device", "mode", "print_every", "monitor_every"),
     *("output_dir", "checkpoint_dir", "checkpoint_every_s", "weights_formats", "tensorboard"),
+    *("champion_dir", "initial_weights"),  # who goes on from a checkpoint has begun already
 }
 """What a checkpoint must agree on with the job that goes on from it, beside the data's contents."""
 
@@ -140,7 +145,7 @@ def resolve(model: str, options: Mapping[str, Any], config_file: Path | None) ->
     chosen["mode"] = flags.mode(str(chosen["mode"]))
     chosen["weights_formats"] = _formats(chosen["weights_formats"])
     check(chosen)
-    chosen |= {name: _folder(name, chosen[name]) for name in ("output_dir", "checkpoint_dir")}
+    chosen |= {name: _folder(name, chosen[name]) for name in ("output_dir", *PLACES)}
     return Config(model=model, data=source, **chosen)
 
 
@@ -178,6 +183,8 @@ def from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         "backend": environ.get("GPURUN_BACKEND") or environ.get("KERAS_BACKEND") or "tensorflow",
         "output_dir": environ.get("GPURUN_OUTPUT_DIR") or "output",
         "checkpoint_dir": environ.get("GPURUN_CHECKPOINT_DIR") or None,
+        "champion_dir": environ.get("GPURUN_CHAMPION_DIR") or None,
+        "initial_weights": champion.initial(environ),
     }
 
 
@@ -311,8 +318,9 @@ def _formats(value: object) -> tuple[str, ...]:
 
 
 def _folder(name: str, value: object) -> Path | None:
-    if value is None and name == "checkpoint_dir":
+    if value is None and name in PLACES:
         return None
     if not isinstance(value, str | Path) or not str(value):
-        raise JobError(f"{name} is {value!r}: expected a folder's name")
+        kind = "file" if name == "initial_weights" else "folder"
+        raise JobError(f"{name} is {value!r}: expected a {kind}'s name")
     return Path(value)

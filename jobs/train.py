@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs import catalogue, checkpoint, inputs, runtime
+from jobs import catalogue, champion, checkpoint, inputs, runtime
 from jobs import weights as weights_file
 from jobs.checkpoint import Checkpoint, Place
 from jobs.config import SAME, Config
@@ -47,6 +47,8 @@ class Training:
     """The weights of the stages that are done."""
     found: Checkpoint | None
     """Where to go on from, until that is done."""
+    heldout: Dataset
+    """The test rows as they were read."""
 
 
 def train(config: Config, stop: StopRequest) -> int:
@@ -57,6 +59,7 @@ def train(config: Config, stop: StopRequest) -> int:
     _say(f"{config.model} on {dataset}")
     fingerprint = dataset.fingerprint
     transform = _transform(config, dataset)
+    heldout = champion.heldout(dataset)
     dataset = inputs.apply(transform, dataset)
     config = fitted(config, dataset)
     said = f"{config.device}, {config.floatx}, seed {config.seed}"
@@ -64,7 +67,7 @@ def train(config: Config, stop: StopRequest) -> int:
     if slow := runtime.slow_half(config):
         _say(slow)
     stages = catalogue.stages_of(catalogue.find(config.model), config)
-    training = _start(config, dataset, fingerprint, stop, stages)
+    training = _start(config, dataset, heldout, fingerprint, stop, stages)
     with first_nan_told(config.mode):
         session = _run_stages(training, stages)
     stop.training = False
@@ -87,8 +90,12 @@ def _transform(config: Config, dataset: Dataset) -> inputs.Transform | None:
     return transform
 
 
-def _start(config: Config, dataset: Dataset, fingerprint: str, stop: StopRequest, stages: Sequence[Stage]) -> Training:
+def _start(
+    config: Config, dataset: Dataset, heldout: Dataset, fingerprint: str, stop: StopRequest, stages: Sequence[Stage]
+) -> Training:
     """The beginning, or where the checkpoint was made."""
+    if config.initial_weights and len(stages) > 1:
+        raise JobError(f"--initial-weights: {config.model} learns in {len(stages)} stages, and begins with the first")
     job = {name: _plain(getattr(config, name)) for name in sorted(SAME)} | {"data": fingerprint}
     job |= {"model": config.model}
     if len(stages) > 1 or {config.schedule.name, config.momentum_schedule.name} & BY_LENGTH:
@@ -105,7 +112,15 @@ def _start(config: Config, dataset: Dataset, fingerprint: str, stop: StopRequest
     from_step = place.step - (not place.judged)
     metrics = MetricsLog.open(config.output_dir, from_step=from_step, tensorboard=config.tensorboard)
     return Training(
-        config=config, dataset=dataset, stop=stop, metrics=metrics, job=job, place=place, done=done, found=found
+        config=config,
+        dataset=dataset,
+        stop=stop,
+        metrics=metrics,
+        job=job,
+        place=place,
+        done=done,
+        found=found,
+        heldout=heldout,
     )
 
 
@@ -151,6 +166,9 @@ def _open(training: Training, stage: Stage) -> Session:
     found, training.found = training.found, None
     if found:
         network.restore(net, found.variables)
+    elif config.initial_weights:
+        champion.begin_with(net, config.initial_weights)
+        _say(f"Training begins with {config.initial_weights}")
     valid = dataset.valid_x is not None and dataset.valid_y is not None
     return loop.Session(
         name=stage.name,
@@ -211,8 +229,7 @@ def _finish(training: Training, session: Session) -> None:
     verdict = net.evaluate(session.test)
     device = runtime.device_of(net.model.variables[0])
     arrays = network.weights(net.model)
-    for name in config.weights_formats:
-        weights_file.save(config.output_dir, arrays, name)
+    written = [weights_file.save(config.output_dir, arrays, name) for name in config.weights_formats]
     weights_file.save_model(config.output_dir, net.model)
     result = {
         "model": config.model,
@@ -231,16 +248,33 @@ def _finish(training: Training, session: Session) -> None:
         "versions": runtime.versions(),
         "threads": runtime.threads(),
         "settings": {name: _plain(value) for name, value in asdict(config).items() if name != "data"},
+        "schema": _schema(config, session.dataset),
     }
     choosing = net.evaluate(session.valid) if session.valid else None
     if choosing:
         result |= {"validation_cost": choosing.cost, f"validation_{net.objective.ERROR}": choosing.error}
+    # Last: the network has the champion's weights afterwards.
+    result["evaluated"] = champion.evaluated(net, (written[0], verdict), session.test, training.heldout, config)
     write_result(config.output_dir, result)
     _say(f"Training time: {timedelta(seconds=seconds)}")
     rows = f"{len(session.dataset.test_x):,} held-out rows"
     figure = f"{verdict.error:.2%}" if net.objective.ERROR == "error" else f"{verdict.error:.4f}"
     _say(f"Final test {net.objective.ERROR}: {figure} of {rows}")
+    if champion_told := champion.line(result["evaluated"], net.objective.ERROR):
+        _say(champion_told)
     _say(f"Used the {device}")
+
+
+def _schema(config: Config, dataset: Dataset) -> dict[str, Any]:
+    """What the network takes and answers: weights of another schema cannot take the place of these."""
+    return {
+        "kind": config.data.kind,
+        "inputs": config.inputs,
+        "input_shape": list(dataset.input_shape),
+        "scale": dataset.scale,
+        "classes": dataset.classes,
+        "targets": list(dataset.targets),
+    }
 
 
 def _plain(value: Any) -> Any:
