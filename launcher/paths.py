@@ -102,6 +102,11 @@ class RunPaths:
         return self.home / "code.json"
 
     @property
+    def champion(self) -> Path:
+        """The champion's files, which go along with a retraining; gone when the run is over."""
+        return self.home / "champion"
+
+    @property
     def shipments(self) -> Path:
         """The job's checkpoints as far as they have come home, in generations."""
         return self.home / "shipments"

@@ -72,6 +72,9 @@ def job_environment(run: str, order: Json, paths: dict[str, str]) -> dict[str, s
         GPURUN_OUTPUT_DIR=paths["output"],
         GPURUN_CHECKPOINT_DIR=paths["checkpoint"],
     )
+    environment.pop("GPURUN_CHAMPION_DIR", None)
+    if os.path.isdir(paths["champion"]):
+        environment["GPURUN_CHAMPION_DIR"] = paths["champion"]
     return environment
 
 

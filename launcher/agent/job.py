@@ -43,6 +43,7 @@ def run_paths(run: str) -> dict[str, str]:
     names = (
         "code",
         "data",
+        "champion",
         "output",
         "checkpoint",
         "keras",

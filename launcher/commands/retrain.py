@@ -13,7 +13,7 @@ from launcher.errors import GpurunError
 if TYPE_CHECKING:
     from launcher.aws.client import Aws
     from launcher.domain import RunId
-    from launcher.ledger import Ledger, ScheduleRecord, TickRecord
+    from launcher.ledger import Ledger, ScheduleRecord, TickRecord, TickStatus
     from launcher.live import LiveRun
     from launcher.ports import Reporter
 
@@ -73,6 +73,7 @@ def _made(book: Ledger, schedule: ScheduleRecord, reporter: Reporter) -> LiveRun
     from launcher.commands import launch, own, planning
     from launcher.domain import Account
     from launcher.places.arrange import arrange
+    from launcher.schedule import carry
 
     began = datetime.now(UTC)
     spec = launch.read_spec(schedule.spec, [], {})
@@ -88,19 +89,23 @@ def _made(book: Ledger, schedule: ScheduleRecord, reporter: Reporter) -> LiveRun
         chosen = plan.make(spec, asked, book.cache, known=known, rehearsal=False)
         outputs.check(spec, asked, chosen, reporter, rehearsal=False)
         aws = asked.at(chosen.offers[0].region)
-    return creation.create(
+    champion = carry.fetch(schedule, spec.name, account, session.state())
+    spec = carry.told(spec, schedule, champion)
+    live = creation.create(
         spec, chosen, account, aws, ledger=book, state=session.state(), reporter=reporter, planning_began=began
     )
+    carry.stow(live, champion)
+    return live
 
 
 def _conclude(book: Ledger, schedule: ScheduleRecord, tick: TickRecord, *, trouble: str = "") -> int:
     """Close the tick by what became of its run; a run that goes on without a launcher is come back to."""
     from launcher.domain import RunStatus
     from launcher.ledger import TickStatus
+    from launcher.schedule import carry
 
-    now = datetime.now(UTC)
     if tick.run_id is None:
-        book.ticks.end(tick, TickStatus.FAILED, trouble, now)
+        _end(book, schedule, tick, TickStatus.FAILED, trouble)
         return 1
     run = book.get(tick.run_id)
     if not run.status.final:
@@ -108,11 +113,12 @@ def _conclude(book: Ledger, schedule: ScheduleRecord, tick: TickRecord, *, troub
             tick.tick_id, f"run {run.run_id} lost its launcher and is gone on with: {trouble or run.reason}"
         )
         return 1
+    carry.drop(session.state(), run.run_id)
     if run.status is RunStatus.SUCCEEDED:
         return _succeeded(book, schedule, tick, run.run_id)
     ended = TickStatus.CANCELLED if run.status is RunStatus.CANCELLED else TickStatus.FAILED
     job = f"the job exited with {run.exit_status}" if run.exit_status else "the run failed"
-    book.ticks.end(tick, ended, run.reason or trouble or job, now)
+    _end(book, schedule, tick, ended, run.reason or trouble or job)
     return 1
 
 
@@ -121,11 +127,29 @@ def _succeeded(book: Ledger, schedule: ScheduleRecord, tick: TickRecord, run_id:
     from launcher.schedule.success import on_success
 
     try:
-        version, told = on_success(schedule, run_id, book, session.state(), lambda: session.cloud_of(book.get(run_id)))
+        kept = on_success(schedule, run_id, book, session.state(), lambda: session.cloud_of(book.get(run_id)))
     except GpurunError as error:
-        reason = f"the run succeeded, but its weights were not kept: {error.message}"
-        book.ticks.end(tick, TickStatus.FAILED, reason, datetime.now(UTC))
+        reason = f"the run succeeded, but its weights were not kept, or not judged: {error.message}"
+        _end(book, schedule, tick, TickStatus.FAILED, reason)
         return error.exit_code
-    reason = f"{tick.reason}; {told}" if tick.reason else told
-    book.ticks.end(tick, TickStatus.SUCCEEDED, reason, datetime.now(UTC), version=version)
+    reason = f"{tick.reason}; {kept.told}" if tick.reason else kept.told
+    if book.ticks.end(tick, TickStatus.SUCCEEDED, reason, datetime.now(UTC), version=kept.version):
+        next_step = f"gpurun weights show {kept.version} --store {schedule.store}"
+        _tell(schedule, kept.event, f"{kept.version}: {kept.told}", next_step)
     return 0
+
+
+def _end(book: Ledger, schedule: ScheduleRecord, tick: TickRecord, status: TickStatus, reason: str) -> None:
+    """Close a tick that came to nothing, and tell of it unless somebody wanted it so: the champion stays."""
+    from launcher.ledger import TickStatus
+
+    if book.ticks.end(tick, status, reason, datetime.now(UTC)) and status is TickStatus.FAILED:
+        look = f"gpurun logs {tick.run_id}" if tick.run_id else f"gpurun schedule history {schedule.name}"
+        _tell(schedule, "failed", f"{reason}; the champion stays", look)
+
+
+def _tell(schedule: ScheduleRecord, event: str, what: str, next_step: str) -> None:
+    from launcher.schedule import notice
+
+    for trouble in notice.tell(schedule, event, what, next_step):
+        sys.stderr.write(f"warning: {trouble}\n")

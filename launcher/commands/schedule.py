@@ -44,6 +44,23 @@ def add(
     store: Annotated[
         str | None, typer.Option(help="For the weights; default: $GPURUN_WEIGHTS, else ./weights.", metavar="PLACE")
     ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Promote by this number of the run's evaluation: test_error.", metavar="NAME")
+    ] = None,
+    better: Annotated[str | None, typer.Option(help="lower (the default) or higher.", metavar="WHICH")] = None,
+    min_gain: Annotated[
+        str | None, typer.Option(help="By so much: 0.1% of the champion's value, or 0.001.", metavar="GAIN")
+    ] = None,
+    canary: Annotated[
+        int | None, typer.Option(help="Promote the last of so many good retrains in a row.", min=1, max=1000)
+    ] = None,
+    warm_start: Annotated[
+        str | None, typer.Option(help="champion: training begins with its weights.", metavar="WHICH")
+    ] = None,
+    notify: Annotated[
+        list[str] | None,
+        typer.Option(help="Tell this address of apprise what became of it; again for more.", metavar="URL"),
+    ] = None,
     on: options.On = None,
     sandbox: options.Sandbox = False,
     profile: options.Profile = None,
@@ -65,6 +82,8 @@ def add(
         data=on_data_change,
         missed=missed,
         store=store,
+        promotion=schedulewish.promotion(metric, better, min_gain, canary, warm_start),
+        notify=tuple(notify or ()),
         on=on,
         sandbox=sandbox,
         profile=profile,
@@ -180,6 +199,7 @@ def run_due(*, wait: Wait = False, as_json: options.Json = False) -> int:
     children: list[subprocess.Popen[bytes]] = []
     with session.ledger() as book:
         ticks = engine.run_due(book, datetime.now(UTC), _hands(book, children))
+        _tell_misfortunes(book, ticks)
         return _told(book, ticks, children, wait=wait, as_json=as_json)
 
 
@@ -197,6 +217,7 @@ def daemon(*, as_json: options.Json = False) -> None:
             passed = datetime.now(UTC)
             ticks = engine.run_due(book, passed, _hands(book, children))
             _print(ticks, as_json=as_json)
+            _tell_misfortunes(book, ticks)
             children[:] = [child for child in children if child.poll() is None]
             wakes = ticking.wakes_at(book, passed)
             if sleep(max(0.0, (wakes - datetime.now(UTC)).total_seconds())):
@@ -223,6 +244,14 @@ def _hands(book: Ledger, children: list[subprocess.Popen[bytes]]) -> Hands:
         sys.stderr.write(f"warning: {text}\n")
 
     return Hands(start=start, cloud=retrain.cloud, trouble=trouble)
+
+
+def _tell_misfortunes(book: Ledger, ticks: tuple[TickRecord, ...]) -> None:
+    """What became of a run is told by its own process; what never got one is told here."""
+    from launcher.schedule import notice
+
+    for trouble in notice.tell_misfortunes(book.schedules.list(), ticks) if ticks else ():
+        sys.stderr.write(f"warning: {trouble}\n")
 
 
 def _told(

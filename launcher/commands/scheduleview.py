@@ -32,7 +32,10 @@ def fires_text(times: list[datetime]) -> str:
 
 def as_json(book: Ledger, schedule: ScheduleRecord, now: datetime) -> dict[str, Any]:
     """All of a schedule that a program may want."""
+    from launcher.schedule import notice, wish
+
     last = book.ticks.list(schedule.name, 1)
+    asked = wish.of(schedule)
     return {
         "name": schedule.name,
         "spec": schedule.spec,
@@ -43,6 +46,12 @@ def as_json(book: Ledger, schedule: ScheduleRecord, now: datetime) -> dict[str, 
         "missed": schedule.missed,
         "store": schedule.store,
         "place": schedule.place,
+        "metric": schedule.metric or None,
+        "better": schedule.better or None,
+        "min_gain": schedule.min_gain or None,
+        "canary": asked.canary if asked else None,
+        "warm_start": schedule.warm_start or None,
+        "notify": [notice.masked(address) for address in wish.notify(schedule)],
         "paused": schedule.paused,
         "created_at": schedule.created_at,
         "next": [] if schedule.paused else next_times(schedule, now),
@@ -68,6 +77,8 @@ def table(book: Ledger, now: datetime) -> str:
 
 def one(book: Ledger, schedule: ScheduleRecord, now: datetime) -> str:
     """All of one schedule, and its last ticks."""
+    from launcher.schedule import notice, wish
+
     lines = [
         f"schedule  {schedule.name}{', paused' if schedule.paused else ''}",
         f"spec      {schedule.spec}",
@@ -75,7 +86,12 @@ def one(book: Ledger, schedule: ScheduleRecord, now: datetime) -> str:
         f"missed    {schedule.missed}",
         f"runs on   {schedule.place}; results below {schedule.folder}/runs",
         f"weights   {schedule.store}",
+        f"gate      {wish.text(schedule)}",
     ]
+    if schedule.warm_start:
+        lines.append(f"begins    with the {schedule.warm_start}'s weights")
+    if told := wish.notify(schedule):
+        lines.append(f"tells     {', '.join(map(notice.masked, told))}")
     if schedule.cron and not schedule.paused:
         lines += ["next", fires_text(next_times(schedule, now))]
     return "\n".join([*lines, "", history(book, schedule, 5)])

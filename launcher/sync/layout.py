@@ -40,6 +40,11 @@ class RemoteLayout:
         return f"{self.home}/data"
 
     @property
+    def champion(self) -> str:
+        """GPURUN_CHAMPION_DIR: the weights that a retraining's own are compared with, where it has some."""
+        return f"{self.home}/champion"
+
+    @property
     def output(self) -> str:
         """GPURUN_OUTPUT_DIR: what comes home."""
         return f"{self.home}/output"

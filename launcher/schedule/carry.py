@@ -1,0 +1,79 @@
+"""The champion's weights go along with a retraining: to be compared with, and to begin with."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launcher.registry import reading, version
+from launcher.registry.place import open_store
+from launcher.registry.registry import Registry
+
+if TYPE_CHECKING:
+    from launcher.domain import Account, JobSpec, RunId
+    from launcher.ledger import Ledger, ScheduleRecord
+    from launcher.live import LiveRun
+    from launcher.paths import StatePaths
+
+EVENT = "champion"
+VERSION_FILE = "version.json"
+WARM_START = "GPURUN_WARM_START"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Champion:
+    """Verified files of one version, in a folder that is to be a run's."""
+
+    name: str
+    number: int
+    folder: Path
+
+
+def fetch(schedule: ScheduleRecord, name: str, account: Account, state: StatePaths) -> Champion | None:
+    """The present champion of a name, every byte verified; `None` where there is none, or nobody asks for it.
+
+    Raises `WeightsError` for a champion that is damaged: before anything is bought.
+    """
+    if not schedule.metric and not schedule.warm_start:
+        return None
+    registry = Registry(open_store(schedule.store, account=account))
+    number = registry.history(name).champion
+    if number is None:
+        return None
+    chosen = registry.version(name, number)
+    # One run of a schedule at a time: what lies here is a dead process's.
+    folder = state.schedules / schedule.name / "champion"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    for file in chosen.files:
+        reading.fetch(registry.store, chosen, file, folder)
+    (folder / VERSION_FILE).write_bytes(version.dump(chosen))
+    return Champion(name=name, number=number, folder=folder)
+
+
+def told(spec: JobSpec, schedule: ScheduleRecord, champion: Champion | None) -> JobSpec:
+    """The spec of a run that is to begin where the champion ended; without one it begins as ever."""
+    if champion is None or not schedule.warm_start:
+        return spec
+    return replace(spec, env={**spec.env, WARM_START: schedule.warm_start})
+
+
+def stow(live: LiveRun, champion: Champion | None) -> None:
+    """Have the champion go along with a run that was made."""
+    if champion is None:
+        return
+    live.event(EVENT, name=champion.name, number=champion.number)
+    champion.folder.replace(live.paths.champion)
+
+
+def sent(book: Ledger, run_id: RunId) -> int | None:
+    """The number of the champion that went along with a run."""
+    events = [event.data for event in book.events(run_id) if event.kind == EVENT]
+    return int(str(events[-1]["number"])) if events else None
+
+
+def drop(state: StatePaths, run_id: RunId) -> None:
+    """The run is over: its copy of the champion goes."""
+    shutil.rmtree(state.run(run_id).champion, ignore_errors=True)
