@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 PRICING_REGION = "us-east-1"
 """The Price List API answers from few regions; this one has them all."""
 
-Service = Literal["ec2", "sts", "ssm", "pricing", "service-quotas", "s3", "scheduler", "iam"]
+Service = Literal["ec2", "sts", "ssm", "pricing", "service-quotas", "s3", "scheduler", "iam", "kms"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +133,11 @@ class Aws:
     def iam(self) -> Any:
         """IAM, for one look at a role by `doctor`."""
         return self._client("iam", _config(attempts=2, connect_timeout_s=3, read_timeout_s=10))
+
+    @cached_property
+    def kms(self) -> Any:
+        """KMS, for one look at whose key an image has."""
+        return self._client("kms", _config(attempts=2, connect_timeout_s=3, read_timeout_s=10))
 
     @property
     def anonymous(self) -> bool:

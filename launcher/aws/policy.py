@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from launcher.aws.killswitch import GROUP, ROLE
+from launcher.aws.tags import TAG_BAKE
 from launcher.domain import TAG_RUN
 
 READ = (
@@ -160,6 +161,33 @@ def outputs(bucket: str, prefix: str = "") -> dict[str, Any]:
         "Resource": f"arn:aws:s3:::{bucket}/{below}",
     }
     return {"Version": "2012-10-17", "Statement": [bucket_level, object_level]}
+
+
+def bake() -> dict[str, Any]:
+    """What making machine images needs besides: images and snapshots with a bake's tag, made of machines of runs."""
+    asked = {"Null": {f"aws:RequestTag/{TAG_BAKE}": "false"}}
+    there = {"Null": {f"aws:ResourceTag/{TAG_BAKE}": "false"}}
+    made = ("image", "snapshot")
+    look = {
+        "Sid": "LookAtImages",
+        "Effect": "Allow",
+        "Action": ["ec2:DescribeImageAttribute", "kms:DescribeKey"],
+        "Resource": "*",
+    }
+    born = {"StringEquals": {"ec2:CreateAction": ["CopyImage", "CreateImage"]}}
+    of_run = {"Null": {f"aws:ResourceTag/{TAG_RUN}": "false"}}
+    statements = [
+        look,
+        _statement("ImageOfMachine", "ec2:CreateImage", ("instance",), of_run),
+        _statement("MakeImage", "ec2:CreateImage", made, asked),
+        _statement("CopyImage", "ec2:CopyImage", made),
+        _statement("TagImageAtBirth", "ec2:CreateTags", made, born),
+        _statement("NameImage", "ec2:CreateTags", made, there),
+        _statement("ShareImage", "ec2:ModifyImageAttribute", ("image",), there),
+        _statement("EndImage", "ec2:DeregisterImage", ("image",), there),
+        _statement("EndSnapshot", "ec2:DeleteSnapshot", ("snapshot",), there),
+    ]
+    return {"Version": "2012-10-17", "Statement": statements}
 
 
 def text(policy: dict[str, Any] | None = None) -> str:

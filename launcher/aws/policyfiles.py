@@ -18,14 +18,16 @@ LAUNCHER = "gpurun-policy.json"
 TRUST = "gpurun-scheduler-trust.json"
 PERMISSION = "gpurun-scheduler-policy.json"
 OUTPUTS = "gpurun-outputs-policy.json"
+BAKE = "gpurun-bake-policy.json"
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
-def write(folder: Path, identity: Identity, outputs: str | None = None) -> tuple[str, ...]:
+def write(folder: Path, identity: Identity, outputs: str | None = None, *, bake: bool = False) -> tuple[str, ...]:
     """Write the files for an account; gives the lines, commands and remarks, that put them in force.
 
-    `outputs` is a bucket, or `s3://bucket/prefix`. Raises `SpecError` where it is neither, or the folder is no good.
+    `outputs` is a bucket, or `s3://bucket/prefix`; `bake` adds what machine images need. Raises `SpecError` where the
+    bucket is none, or the folder is no good.
     """
     partition = identity.arn.split(":")[1]
     texts = {
@@ -35,6 +37,8 @@ def write(folder: Path, identity: Identity, outputs: str | None = None) -> tuple
     }
     if outputs is not None:
         texts[OUTPUTS] = policy.text(policy.outputs(*_bucket(outputs)))
+    if bake:
+        texts[BAKE] = policy.text(policy.bake())
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
@@ -44,14 +48,15 @@ def write(folder: Path, identity: Identity, outputs: str | None = None) -> tuple
             f"the policies cannot be written to {folder}: {error.strerror}",
             hint="gpurun doctor --print-iam OTHER_FOLDER",
         ) from error
-    return _lines(folder, identity, partition, with_outputs=outputs is not None)
+    more = {"gpurun-outputs": OUTPUTS} if outputs is not None else {}
+    return _lines(folder, identity, partition, more | ({"gpurun-bake": BAKE} if bake else {}))
 
 
-def _lines(folder: Path, identity: Identity, partition: str, *, with_outputs: bool) -> tuple[str, ...]:
+def _lines(folder: Path, identity: Identity, partition: str, more: dict[str, str]) -> tuple[str, ...]:
     def file(name: str) -> str:
         return shlex.quote(f"file://{folder / name}")
 
-    policies = {"gpurun": LAUNCHER} | ({"gpurun-outputs": OUTPUTS} if with_outputs else {})
+    policies = {"gpurun": LAUNCHER} | more
     lines = ["# what the launcher may do; with a policy of that name there already, see aws iam create-policy-version"]
     for name, document in policies.items():
         lines.append(f"aws iam create-policy --policy-name {name} --policy-document {file(document)}")

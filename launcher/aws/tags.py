@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from types_boto3_ec2.literals import ResourceTypeType
     from types_boto3_ec2.type_defs import FilterTypeDef, TagSpecificationTypeDef, TagTypeDef
 
+TAG_BAKE = "gpurun:bake"
+"""On a machine image that gpurun made, and on its snapshots: the run that baked it."""
+TAG_IMAGE = "gpurun:image"
+"""On those that are tested and ready: the name to launch from them by."""
+
 
 def to_list(tags: Mapping[str, str]) -> list[TagTypeDef]:
     """As EC2 takes them."""

@@ -26,6 +26,7 @@ def command(
     outputs: Annotated[
         str | None, typer.Option(metavar="S3", help="With --print-iam: the bucket of durable outputs, also s3://a/b.")
     ] = None,
+    bake: Annotated[bool, typer.Option("--bake", help="With --print-iam: what gpurun ami needs, too.")] = False,
     sandbox: options.Sandbox = False,
     profile: options.Profile = None,
     region: options.Region = None,
@@ -36,9 +37,11 @@ def command(
 
     account = session.account(sandbox=sandbox, profile=profile, region=region)
     if print_iam:
-        return _print_iam(account, folder or Path("gpurun-iam"), outputs)
-    if folder is not None or outputs is not None:
-        raise SpecError("a folder and --outputs are for --print-iam", hint="gpurun doctor --print-iam gpurun-iam")
+        return _print_iam(account, folder or Path("gpurun-iam"), outputs, bake=bake)
+    if folder is not None or outputs is not None or bake:
+        raise SpecError(
+            "a folder, --outputs and --bake are for --print-iam", hint="gpurun doctor --print-iam gpurun-iam"
+        )
     findings = checkup.run(account, session.state())
     bad = [finding for finding in findings if finding.verdict == "bad"]
     if as_json:
@@ -52,10 +55,10 @@ def command(
     return 1 if bad else 0
 
 
-def _print_iam(account: Account, folder: Path, outputs: str | None) -> int:
+def _print_iam(account: Account, folder: Path, outputs: str | None, *, bake: bool) -> int:
     from launcher.aws import policyfiles
     from launcher.aws.client import Aws
 
-    for line in policyfiles.write(folder, Aws(account).identity(), outputs):
+    for line in policyfiles.write(folder, Aws(account).identity(), outputs, bake=bake):
         sys.stdout.write(line + "\n")
     return 0

@@ -71,16 +71,22 @@ def test_the_policy_grants_all_that_the_launcher_calls():
     """Each EC2 method that the room calls, from its source."""
     model = botocore.session.Session().get_service_model("ec2")
     operations = {re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower(): name for name in model.operation_names}
-    source = "".join(path.read_text() for path in (ROOT / "launcher" / "aws").rglob("*.py"))
-    called = set(re.findall(r"ec2\.([a-z_]+)\(|ec2\.get_paginator\(\"([a-z_]+)\"\)", source))
-    names = {name for pair in called for name in pair if name in operations}
-    assert "create_fleet" in names
-    assert {f"ec2:{operations[name]}" for name in names} <= granted()
+    images = ROOT / "launcher/aws/baked.py"
+
+    def asked(*paths):
+        source = "".join(path.read_text() for path in paths)
+        called = set(re.findall(r"ec2\.([a-z_]+)\(|ec2\.get_paginator\(\"([a-z_]+)\"\)", source))
+        return {f"ec2:{operations[name]}" for pair in called for name in pair if name in operations}
+
+    of_launches = asked(*(path for path in (ROOT / "launcher" / "aws").rglob("*.py") if path != images))
+    assert "ec2:CreateFleet" in of_launches
+    assert of_launches <= granted()
+    assert "ec2:CreateImage" in asked(images)
+    assert asked(images) <= granted() | granted(policy.bake())
 
 
 NEVER_CALLED = {
     "ec2:RunInstances": "CreateFleet asks for it",
-    "ec2:CreateTags": "whatever is made with tags asks for it",
     "scheduler:TagResource": "CreateScheduleGroup with tags asks for it",
     "iam:PassRole": "CreateSchedule asks for it",
     "iam:CreateServiceLinkedRole": "the first spot fleet of an account asks for it",
@@ -100,7 +106,7 @@ def test_the_policies_grant_nothing_that_the_code_does_not_call():
     called = set(re.findall(r"\.([a-z_0-9]+)\(", source)) | set(re.findall(r'get_paginator\("([a-z_0-9]+)"\)', source))
     idle = {
         action
-        for action in granted() | granted(policy.outputs("bucket"))
+        for action in granted() | granted(policy.outputs("bucket")) | granted(policy.bake())
         if OTHER_NAMES.get(action, xform_name(action.partition(":")[2])) not in called
     }
     assert idle == NEVER_CALLED.keys()

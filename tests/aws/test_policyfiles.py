@@ -37,6 +37,7 @@ def torment(sandbox_none):
     [
         ("iam-scheduler-trust.json", policy.role_trust(ACCOUNT)),
         ("iam-scheduler-policy.json", policy.role_permission(ACCOUNT)),
+        ("iam-bake-policy.json", policy.bake()),
         ("iam-outputs-policy.json", policy.outputs("YOUR-BUCKET", "YOUR-PREFIX")),
     ],
 )
@@ -52,6 +53,15 @@ def test_the_files_are_the_policies(tmp_path):
         "gpurun-scheduler-policy.json",
     }
     assert (tmp_path / "new" / "folder" / "gpurun-policy.json").read_text() == policy.text()
+
+
+def test_what_images_need_is_a_policy_of_its_own(tmp_path):
+    lines = policyfiles.write(tmp_path, USER, bake=True)
+    assert (tmp_path / "gpurun-bake-policy.json").read_text() == policy.text(policy.bake())
+    assert any("create-policy --policy-name gpurun-bake" in line for line in lines)
+    launch = policy.text()
+    assert "CreateImage" not in launch
+    assert "CopyImage" not in launch
 
 
 def test_the_role_may_end_machines_of_runs_and_nothing_else():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from launcher.aws import instances, killswitch
 from launcher.aws import tags as tagging
 from launcher.aws.orphans.found import Orphan
+from launcher.aws.tags import TAG_BAKE, TAG_IMAGE
 from launcher.domain import TAG_DEADLINE, TAG_RUN
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TAG_BAKE = "gpurun:bake"
-"""On what is made while a machine image is baked, which is no run."""
 HALF_MADE = frozenset({"pending", "failed", "error", "invalid", "transient"})
 """States of images and snapshots that are of no use yet, or never will be."""
 LEFT: FilterTypeDef = {"Name": "status", "Values": ["available", "error"]}
@@ -156,8 +155,9 @@ def _once(found: Iterable[Orphan]) -> list[Orphan]:
 
 
 def _half_made(orphan: Orphan) -> bool:
-    """An image that is ready is what somebody wanted, until a deadline that it may carry."""
-    return orphan.state in HALF_MADE or past(orphan.tags.get(TAG_DEADLINE, ""))
+    """What is ready is what somebody wanted, until a deadline that it may carry; a baked image has a name then."""
+    unready = TAG_RUN in orphan.tags and TAG_BAKE in orphan.tags and TAG_IMAGE not in orphan.tags
+    return unready or orphan.state in HALF_MADE or past(orphan.tags.get(TAG_DEADLINE, ""))
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -8,9 +8,10 @@ from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.ec2.exceptions import EC2ClientError, InvalidLaunchTemplateNameNotFoundWithNameError
+from moto.ec2.models import ec2_backends
 from moto.ec2.responses import EC2Response
 
-from launcher.sandbox.cloud import catalogue, fleet, images, network, offers, security_groups
+from launcher.sandbox.cloud import baking, catalogue, fleet, images, network, offers, security_groups
 from launcher.sandbox.cloud.launch import launch, objection, place, refuse, with_template
 from launcher.sandbox.cloud.pricing import region_names
 from launcher.sandbox.cloud.settings import OPT_IN_REGIONS
@@ -81,6 +82,42 @@ class SandboxEc2(EC2Response):  # type: ignore[misc] # moto comes without types
         answer = super().modify_instance_attribute()
         self.ec2_backend.modify_network_interface_attribute(instance.nics[0].id, groups)
         return answer
+
+    def create_image(self) -> ActionResult:
+        """Of the instance's disk as it is, tags and encryption to its snapshot too; the instance restarts for it."""
+        self.error_on_dryrun()
+        backend, params = self.ec2_backend, self.params
+        instance = backend.get_instance(params["InstanceId"])
+        if instance.state not in {"running", "stopped"}:
+            raise EC2ClientError("IncorrectInstanceState", f"Instance {instance.id} is {instance.state}")
+        baking.check_name(backend, params["Name"])
+        image = backend.create_image(instance.id, params["Name"], params.get("Description", ""), [])
+        encrypted, key = baking.root_encryption(instance)
+        image.root_size_gib = baking.root_size_gib(instance)
+        pending_s = self.world.settings.pending_s
+        baking.begin(image, baking.tags_of(params), encrypted=encrypted, key=key, pending_s=pending_s)
+        if params.get("NoReboot") not in {True, "true"}:
+            instance.reboot()
+        return ActionResult({"ImageId": image.id})
+
+    def copy_image(self) -> ActionResult:
+        """Without the source's tags, with the request's."""
+        self.error_on_dryrun()
+        backend, params = self.ec2_backend, self.params
+        baking.check_name(backend, params["Name"])
+        image = backend.copy_image(params["SourceImageId"], params["SourceRegion"], params["Name"], None)
+        encrypted = params.get("Encrypted") in {True, "true"} or params.get("KmsKeyId") is not None
+        source = ec2_backends[backend.account_id][params["SourceRegion"]].amis[params["SourceImageId"]]
+        image.root_size_gib = getattr(source, "root_size_gib", None)
+        key = params.get("KmsKeyId") or (baking.own_key(backend) if encrypted else None)
+        pending_s = self.world.settings.pending_s
+        baking.begin(image, baking.tags_of(params), encrypted=encrypted, key=key, pending_s=pending_s)
+        return ActionResult({"ImageId": image.id})
+
+    def describe_images(self) -> Any:
+        """As moto's, with those that have become ready."""
+        baking.settle(self.ec2_backend)
+        return super().describe_images()
 
     def delete_security_group(self) -> ActionResult:
         """Refused while anything still uses the group."""

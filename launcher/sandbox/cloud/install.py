@@ -49,10 +49,10 @@ def _block_devices(root_size_gib: Callable[[str], int]) -> Callable[[Any], list[
     def block_device_mappings(ami: Any) -> list[dict[str, Any]]:
         ebs = {
             "SnapshotId": ami.ebs_snapshot.id,
-            "VolumeSize": root_size_gib(ami.id),
+            "VolumeSize": getattr(ami, "root_size_gib", None) or root_size_gib(ami.id),
             "DeleteOnTermination": True,
             "VolumeType": "gp3",
-            "Encrypted": False,
+            "Encrypted": bool(ami.ebs_snapshot.encrypted),
         }
         return [{"DeviceName": ami.root_device_name, "Ebs": ebs}]
 
