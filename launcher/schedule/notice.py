@@ -5,6 +5,8 @@ An address is a secret (it holds tokens and passwords): nobody shows more of it 
 
 from __future__ import annotations
 
+import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from launcher.errors import GpurunError, SpecError
@@ -12,7 +14,7 @@ from launcher.ledger import TickStatus
 from launcher.schedule import wish
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from types import ModuleType
 
     from launcher.ledger import ScheduleRecord, TickRecord
@@ -25,7 +27,9 @@ MISFORTUNES = {TickStatus.FAILED: "failed", TickStatus.MISSED: "missed"}
 def check(addresses: Iterable[str]) -> None:
     """See that each can be sent to, without sending; raises `SpecError`, also where apprise is missing."""
     for address in addresses:
-        if not _apprise().Apprise().add(address):
+        with _quiet():
+            known = _apprise().Apprise().add(address)
+        if not known:
             raise SpecError(f"--notify {masked(address)} is no address that apprise knows", hint=KINDS)
 
 
@@ -65,10 +69,8 @@ def tell_misfortunes(schedules: Iterable[ScheduleRecord], ticks: Iterable[TickRe
 def _send(address: str, title: str, body: str) -> str:
     """Why it was not sent; empty where it was."""
     try:
-        apprise = _apprise()
-        # What apprise logs may hold more of the address than is anybody's business.
-        with apprise.LogCapture():
-            sender = apprise.Apprise()
+        with _quiet():
+            sender = _apprise().Apprise()
             if not sender.add(address):
                 return "apprise does not know its kind"
             return "" if sender.notify(title=title, body=body) else "it was not taken"
@@ -76,6 +78,15 @@ def _send(address: str, title: str, body: str) -> str:
         return f"{error.message}: {error.hint}"
     except Exception as error:  # noqa: BLE001 - a plugin for one of a hundred services: whatever it is, the tick goes on
         return type(error).__name__
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What apprise logs may hold more of an address than is anybody's business; what its modules warn of is its own."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with _apprise().LogCapture():
+            yield
 
 
 def _apprise() -> ModuleType:

@@ -40,6 +40,13 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ((*ADD, *CRON, "--on", "nowhere"), "--on nowhere"),
         ((*ADD, *CRON, "--on", "local", "--sandbox"), "contradict"),
         ((*ADD, "--on-data-change", "nowhere"), "--on-data-change: "),
+        ((*ADD, *CRON, "--min-gain", "1%"), "--min-gain says how --metric is compared"),
+        ((*ADD, *CRON, "--canary", "2"), "--canary says how --metric is compared"),
+        ((*ADD, *CRON, "--metric", "test error"), "no name of a number"),
+        ((*ADD, *CRON, "--metric", "test_error", "--better", "smaller"), "lower or higher"),
+        ((*ADD, *CRON, "--metric", "test_error", "--min-gain", "1 in 5"), "--min-gain '1 in 5' is no gain"),
+        ((*ADD, *CRON, "--metric", "test_error", "--canary", "0"), "--canary"),
+        ((*ADD, *CRON, "--warm-start", "latest"), "champion is expected"),
         (("add", "other", "none.yaml", *CRON), "there is no spec none.yaml"),
         (("add", "An other", "job.yaml", *CRON), "no name for a schedule"),
         (("add", "weekly", "job.yaml", *CRON), "a schedule weekly already"),
@@ -79,6 +86,18 @@ def test_a_life(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "paused" not in said(capsys, "list")
     said(capsys, "remove", "weekly")
     assert "no schedules; make one" in said(capsys, "list")
+
+
+def test_a_gate_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    said(capsys, *ADD, *CRON, "--metric", "accuracy", "--better", "higher", "--min-gain", "0.1%", "--canary", "3")
+    shown = json.loads(said(capsys, "show", "other", "--json"))
+    asked = ("accuracy", "higher", "0.1%", 3, None, [])
+    assert tuple(shown[name] for name in ("metric", "better", "min_gain", "canary", "warm_start", "notify")) == asked
+    told = "accuracy higher than the champion's by at least 0.1%, 3 good retrains in a row"
+    assert told in said(capsys, "show", "other")
+    plain = json.loads(said(capsys, "show", "weekly", "--json"))
+    assert (plain["metric"], plain["canary"]) == (None, None)
+    assert "gpurun weights promote decides" in said(capsys, "show", "weekly")
 
 
 def test_data_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
