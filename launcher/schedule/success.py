@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from launcher.errors import ChampionMoved
 from launcher.ledger import account_from_text
@@ -78,6 +78,11 @@ def _gated(
     registry: Registry, version: Version, compared_with: int | None, asked: gate.Wish, found: object, good_before: int
 ) -> Kept:
     """Judge it against the champion that went along with its run, and no other."""
+    present = registry.history(version.name).champion
+    if present != compared_with:
+        of = f"{version.name}@{compared_with}" if compared_with is not None else "no champion"
+        why = f"it was compared with {of}, and the champion is {version.name}@{present} by now"
+        return _refused(registry, version, why, facts.details(found, champion=compared_with, good=False))
     champion = registry.version(version.name, compared_with) if compared_with is not None else None
     verdict = gate.judge(
         found,
@@ -87,19 +92,20 @@ def _gated(
         good_before=good_before,
     )
     details = facts.details(found, champion=compared_with, good=verdict.good)
-    why = verdict.text
-    if verdict.promote:
-        try:
-            registry.promote(
-                version.name, version.number, expected_champion=compared_with, why=verdict.text, details=details
-            )
-        except ChampionMoved as moved:
-            # Good against another champion than the present one says nothing.
-            details = facts.details(found, champion=compared_with, good=False)
-            why = moved.message
-        else:
-            before = f" instead of {champion}" if champion else ""
-            return Kept(version=str(version), told=f"promoted{before}: {verdict.text}", event="promoted")
+    if not verdict.promote:
+        return _refused(registry, version, verdict.text, details)
+    try:
+        registry.promote(
+            version.name, version.number, expected_champion=compared_with, why=verdict.text, details=details
+        )
+    except ChampionMoved as moved:
+        return _refused(registry, version, moved.message, facts.details(found, champion=compared_with, good=False))
+    before = f" instead of {champion}" if champion else ""
+    return Kept(version=str(version), told=f"promoted{before}: {verdict.text}", event="promoted")
+
+
+def _refused(registry: Registry, version: Version, why: str, details: dict[str, Any]) -> Kept:
+    """It stays a challenger, and the history says why."""
     entry = registry.note(version.name, version.number, Action.REFUSED, why=why, details=details)
     of = f" of {version.name}@{entry.champion}" if entry.champion is not None else ""
     return Kept(version=str(version), told=f"challenger{of}: {why}", event="refused")
