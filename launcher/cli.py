@@ -40,9 +40,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gc": ("launcher.commands.gc", "Find and remove what no run owns, from tags alone."),
     "doctor": ("launcher.commands.doctor", "Check credentials, permissions, quotas, keys and clock."),
     "schedule": ("launcher.commands.schedule", "Train again by the clock, or when data is new."),
+    "ami": ("launcher.commands.ami", "Bake, share and prune machine images that boot ready."),
     "sandbox": ("launcher.commands.sandbox", "Start, stop and torment the cloud on this machine."),
 }
-GROUPS = {"sandbox", "schedule", "weights"}
+GROUPS = {"ami", "sandbox", "schedule", "weights"}
 
 _HEAD = "gpurun takes a training script from a laptop to the cheapest AWS spot GPU and brings verified weights back."
 

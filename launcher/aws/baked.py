@@ -109,6 +109,11 @@ def get(aws: Aws, which: str) -> BakedImage:
     return found[0]
 
 
+def surplus(aws: Aws, name: str, keep: int) -> list[BakedImage]:
+    """What is older than the `keep` newest images of a name that are ready; one being made is none of them."""
+    return [each for each in find(aws, name) if each.ready][keep:]
+
+
 def wait_available(aws: Aws, image_id: str, timeout_s: float) -> BakedImage:
     """Wait until an image is there; raises `ProvisionError` where it fails, or is not after `timeout_s` seconds."""
     why = ""

@@ -92,7 +92,7 @@ def _by_tag(aws: Aws, tag: str, architecture: str) -> ImageTypeDef:
     if found is None:
         raise BrokenRequest(
             f"no image of yours in {aws.region} has the tag {tag} (for {architecture})",
-            hint="gpurun ami build, or another `resources.image`",
+            hint="gpurun ami bake, or another `resources.image`",
         )
     return found
 
