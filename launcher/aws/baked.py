@@ -114,8 +114,13 @@ def surplus(aws: Aws, name: str, keep: int) -> list[BakedImage]:
     return [each for each in find(aws, name) if each.ready][keep:]
 
 
-def wait_available(aws: Aws, image_id: str, timeout_s: float) -> BakedImage:
-    """Wait until an image is there; raises `ProvisionError` where it fails, or is not after `timeout_s` seconds."""
+def wait_available(
+    aws: Aws, image_id: str, timeout_s: float, *, meanwhile: Callable[[], object] = lambda: None
+) -> BakedImage:
+    """Wait until an image is there, calling `meanwhile` after each look in vain.
+
+    Raises `ProvisionError` where it fails, or is not there after `timeout_s` seconds.
+    """
     why = ""
 
     def there() -> BakedImage | None:
@@ -123,8 +128,11 @@ def wait_available(aws: Aws, image_id: str, timeout_s: float) -> BakedImage:
         found = _described(aws, [{"Name": "image-id", "Values": [image_id]}])
         if found and found[0].state in DAMAGED:
             raise ProvisionError(f"EC2 could not make image {image_id}: {found[0].state}", hint="gpurun ami bake again")
+        if found and found[0].state == "available":
+            return found[0]
         why = found[0].state if found else "unknown to EC2"
-        return found[0] if found and found[0].state == "available" else None
+        meanwhile()
+        return None
 
     made = until(there, timeout_s, backoff(first_s=0.2, cap_s=15.0, factor=2.0))
     if made is None:

@@ -18,7 +18,7 @@ from launcher.aws.baked import BakedImage
 from launcher.aws.tags import TAG_BAKE
 from launcher.bake import machine
 from launcher.bake.recipe import Recipe
-from launcher.domain import TAG_DEADLINE, TAG_RUN, RunStatus
+from launcher.domain import TAG_DEADLINE, TAG_RUN, Instance, RunStatus
 from launcher.errors import Cancelled, GpurunError, LedgerError
 from launcher.live import LiveRun
 from launcher.owner import TAG_OWNER, owner
@@ -78,12 +78,13 @@ def _made(live: LiveRun, recipe: Recipe, name: str, boot_timeout_s: float) -> Ba
     found = machine.smoke_test(live, lines.control.fresh(machine.RECONNECT_S), recipe)
     live.event("smoke", **{key: found[key] for key in sorted(found)[:20]})
     live.reporter.note(_told(found))
+    machine.mark_boot(lines.control.fresh(machine.RECONNECT_S))
     machine.clean(live, lines.control.fresh(machine.RECONNECT_S), recipe)
     live.hang_up()
-    return _imaged(live, recipe, name, found)
+    return _imaged(live, instance, recipe, name, found)
 
 
-def _imaged(live: LiveRun, recipe: Recipe, name: str, found: dict[str, Any]) -> BakedImage:
+def _imaged(live: LiveRun, instance: Instance, recipe: Recipe, name: str, found: dict[str, Any]) -> BakedImage:
     made_at = datetime.now(UTC)
     ec2_name = f"gpurun-{name}-{made_at:%Y%m%d-%H%M%S}-{recipe.digest[:8]}"
     live.phases.enter("fetch", "image")
@@ -91,12 +92,24 @@ def _imaged(live: LiveRun, recipe: Recipe, name: str, found: dict[str, Any]) -> 
     live.event("image.intent", name=ec2_name, region=live.record.region)
     tags = tags_of(live, recipe, name, found, made_at)
     with live.signals.held("asking EC2 for the image; a moment"):
-        image_id = baked.create(live.aws, live.record.instance_id or "", ec2_name, tags)
+        image_id = baked.create(live.aws, instance.instance_id, ec2_name, tags)
         live.event("image", id=image_id)
     live.reporter.note(f"image {image_id} is being made; minutes")
-    image = baked.wait_available(live.aws, image_id, min(IMAGE_TIMEOUT_S, lifeline.seconds_left(live.deadline)))
+    image = baked.wait_available(
+        live.aws,
+        image_id,
+        min(IMAGE_TIMEOUT_S, lifeline.seconds_left(live.deadline)),
+        meanwhile=lambda: _keep_claimed(live, instance),
+    )
     baked.check_encrypted(live.aws, image)
     return image
+
+
+def _keep_claimed(live: LiveRun, instance: Instance) -> None:
+    """A machine without a job ends itself after half an hour; a large image takes longer."""
+    if not live.has_event("claimed") and machine.claim_again(open_lines(live, instance).control):
+        live.event("claimed")
+        live.hang_up()
 
 
 def tags_of(live: LiveRun, recipe: Recipe, name: str, found: dict[str, Any], made_at: datetime) -> dict[str, str]:

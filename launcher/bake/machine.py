@@ -15,9 +15,11 @@ from launcher.ports import Connection, Line
 
 FOLDER = "gpurun/bake"
 """Below the user's home. The file `state` in it tells the guard of machines without a job that this one has work."""
+THIS_BOOT = "/dev/shm/gpurun-bake"  # noqa: S108 - in memory, so that it is gone after a reboot, and on no image
 TRIES = 3
 """How often the provisioning is begun again after its line broke."""
 RECONNECT_S = 120.0
+CLAIM_CONNECT_S, CLAIM_S = 3.0, 10.0
 LONGEST_FINDING_BYTES = 65536
 
 _WHO = """
@@ -77,6 +79,24 @@ def smoke_test(live: LiveRun, connection: Connection, recipe: Recipe) -> dict[st
             hint=f"see versions.env in {recipe.folder}; the log: gpurun logs {live.run_id}",
         )
     return found
+
+
+def mark_boot(connection: Connection) -> None:
+    """Leave a mark in the machine's memory, which a reboot takes away."""
+    connection.run(f"sudo -n touch {THIS_BOOT}")
+
+
+def claim_again(line: Line) -> bool:
+    """Once the machine has rebooted for its image, tell its guard anew that it has work; says whether that was done.
+
+    Its disk is on the image already, so that this mark is not. Before, nobody can log in.
+    """
+    try:
+        connection = line.fresh(CLAIM_CONNECT_S)
+        claim = f"[ ! -e {THIS_BOOT} ] && mkdir -p {FOLDER} && touch {FOLDER}/state"
+        return connection.run(claim, timeout_s=CLAIM_S).status == 0
+    except RemoteError:
+        return False
 
 
 def printable(value: object) -> str:

@@ -22,7 +22,7 @@ def torment(sandbox_none):
     it = SandboxClient(sandbox_none.endpoint_url)
     yield it
     it.clear_faults()
-    it.settings(pending_s=0)
+    it.settings(image_pending_s=0)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def aws(sandbox_none, torment):
     it = Aws(sandbox_none.account)
     yield it
     torment.clear_faults()
-    torment.settings(pending_s=0)
+    torment.settings(image_pending_s=0)
     for there in (it, it.at(OTHER)):
         for image in baked.find(there):
             baked.remove(there, image)
@@ -106,7 +106,7 @@ def test_a_name_that_is_taken_by_another_bake_is_told(aws):
 
 def test_it_is_waited_for(aws, torment):
     on = machine(aws)
-    torment.settings(pending_s=0.5)
+    torment.settings(image_pending_s=0.5)
     image_id = baked.create(aws, on, "gpurun-ours-1", tags())
     assert [each.state for each in baked.find(aws)] == ["pending"]
     with pytest.raises(ProvisionError, match="pending after 0 s"):

@@ -94,7 +94,7 @@ class SandboxEc2(EC2Response):  # type: ignore[misc] # moto comes without types
         image = backend.create_image(instance.id, params["Name"], params.get("Description", ""), [])
         encrypted, key = baking.root_encryption(instance)
         image.root_size_gib = baking.root_size_gib(instance)
-        pending_s = self.world.settings.pending_s
+        pending_s = self.world.settings.image_pending_s
         baking.begin(image, baking.tags_of(params), encrypted=encrypted, key=key, pending_s=pending_s)
         if params.get("NoReboot") not in {True, "true"}:
             instance.reboot()
@@ -110,7 +110,7 @@ class SandboxEc2(EC2Response):  # type: ignore[misc] # moto comes without types
         source = ec2_backends[backend.account_id][params["SourceRegion"]].amis[params["SourceImageId"]]
         image.root_size_gib = getattr(source, "root_size_gib", None)
         key = params.get("KmsKeyId") or (baking.own_key(backend) if encrypted else None)
-        pending_s = self.world.settings.pending_s
+        pending_s = self.world.settings.image_pending_s
         baking.begin(image, baking.tags_of(params), encrypted=encrypted, key=key, pending_s=pending_s)
         return ActionResult({"ImageId": image.id})
 

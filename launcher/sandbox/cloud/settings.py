@@ -50,6 +50,8 @@ class Settings:
     """Of hosts that boot from now on: a disk of their own in memory, which can be filled; 0: this computer's."""
     clock_ahead_s: float = 0.0
     """Of hosts that boot from now on: by how much their clock is wrong."""
+    image_pending_s: float = 0.0
+    """How long an image that is made or copied takes."""
     shutting_down_s: float = 0.0
     terminated_visible_s: float = 3600.0
     quotas: dict[str, float] = field(default_factory=_default_quotas)
