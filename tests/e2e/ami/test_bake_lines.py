@@ -1,0 +1,33 @@
+"""A line that breaks while the machine is provisioned, and an image that is tested again later."""
+
+import json
+
+from launcher.aws import baked
+
+BREAK = """
+echo attempt >>~/attempts
+if [ "$(wc -l <~/attempts)" = 1 ]; then
+    kill -9 "$(ps -o ppid= -p "$PPID" | tr -d ' ')" "$PPID"
+    sleep 1
+fi
+echo "attempts: $(wc -l <~/attempts)"
+"""
+
+
+def test_provisioning_is_begun_again_after_its_line_broke_and_the_image_verified_later(laptop, recipe, aws):
+    (recipe / "provision.sh").write_text(BREAK)
+    done = laptop.gpurun("ami", "bake", "--sandbox", "--no-verify", "--name", "ours")
+    assert done.returncode == 0, done.stderr
+    assert "the provisioning is begun again" in done.stderr
+    assert "attempts: 2" in done.stdout + done.stderr
+
+    tested = laptop.gpurun("ami", "verify", "ours", "--sandbox", "--json")
+    assert tested.returncode == 0, tested.stderr
+    told = json.loads(tested.stdout.splitlines()[-1])
+    assert told["image"]["image_id"] == baked.get(aws, "ours").image_id
+    assert told["tests"][0]["exit_status"] == 0
+    (recipe / "smoke_test.py").write_text("raise SystemExit(3)\n")
+    failed = laptop.gpurun("ami", "verify", "ours", "--sandbox")
+    assert failed.returncode == 4
+    assert "exit status 3" in failed.stderr
+    assert not laptop.living()
