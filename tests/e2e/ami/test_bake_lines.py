@@ -31,3 +31,15 @@ def test_provisioning_is_begun_again_after_its_line_broke_and_the_image_verified
     assert failed.returncode == 4
     assert "exit status 3" in failed.stderr
     assert not laptop.living()
+
+
+def test_resuming_a_bake_that_lost_its_launcher_ends_it(laptop, recipe, nothing_is_left):
+    (recipe / "provision.sh").write_text("sleep 60\n")
+    bake = laptop.start("ami", "bake", "--sandbox")
+    laptop.wait_for_event("status", to="running")
+    bake.kill()
+    bake.wait()
+    done = laptop.gpurun("resume", laptop.runs()[0]["run_id"])
+    assert done.returncode == 2
+    assert "bake again: gpurun ami bake" in done.stdout
+    assert nothing_is_left()
