@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
+
+
+@contextmanager
+def ends_as_asked() -> Iterator[None]:
+    """Python before 3.12 wraps what a handler raises while a class is being made, in an import: it stays an end."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error.__cause__, SystemExit):
+            raise error.__cause__ from None
+        raise
 
 
 @dataclass(slots=True)

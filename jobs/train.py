@@ -21,7 +21,7 @@ from jobs.nan_guard import first_nan_told
 from jobs.outputs import MetricsLog, write_result
 from jobs.prepare import fitted, prepare, whole
 from jobs.sampling import importance
-from jobs.signals import StopRequest
+from jobs.signals import StopRequest, ends_as_asked
 from jobs.stages import Stage
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Training:
     """The test rows as they were read."""
 
 
+@ends_as_asked()
 def train(config: Config, stop: StopRequest) -> int:
     """Train, print the deck's lines, write the outputs; returns the exit status. Raises `JobError`."""
     for folder in filter(None, (config.output_dir, config.checkpoint_dir)):

@@ -10,10 +10,10 @@ from tests.ordering import longest_first
 
 def item(limit_s):
     marker = None if limit_s is None else SimpleNamespace(args=(limit_s,))
-    return SimpleNamespace(get_closest_marker=lambda _: marker, long=limit_s is not None and limit_s > 180)
+    return SimpleNamespace(get_closest_marker=lambda _: marker, long=limit_s is not None and limit_s > 600)
 
 
-LIMITS = st.lists(st.sampled_from([None, None, None, 60, 300, 900]), max_size=60)
+LIMITS = st.lists(st.sampled_from([None, None, None, 60, 600, 900]), max_size=60)
 
 
 @given(LIMITS, st.integers(1, 8))

@@ -47,6 +47,7 @@ def write(
     from launcher.commands.comparetell import compared
     from launcher.compare import kept
     from launcher.compare.assemble import Request
+    from launcher.compare.shown import shown
     from launcher.ledger import ComparisonRecord, new_run_id
 
     runs: list[kept.KeptRun] = []
@@ -68,7 +69,7 @@ def write(
             comparison_id=new_run_id(compared(spec.name)),
             title=asked.title,
             created_at=began,
-            command=("gpurun", *sys.argv[1:]),
+            command=shown(("gpurun", *sys.argv[1:])),
             repeats=asked.repeats or 1,
             target=asked.target,
             cited=asked.cited,

@@ -39,12 +39,12 @@ def test_the_jobs_names_are_the_jobs(laptop):
 
 
 def test_a_failed_jobs_machine_is_kept_as_long_as_asked_and_no_longer(laptop):
-    (laptop.work / "gpurun.yaml").write_text("run: exit 3\ndevice: cpu\nkeep_on_failure: 4s\n")
+    (laptop.work / "gpurun.yaml").write_text("run: exit 3\ndevice: cpu\nkeep_on_failure: 12s\n")
     done = laptop.gpurun("launch", "--sandbox")
     assert done.returncode == 3
     assert "gpurun down" in done.stderr
     assert len(laptop.living()) == 1
-    laptop.wait_for(lambda: not laptop.living(), timeout_s=30)
+    laptop.wait_for(lambda: not laptop.living(), timeout_s=40)
     assert laptop.gpurun("resume").returncode == 3
     assert laptop.runs()[0]["status"] == "failed"
 

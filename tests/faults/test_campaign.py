@@ -55,6 +55,8 @@ NO_MOMENT = {
     "machine.gone": "written by a command that looks at a run without a launcher",
     "api.calls": "a count for `gpurun status`: nothing hangs on it",
     "collected": "written by `gc` of a run without a launcher",
+    "given.up": "written by `gpurun down` beside the launcher, for machines of the user's own",
+    "vacated": "of a machine of the user's own: none of the cloud's is at stake",
     "connected": "between the phases `connect` and `sync`, at both of which it is killed",
 }
 """Kinds of events at which no launcher is killed, and why."""
