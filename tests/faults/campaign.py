@@ -47,10 +47,10 @@ def play_all(
         try:
             if schedule.alone:
                 with cloud_of_its_own(folder / f"s{schedule.seed}-cloud") as own:
-                    trial = Trial(schedule, own, region, home)
+                    trial = Trial(schedule, own, region, home, cloud.at(own.endpoint_url))
                     played = trial.play()
             else:
-                trial = Trial(schedule, sandbox, region, home)
+                trial = Trial(schedule, sandbox, region, home, cloud)
                 before.setdefault(region, trial.before)
                 played = trial.play()
         finally:

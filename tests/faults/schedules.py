@@ -292,6 +292,8 @@ def draw(seed: int) -> Schedule:
     left_alone = detach or after is not After.RESUME
     durable = aim == GRANTED or dice.random() < (0.7 if left_alone else 0.15)
     saves = aim is not None or (durable and left_alone)
+    # A machine for a minute that sends to S3 is dear by the hour: a tight budget refuses it, and nothing is tried.
+    roomy = aim in (*BETWEEN, *RARE) or after is After.DEADLINE
     return Schedule(
         seed=seed,
         steps=dice.randint(25, 50) + (200 if aim in BETWEEN else 0),  # done after the successor is ready
@@ -302,7 +304,7 @@ def draw(seed: int) -> Schedule:
         detach=detach,
         durable=durable,
         waits=aim == WAITS,
-        max_cost_usd=dice.choice(LOOSE_CAPS_USD if aim in (*BETWEEN, *RARE) else (*LOOSE_CAPS_USD, *TIGHT_CAPS_USD)),
+        max_cost_usd=dice.choice(LOOSE_CAPS_USD if roomy else (*LOOSE_CAPS_USD, *TIGHT_CAPS_USD)),
         after=after,
         faults=tuple(faults),
     )

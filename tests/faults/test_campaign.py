@@ -35,6 +35,7 @@ def test_whatever_is_done_to_a_run_the_promises_hold(cloud, tmp_path: Path, batc
     assert len(played) == len(schedules)
     told = {f"python benchmarks/chaos.py --seed {each.seed}": each.problems for each in played if each.problems}
     assert told == {}
+    assert [each for each in played if each.late] == []
     wanted = {Kind.KILL.value, Kind.NOTICE.value}
     struck = sum(kind in wanted for each in played for kind in each.struck)
     missed = sum(kind in wanted for each in played for kind in each.missed)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import secrets
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,6 +38,9 @@ COLLECTIONS = 3
 MARGIN_S = 15.0
 """After the deadline, by when nothing is billed any more."""
 LOOK_S = 0.05
+HELD = Path(__file__).with_name("held.py")
+LAGS_S = (0.0, LOOK_S)
+"""How long a launcher goes on after the event at which it is killed: what it does next is begun, or it is not."""
 TYPES = ("t3.medium", "m5.large", "c5.large")
 """Few are looked up soon: planning is not what is tried here."""
 STORM_SHARE = 0.3
@@ -52,6 +57,8 @@ class Played:
     """Kinds of the faults that did strike: of a rule of the API, that it met a call."""
     missed: list[str] = field(default_factory=list)
     """Those whose moment never came, and those that met nothing."""
+    late: list[str] = field(default_factory=list)
+    """Moments that came while a launcher was there, and at which it was not killed."""
     status: str = ""
     reason: str = ""
     machines: int = 0
@@ -75,12 +82,12 @@ class Played:
 class Trial:
     """One schedule, played from the launch to the end of everything that it made."""
 
-    def __init__(self, schedule: Schedule, sandbox: Sandbox, region: str, folder: Path) -> None:
+    def __init__(self, schedule: Schedule, sandbox: Sandbox, region: str, folder: Path, cloud: Cloud) -> None:
         self.schedule = schedule
         self.region = region
         self.laptop = Laptop(home=folder, cloud=sandbox)
         self.book = Book(self.laptop.state.ledger)
-        self.cloud = Cloud(sandbox.endpoint_url)
+        self.cloud = cloud
         self.before = self.cloud.everything(region)
         self.events: list[Told] = []
         self.saved_steps: dict[int, int | None] = {}
@@ -98,6 +105,7 @@ class Trial:
         self._cures: list[tuple[float, Fault, Any]] = []
         self._launcher: subprocess.Popen[bytes] | None = None
         self._killed = False
+        self._lag_s = random.Random(schedule.seed).choice(LAGS_S)
         self._began = time.monotonic()
 
     # The play.
@@ -107,6 +115,7 @@ class Trial:
         with self._home():
             try:
                 self._live()
+                self.played.late = [str(moment) for moment in self._kills_to_come() if self._has_come(moment)]
                 self._heal_all()
                 self._come_to_the_end()
                 self._heal_all(storms=True)
@@ -175,8 +184,11 @@ class Trial:
         return options + (["--detach"] if job.detach else []) + (["--wait"] if job.waits else [])
 
     def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """A launcher that holds still where it is to be killed, however late that is seen."""
         self.note(f"gpurun {' '.join(arguments)}")
-        return self.laptop.start(*arguments, LOGNAME=f"chaos-{self.schedule.seed}")
+        moments = [(at.event, dict(at.wanted), self._lag_s) for at in self._kills_to_come()]
+        held = (sys.executable, "-P", "-W", "default", str(HELD), json.dumps(moments))
+        return self.laptop.start(*arguments, command=held, LOGNAME=f"chaos-{self.schedule.seed}")
 
     def _goes_on(self) -> bool:
         """The launcher has ended: resume the run where somebody would."""
@@ -186,7 +198,7 @@ class Trial:
         self.note(f"launcher ended with {code}; the run is {run.get('status', 'not there')}")
         if run.get("status") in FINAL or not run:
             return False
-        if self.schedule.after is not After.RESUME and (killed or code == 0) and not self._to_come(Kind.KILL):
+        if self.schedule.after is not After.RESUME and (killed or code == 0) and not self._kills_to_come():
             return False
         if self.played.resumed == RESUMES:
             self.played.problems.append(f"resumed {RESUMES} times without an end")
@@ -198,8 +210,8 @@ class Trial:
         self._launcher = self._start("resume", run["run_id"], *PATIENCE)
         return True
 
-    def _to_come(self, kind: Kind) -> bool:
-        return any(fault.kind is kind for fault in self._pending)
+    def _kills_to_come(self) -> list[Moment]:
+        return [fault.at for fault in self._pending if fault.kind is Kind.KILL]
 
     def see(self) -> None:
         """Take in what is new in the ledger, and what each checkpoint that is reported as saved holds."""
