@@ -73,6 +73,7 @@ class Shown:
     architecture: str = "x86_64"
     launch_time: datetime = field(default_factory=lambda: datetime(2026, 11, 20, tzinfo=UTC))
     metadata_options: Options = field(default_factory=Options)
+    identity: Any = None
     security_groups: list[Group] = field(default_factory=lambda: [Group()])
     nics: dict[int, Interface] = field(default_factory=dict)
     ec2_backend: Any = None

@@ -11,11 +11,11 @@ from moto.ec2.exceptions import EC2ClientError, InvalidLaunchTemplateNameNotFoun
 from moto.ec2.models import ec2_backends
 from moto.ec2.responses import EC2Response
 
-from launcher.sandbox.cloud import baking, catalogue, fleet, images, network, offers, security_groups
-from launcher.sandbox.cloud.launch import launch, objection, place, refuse, with_template
+from launcher.sandbox.cloud import baking, catalogue, ec2_needs, fleet, images, network, offers, security_groups
+from launcher.sandbox.cloud.launch import denial, launch, objection, place, refuse, template_version, with_template
 from launcher.sandbox.cloud.pricing import region_names
 from launcher.sandbox.cloud.settings import OPT_IN_REGIONS
-from launcher.sandbox.cloud.wire import Answer
+from launcher.sandbox.cloud.wire import Answer, Environ
 from launcher.sandbox.cloud.world import ENVIRON_KEY, World
 
 _HIGH_CAPACITY_SCORE = 9
@@ -30,8 +30,14 @@ class SandboxEc2(EC2Response):  # type: ignore[misc] # moto comes without types
     @property
     def world(self) -> World:
         """The sandbox that this request came to."""
-        world: World = self.normalized_request.environ[ENVIRON_KEY]
+        world: World = self.environ[ENVIRON_KEY]
         return world
+
+    @property
+    def environ(self) -> Environ:
+        """The request as it came."""
+        environ: Environ = self.normalized_request.environ
+        return environ
 
     @property
     def ec2_backend(self) -> Any:
@@ -46,8 +52,9 @@ class SandboxEc2(EC2Response):  # type: ignore[misc] # moto comes without types
     def run_instances(self) -> ActionResult:
         """Launch with the template's data under the request's; MaxCount is what is there is to have."""
         request = place(self, with_template(self, dict(self.params)))
-        count = int(self.params.get("MaxCount", 1))
-        no = objection(self, request, count)
+        count, spec = int(self.params.get("MaxCount", 1)), self.params.get("LaunchTemplate")
+        template = template_version(self, spec).template.id if spec else ""
+        no = denial(self, ec2_needs.of_launch(self.region, request, template)) or objection(self, request, count)
         if no is not None:
             raise refuse(no)
         self.error_on_dryrun()

@@ -12,9 +12,19 @@ from uuid import uuid4
 from moto.core.exceptions import ServiceException
 from moto.ec2.exceptions import EC2ClientError
 
-from launcher.sandbox.cloud import catalogue
+from launcher.sandbox.cloud import catalogue, ec2_needs
 from launcher.sandbox.cloud.errors import Refusal, refusal
-from launcher.sandbox.cloud.launch import Request, launch, objection, place, template_version, with_template, zone_of
+from launcher.sandbox.cloud.launch import (
+    Request,
+    denial,
+    launch,
+    objection,
+    place,
+    refuse,
+    template_version,
+    with_template,
+    zone_of,
+)
 
 if TYPE_CHECKING:
     from launcher.sandbox.cloud.ec2 import SandboxEc2
@@ -77,6 +87,10 @@ def create(ec2: SandboxEc2) -> dict[str, Any]:
     pools = [pool for config in params.get("LaunchTemplateConfigs", []) for pool in _pools(ec2, config)]
     if not pools:
         raise EC2ClientError("MissingParameter", "The request must contain the parameter LaunchTemplateConfigs")
+    templates = [pool.spec["LaunchTemplateId"] for pool in pools]
+    no = denial(ec2, ec2_needs.of_fleet(ec2.region, params, templates))
+    if no is not None:
+        raise refuse(no)
     fleet = Fleet(id=f"fleet-{uuid4()}")
     ec2.ec2_backend.fleets[fleet.id] = fleet
     instances: list[Request] = []
@@ -118,6 +132,10 @@ def _pools(ec2: SandboxEc2, config: Request) -> list[Pool]:
 
 def _pool(ec2: SandboxEc2, spec: Request, override: Request) -> Pool:
     request = with_template(ec2, {"LaunchTemplate": spec})
+    request["TagSpecifications"] = [
+        *request.get("TagSpecifications", []),
+        *(each for each in ec2.params.get("TagSpecifications", []) if each["ResourceType"] != "fleet"),
+    ]
     for name in ("InstanceType", "SubnetId", "ImageId"):
         if override.get(name):
             request[name] = override[name]
@@ -161,7 +179,8 @@ def _try_pool(ec2: SandboxEc2, fleet: Fleet, pool: Pool, count: int, *, spot: bo
     no = _fault(ec2, pool, spot=spot)
     if no is None:
         try:
-            no = objection(ec2, request, count)
+            needs = ec2_needs.of_launch(ec2.region, request, pool.spec["LaunchTemplateId"], by="CreateFleet")
+            no = denial(ec2, needs) or objection(ec2, request, count)
             if no is None:
                 token = f"{fleet.id}-{len(fleet.spot_requests) + len(fleet.on_demand_instances)}"
                 made = list(launch(ec2, request, count, token).instances)

@@ -7,13 +7,16 @@ from typing import Any
 
 from moto.ec2 import urls, utils
 from moto.ec2.models import EC2Backend, amis, elastic_ip_addresses, elastic_network_interfaces, instances
+from moto.iam import urls as iam_urls
 
 from launcher.sandbox.cloud import images, network
 from launcher.sandbox.cloud.ec2 import SandboxEc2
+from launcher.sandbox.cloud.iam import SandboxIam
 from launcher.sandbox.cloud.instances import HostedInstance
 
 _FILTERS = {
     "client-token": "client_token",
+    "iam-instance-profile.arn": "iam_profile_arn",
     "instance-lifecycle": "lifecycle",
     "metadata-options.http-tokens": "metadata_options.http_tokens",
     "root-device-name": "root_device_name",
@@ -23,6 +26,7 @@ _FILTERS = {
 def install(launched: Callable[[Any], None]) -> None:
     """Put the sandbox's instances, images, addresses and operations in moto's place."""
     urls.url_paths["{0}/"] = SandboxEc2.dispatch
+    iam_urls.url_paths["{0}/$"] = SandboxIam.dispatch
     utils.filter_dict_attribute_mapping.update(_FILTERS)
     instances.Instance = HostedInstance
     amis.Ami.block_device_mappings = property(_block_devices(images.root_size_gib))

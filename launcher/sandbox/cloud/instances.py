@@ -11,6 +11,7 @@ from moto.ec2.models.instances import Instance, InstanceState, StateReason
 from launcher.sandbox.cloud import catalogue
 
 if TYPE_CHECKING:
+    from launcher.sandbox.cloud.identity import Identity
     from launcher.sandbox.cloud.lifecycle import Machines
 
 CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
@@ -21,6 +22,8 @@ class HostedInstance(Instance):  # type: ignore[misc] # moto comes without types
     """An instance in a subnet, pending until its host is up."""
 
     machines: Machines | None = None
+    identity: Identity | None = None
+    """Its instance profile, where it was launched with one."""
     nics: dict[int, Any]
     security_groups: list[Any]
     _reason: str
@@ -97,6 +100,11 @@ class HostedInstance(Instance):  # type: ignore[misc] # moto comes without types
         self._reason = f"{reason.code}" if reason.code != USER.code else self._reason
         self.nics = {}
         self.security_groups = []
+
+    @property
+    def iam_profile_arn(self) -> str:
+        """Of its instance profile, for DescribeInstances to filter by."""
+        return str(self.identity.profile.arn) if self.identity is not None else ""
 
     @property
     def private_ip(self) -> str | None:

@@ -19,8 +19,8 @@ class Journal:
         self._entries: deque[dict[str, Any]] = deque(maxlen=_KEPT)
         self._lock = threading.Lock()
 
-    def note(self, call: Call, started: float, answer: Answer | None, fault: str) -> None:
-        """One call, answered or dropped; `started` is on the monotonic clock."""
+    def note(self, call: Call, started: float, answer: Answer | None, fault: str, refused: str = "") -> None:
+        """One call, answered or dropped; `started` is on the monotonic clock, `refused` what a role may not do."""
         took_s = time.monotonic() - started
         entry = {
             "time": time.time() - took_s,
@@ -30,6 +30,7 @@ class Journal:
             "action": call.action,
             "status": answer.status if answer is not None else None,
             "fault": fault,
+            "refused": refused,
             "took_s": round(took_s, 4),
             "params": {k: str(v)[:200] for k, v in call.params.items() if "UserData" not in k},
         }

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.responses.instances import InstanceResponse
 
-from launcher.sandbox.cloud import catalogue, images, quotas
+from launcher.sandbox.cloud import authority, catalogue, identity, images, profiles, quotas
 from launcher.sandbox.cloud.errors import Refusal, refusal
 from launcher.sandbox.cloud.instances import default_subnet
+from launcher.sandbox.cloud.policies import Need
 
 if TYPE_CHECKING:
     from launcher.sandbox.cloud.ec2 import SandboxEc2
@@ -87,7 +88,19 @@ def objection(ec2: SandboxEc2, request: Request, count: int) -> Refusal | None:
         return refusal("Unsupported", instance_type=kind, zone=zone)
     too_low = _price_objection(request, kind, ec2.region, zone) if is_spot(request) else None
     world = ec2.world
-    return too_low or quotas.exceeded(world.settings, ec2.ec2_backend, kind, count, spot=is_spot(request))
+    return (
+        too_low
+        or profiles.objection(request)
+        or quotas.exceeded(world.settings, ec2.ec2_backend, kind, count, spot=is_spot(request))
+    )
+
+
+def denial(ec2: SandboxEc2, needs: list[Need]) -> Refusal | None:
+    """What EC2 tells one who acts under a role that does not permit this."""
+    words = authority.objection(ec2.world, ec2.environ, needs)
+    if not words:
+        return None
+    return refusal("UnauthorizedOperation", message=f"You are not authorized to perform this operation. {words}")
 
 
 def _price_objection(request: Request, kind: str, region: str, zone: str) -> Refusal | None:
@@ -108,7 +121,9 @@ def launch(ec2: SandboxEc2, request: Request, count: int, client_token: str) -> 
         "ClientToken": client_token,
         "DryRun": False,
     }
-    return InstanceResponse.run_instances(twin).result
+    made = InstanceResponse.run_instances(twin).result
+    identity.give(ec2.world, made.instances, profiles.find(request))
+    return made
 
 
 def _completed(ec2: SandboxEc2, request: Request) -> Request:
@@ -116,6 +131,8 @@ def _completed(ec2: SandboxEc2, request: Request) -> Request:
     found = ec2.ec2_backend.describe_images(ami_ids=[request["ImageId"]]) if request.get("ImageId") else []
     if not found:
         raise EC2ClientError("MissingParameter", "The request must contain the parameter ImageId")
+    if found[0].state != "available":
+        raise EC2ClientError("InvalidAMIID.Unavailable", f"The image ID '{found[0].id}' is no longer available")
     done = {**request, "BlockDeviceMappings": _devices(request.get("BlockDeviceMappings", []), found[0])}
     if "UserData" in done:
         done["UserData"] = str(done["UserData"])

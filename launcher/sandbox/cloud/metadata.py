@@ -36,7 +36,9 @@ def answer(guest: Guest, method: str, path: str, headers: dict[str, str]) -> Met
     if not _token_holds(guest, headers):
         return MetadataAnswer(status=401, body=b"Unauthorized")
     inner = re.sub(r"^/(latest|\d{4}-\d\d-\d\d)(/|$)", "", path)
-    return _lookup(_tree(guest), inner)
+    identity = guest.instance.identity
+    role = identity.leaves() if identity is not None and ("/iam" in inner or inner == "meta-data") else {}
+    return _lookup(_tree(guest) | role, inner)
 
 
 def _new_token(guest: Guest, method: str, headers: dict[str, str]) -> MetadataAnswer:

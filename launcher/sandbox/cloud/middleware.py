@@ -11,7 +11,7 @@ from typing import Any
 
 from werkzeug.wsgi import get_input_stream
 
-from launcher.sandbox.cloud import catalogue, json_services, post_object, scheduler, targets
+from launcher.sandbox.cloud import authority, catalogue, json_services, post_object, scheduler
 from launcher.sandbox.cloud.admin import administer
 from launcher.sandbox.cloud.errors import EXPIRED_CREDENTIALS, INVALID_CREDENTIALS, refusal
 from launcher.sandbox.cloud.faults import Effect
@@ -55,14 +55,15 @@ class Middleware:
         call, started = read_call(environ), time.monotonic()
         params = named_pool(self._world, call)
         effect = self._world.faults.for_call(call.service, call.action, call.region, params)
-        if effect and call.access_key == targets.ACCESS_KEY and effect.error in _OF_CREDENTIALS:
-            effect = None  # schedules act under a role, whose credentials are the cloud's own
+        if effect and effect.error in _OF_CREDENTIALS and self._world.sessions.lent(call.access_key):
+            effect = None  # what acts under a role has credentials of the cloud's own
         answer: Answer | None = None
         try:
             answer = self._faulty(call, params, environ, effect) if effect else self._answer(call, environ)
         finally:
             fault = (effect.error or effect.drop or "delay") if effect else ""
-            self._world.journal.note(call, started, answer, fault)
+            refused = environ.get(authority.WORDS_KEY, "")
+            self._world.journal.note(call, started, answer, fault, refused)
         return send(answer, start_response)
 
     def _faulty(self, call: Call, params: dict[str, Any], environ: Environ, effect: Effect) -> Answer:
@@ -93,17 +94,25 @@ class Middleware:
         return error_answer(call.service, no.code, no.status, no.message)
 
     def _answer(self, call: Call, environ: Environ) -> Answer:
-        refused = self._wrong_region(call)
+        refused = self._wrong_region(call) or authority.refused(self._world, call, environ)
         if refused is not None:
+            _drain(call, environ)
             return refused
         if call.action == POST_OBJECT:
-            return post_object.answer(environ, lambda request: self._ask_moto(call, request))
+            return post_object.answer(environ, self._put_posted)
+        if call.service == "sts" and call.action == "GetCallerIdentity" and environ[authority.SESSION_KEY] is not None:
+            return authority.identity(self._world, environ[authority.SESSION_KEY])
         if call.service == "scheduler":
             return scheduler.answer(self._world, call)
         own = json_services.answer(self._world.settings, call)
         if own is not None:
             return own
         return self._world.tokens.once(call, lambda: self._ask_moto(call, environ))
+
+    def _put_posted(self, request: Environ) -> Answer:
+        """An upload by form, or the question where its bucket lies, as the request that it stands for."""
+        call = read_call(request)
+        return authority.refused(self._world, call, request) or self._ask_moto(call, request)
 
     def _wrong_region(self, call: Call) -> Answer | None:
         """What a region says that the account has not enabled, or that does not exist."""
@@ -125,7 +134,7 @@ class Middleware:
                 self._world.account.open()
             if call.action.startswith("Describe"):
                 self._world.machines.forget_old()
-            answer = collect(self._moto, environ)
+            answer = authority.hidden(self._world, call, environ, collect(self._moto, environ))
         if answer.status == 500 and answer.content_type.startswith("text/html"):
             log.warning("moto failed at %s %s in %s with %s", call.service, call.action, call.region, call.params)
             return error_answer(call.service, "InternalError", 500, "An internal error has occurred")
@@ -134,7 +143,7 @@ class Middleware:
 
 def _drain(call: Call, environ: Environ) -> None:
     """Take in an upload that is refused: its sender would otherwise find the connection reset, and no answer."""
-    if call.action == POST_OBJECT:
+    if call.service == "s3" and environ["REQUEST_METHOD"] in {"POST", "PUT"}:
         upload = get_input_stream(environ)
         while upload.read(1 << 20):
             pass

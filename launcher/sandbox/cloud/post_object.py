@@ -49,7 +49,8 @@ def answer(environ: Environ, ask: Ask) -> Answer:
         size = _size(content.stream)
         _check_policy(form, bucket, size)
         _check_content(form, content.stream)
-        kept = ask(_put(environ, f"/{bucket}/{form['key']}", content.stream, size, form["x-amz-credential"]))
+        scope, token = form["x-amz-credential"], form.get("x-amz-security-token", "")
+        kept = ask(_put(environ, f"/{bucket}/{form['key']}", content.stream, size, scope, token))
     except Refused as refused:
         return refused.answer
     finally:
@@ -152,7 +153,7 @@ def _region(environ: Environ, bucket: str, ask: Ask) -> str:
     return {name.lower(): value for name, value in found.headers}.get("x-amz-bucket-region", "us-east-1")
 
 
-def _put(environ: Environ, path: str, content: IO[bytes], size: int, scope: str) -> Environ:
+def _put(environ: Environ, path: str, content: IO[bytes], size: int, scope: str, token: str) -> Environ:
     signed = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"  # moto lets nobody write over
     return {
         **environ,
@@ -160,6 +161,7 @@ def _put(environ: Environ, path: str, content: IO[bytes], size: int, scope: str)
         "CONTENT_LENGTH": str(size),
         "wsgi.input": content,
         "HTTP_AUTHORIZATION": signed,
+        "HTTP_X_AMZ_SECURITY_TOKEN": token,
     }
 
 

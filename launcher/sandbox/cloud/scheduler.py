@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from launcher.sandbox.cloud import expressions, targets
+from launcher.sandbox.cloud.account import SCHEDULER
 from launcher.sandbox.cloud.environment import ACCOUNT
 from launcher.sandbox.cloud.schedules import Group, Schedule
 from launcher.sandbox.cloud.wire import Answer, Call, json_answer
@@ -168,7 +169,7 @@ def _checked(world: World, call: Call, token: str, created_at: float) -> Schedul
         if call.params.get(name, allowed[0]) not in allowed:
             raise _constraint(name, call.params[name], f"enum value set: {list(allowed)}")
     _check_window(call.params.get("FlexibleTimeWindow") or {})
-    _check_target(world, call.params.get("Target") or {})
+    _check_target(world, call.params.get("Target") or {}, _group_arn(call.region, _place(call)[1]))
     now = time.time()
     text = str(call.params.get("ScheduleExpression", ""))
     began = max(now, float(call.params.get("StartDate") or 0.0))
@@ -194,7 +195,7 @@ def _check_window(window: dict[str, Any]) -> None:
         raise _Refused("ValidationException", f"Invalid FlexibleTimeWindow: {mode} with {minutes} minutes.")
 
 
-def _check_target(world: World, target: dict[str, Any]) -> None:
+def _check_target(world: World, target: dict[str, Any], group_arn: str) -> None:
     wrong = targets.problem(str(target.get("Arn", "")))
     if wrong:
         raise _Refused("ValidationException", wrong)
@@ -208,8 +209,9 @@ def _check_target(world: World, target: dict[str, Any]) -> None:
         good = False
     if not good:
         raise _Refused("ValidationException", "Invalid Input: it must be a JSON object.")
+    context = {"aws:SourceAccount": ACCOUNT, "aws:SourceArn": group_arn}
     with world.lock:
-        if not world.account.assumable(str(target.get("RoleArn", ""))):
+        if not world.account.assumable(str(target.get("RoleArn", "")), SCHEDULER, context):
             raise _Refused("ValidationException", _ASSUME)
 
 

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from launcher.sandbox.cloud.clock import Clock
+from launcher.sandbox.cloud.environment import ACCOUNT
 from launcher.sandbox.cloud.expressions import Expression
 
 log = logging.getLogger(__name__)
 
 Place = tuple[str, str, str]
 """Region, group and name."""
-Invoke = Callable[[str, Mapping[str, Any]], None]
 _WORKERS = 4
 _LOOK_S = 30.0
 """How long to wait at most before the clock is looked at again: a laptop that slept has lost none of its schedules."""
@@ -55,6 +57,45 @@ class Schedule:
         due = self.expression.after(moment)
         ends = self.asked.get("EndDate")
         return None if due is None or (ends is not None and due > float(ends)) else due
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firing:
+    """One attempt to call a schedule's target; AWS gives each an id of its own ("for each attempted invocation")."""
+
+    schedule: Schedule
+    due: float
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+    attempt: int = 1
+
+    @property
+    def region(self) -> str:
+        """The schedule's."""
+        return self.schedule.place[0]
+
+    @property
+    def target(self) -> Mapping[str, Any]:
+        """What is to be called, as it was asked for."""
+        target: Mapping[str, Any] = self.schedule.asked["Target"]
+        return target
+
+    @property
+    def arn(self) -> str:
+        """The schedule's."""
+        region, group, name = self.schedule.place
+        return f"arn:aws:scheduler:{region}:{ACCOUNT}:schedule/{group}/{name}"
+
+    def attributes(self) -> dict[str, str]:
+        """What `<aws.scheduler....>` stands for in the target's input."""
+        return {
+            "schedule-arn": self.arn,
+            "scheduled-time": datetime.fromtimestamp(self.due, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "execution-id": self.id,
+            "attempt-number": str(self.attempt),
+        }
+
+
+Invoke = Callable[[Firing], None]
 
 
 class Schedules:
@@ -107,36 +148,36 @@ class Schedules:
         if time.time() < due:
             self._await(schedule, due)
         else:
-            self._submit(schedule, due, 0)
+            self._submit(Firing(schedule=schedule, due=due))
 
     def _stands(self, schedule: Schedule) -> bool:
         """Whether it was neither removed nor replaced."""
         return self.get(schedule.place) is schedule
 
-    def _submit(self, schedule: Schedule, due: float, retries: int) -> None:
-        self._pool.submit(self._fire, schedule, due, retries)
+    def _submit(self, firing: Firing) -> None:
+        self._pool.submit(self._fire, firing)
 
-    def _fire(self, schedule: Schedule, due: float, retries: int) -> None:
-        if not self._stands(schedule):
+    def _fire(self, firing: Firing) -> None:
+        if not self._stands(firing.schedule):
             return
-        region, _, name = schedule.place
         try:
-            self._invoke(region, schedule.asked["Target"])
+            self._invoke(firing)
         except Exception as error:  # noqa: BLE001 - whatever the target answered, the retry policy says what now
-            log.info("schedule %s in %s, attempt %d: %s", name, region, retries + 1, error)
-            if self._retry(schedule, due, retries):
+            log.info("%s, attempt %d: %s", firing.arn, firing.attempt, error)
+            if self._retry(firing):
                 return
-            log.warning("schedule %s in %s is given up: %s", name, region, error)
-        self._await(schedule, schedule.due_after(due))
+            log.warning("%s is given up after %d attempts: %s", firing.arn, firing.attempt, error)
+        self._await(firing.schedule, firing.schedule.due_after(firing.due))
 
-    def _retry(self, schedule: Schedule, due: float, retries: int) -> bool:
-        policy = schedule.asked["Target"].get("RetryPolicy", {})
-        wait_s = min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2.0**retries)
-        too_many = retries >= int(policy.get("MaximumRetryAttempts", 185))
-        too_old = time.time() + wait_s - due > float(policy.get("MaximumEventAgeInSeconds", 86_400))
+    def _retry(self, firing: Firing) -> bool:
+        policy = firing.target.get("RetryPolicy", {})
+        wait_s = min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2.0 ** (firing.attempt - 1))
+        too_many = firing.attempt > int(policy.get("MaximumRetryAttempts", 185))
+        too_old = time.time() + wait_s - firing.due > float(policy.get("MaximumEventAgeInSeconds", 86_400))
         if too_many or too_old:
             return False
-        self._clock.after(wait_s, partial(self._submit, schedule, due, retries + 1))
+        again = Firing(schedule=firing.schedule, due=firing.due, attempt=firing.attempt + 1)
+        self._clock.after(wait_s, partial(self._submit, again))
         return True
 
     def _complete(self, schedule: Schedule) -> None:

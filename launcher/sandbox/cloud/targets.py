@@ -1,11 +1,12 @@
 """Universal targets: a schedule calls any operation of any service that the sandbox answers, under a role.
 
-Source: EventBridge Scheduler User Guide, "Using universal targets".
+Source: EventBridge Scheduler User Guide, "Using universal targets" and "Adding context attributes".
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -16,18 +17,14 @@ import botocore.session
 from botocore import xform_name
 from botocore.config import Config
 
-from launcher.sandbox.cloud.environment import ACCOUNT
+from launcher.sandbox.cloud.schedules import Firing
+from launcher.sandbox.cloud.sessions import SCHEDULER_KEY, Session
 from launcher.sandbox.cloud.world import World
 
-ACCESS_KEY = "ASIASANDBOXSCHEDULER"
-"""Who signs the calls of schedules."""
+log = logging.getLogger(__name__)
 _ARN = re.compile(r"arn:aws:scheduler:::aws-sdk:([a-z0-9]+):([a-z][A-Za-z0-9]*)")
 _READS = ("get", "describe", "list", "poll", "receive", "search", "scan", "query", "select", "read")
 """Operations that only read, which Scheduler refuses as targets."""
-
-
-class Denied(Exception):
-    """The role's policies do not allow what its schedule is to do."""
 
 
 def problem(arn: str) -> str:
@@ -43,22 +40,34 @@ def problem(arn: str) -> str:
     return ""
 
 
-def caller(world: World, endpoint_url: str) -> Callable[[str, Mapping[str, Any]], None]:
-    """What calls a target in a region; raises `Denied`, or what the service answers."""
-    clients: dict[tuple[str, str], Any] = {}
+def text_of(target: Mapping[str, Any], firing: Firing) -> str:
+    """A target's input with its context attributes filled in; another word in such brackets stays as it is."""
+    text = str(target.get("Input") or "{}")
+    for name, value in firing.attributes().items():
+        text = text.replace(f"<aws.scheduler.{name}>", value)
+    return text
+
+
+def caller(world: World, endpoint_url: str) -> Callable[[Firing], None]:
+    """What calls a schedule's target, under its role; raises what the service answers, a denial among it."""
+    clients: dict[tuple[str, str, str], Any] = {}
     lock = threading.Lock()
 
-    def call(region: str, target: Mapping[str, Any]) -> None:
+    def call(firing: Firing) -> None:
+        target, region = firing.target, firing.region
         found = _ARN.fullmatch(target["Arn"])
         if found is None:
             raise ValueError(target["Arn"])
         service, operation = found.groups()
-        given = json.loads(target.get("Input") or "{}")
-        _check(world, region, target["RoleArn"], f"{service}:{_operation(service, operation)}", given)
+        given = json.loads(text_of(target, firing))
+        session = world.sessions.lend(target["RoleArn"], "schedule", SCHEDULER_KEY)
         with lock:
-            if (service, region) not in clients:
-                clients[service, region] = _client(service, region, endpoint_url)
-        getattr(clients[service, region], xform_name(_operation(service, operation) or operation))(**given)
+            if (service, region, session.token) not in clients:
+                clients[service, region, session.token] = _client(service, region, endpoint_url, session)
+        name = xform_name(_operation(service, operation) or operation)
+        answer = getattr(clients[service, region, session.token], name)(**given)
+        if answer.get("Errors"):
+            log.warning("%s: %s answered, and failed in part: %s", firing.arn, operation, answer["Errors"])
 
     return call
 
@@ -68,37 +77,14 @@ def prepare() -> None:
     _operation("ec2", "terminateInstances")
 
 
-def _check(world: World, region: str, role_arn: str, action: str, given: Mapping[str, Any]) -> None:
-    with world.lock:
-        for resource, tags in _resources(region, action, given):
-            if not world.account.permits(role_arn, action, resource, tags):
-                raise Denied(f"{role_arn} is not authorized to perform: {action} on resource: {resource}")
-
-
-def _resources(region: str, action: str, given: Mapping[str, Any]) -> list[tuple[str, dict[str, str]]]:
-    """What the call touches, each with its tags; of an operation that is not known here, anything."""
-    if action != "ec2:TerminateInstances":
-        return [("*", {})]
-    from moto.ec2.models import ec2_backends  # noqa: PLC0415 - moto reads the environment when it is imported
-
-    known = {each.id: each for each in ec2_backends[ACCOUNT][region].all_instances()}
-    return [
-        (
-            f"arn:aws:ec2:{region}:{ACCOUNT}:instance/{each}",
-            {tag["key"]: tag["value"] for tag in known[each].get_tags()},
-        )
-        for each in given.get("InstanceIds", [])
-        if each in known
-    ]
-
-
-def _client(service: str, region: str, endpoint_url: str) -> Any:
+def _client(service: str, region: str, endpoint_url: str, session: Session) -> Any:
     return _session().create_client(
         service,
         region_name=region,
         endpoint_url=endpoint_url,
-        aws_access_key_id=ACCESS_KEY,
-        aws_secret_access_key="schedule",  # noqa: S106 - the sandbox checks no signatures
+        aws_access_key_id=session.access_key,
+        aws_secret_access_key=session.secret_key,
+        aws_session_token=session.token,
         config=Config(retries={"total_max_attempts": 1}),  # the schedule has a retry policy of its own
     )
 

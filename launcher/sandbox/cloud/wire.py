@@ -18,6 +18,7 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 
 _SCOPE = re.compile(r"Credential=([^/,\s]+)/\d{8}/([^/]*)/([^/]+)/aws4_request")
+_TOKEN = "X-Amz-Security-Token"  # noqa: S105 - a parameter's name
 POST_OBJECT = "PostObject"
 """S3's upload by form, which is signed inside."""
 _XML = "text/xml;charset=UTF-8"
@@ -32,6 +33,8 @@ class Call:
     region: str
     action: str
     access_key: str
+    token: str = ""
+    """The security token of credentials that were lent."""
     params: dict[str, Any] = field(default_factory=dict)
 
 
@@ -52,7 +55,11 @@ class Answer:
 
 def read_call(environ: Environ) -> Call:
     """Who asks for what; the request's body stays readable for whoever comes next."""
-    scope = _SCOPE.search(environ.get("HTTP_AUTHORIZATION", ""))
+    signed, token = environ.get("HTTP_AUTHORIZATION", ""), environ.get("HTTP_X_AMZ_SECURITY_TOKEN", "")
+    if not signed and "X-Amz-Credential=" in environ.get("QUERY_STRING", ""):  # a presigned address
+        query = dict(parse_qsl(environ["QUERY_STRING"]))
+        signed, token = f"Credential={query.get('X-Amz-Credential', '')}", query.get(_TOKEN, token)
+    scope = _SCOPE.search(signed)
     access_key, region, service = scope.groups() if scope else ("", "us-east-1", "")
     body = _body(environ)
     content_type = environ.get("CONTENT_TYPE", "")
@@ -68,7 +75,7 @@ def read_call(environ: Environ) -> Call:
         method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "/")
         action, params = rest.scheduler_call(method, path, environ.get("QUERY_STRING", ""), params)
     action = action or f"{environ['REQUEST_METHOD']} {environ.get('PATH_INFO', '/')}"
-    return Call(service=service, region=region, action=action, access_key=access_key, params=params)
+    return Call(service=service, region=region, action=action, access_key=access_key, token=token, params=params)
 
 
 def _body(environ: Environ) -> bytes:

@@ -10,6 +10,7 @@ from launcher.sandbox.cloud.account import Account
 from launcher.sandbox.cloud.faults import FaultBook
 from launcher.sandbox.cloud.idempotency import Tokens
 from launcher.sandbox.cloud.journal import Journal
+from launcher.sandbox.cloud.sessions import Sessions
 from launcher.sandbox.cloud.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class World:
     opened: set[str] = field(default_factory=set)
     """Regions whose default VPC has its gateway."""
     account: Account = field(default_factory=Account)
+    sessions: Sessions = field(default_factory=Sessions)
     machines: Machines = field(init=False)
     schedules: Schedules = field(init=False)
 
