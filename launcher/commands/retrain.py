@@ -64,6 +64,7 @@ def _attend(book: Ledger, schedule: ScheduleRecord, tick: TickRecord, reporter: 
             return
         live = session.live_run(record, book, reporter)
         claim(live)
+        _stow_again(live, schedule)
     attending.attend(live, as_json=True)
 
 
@@ -96,6 +97,17 @@ def _made(book: Ledger, schedule: ScheduleRecord, reporter: Reporter) -> LiveRun
     )
     carry.stow(live, champion)
     return live
+
+
+def _stow_again(live: LiveRun, schedule: ScheduleRecord) -> None:
+    """The process died before the champion was with the run: it goes along now, unless the job began without it."""
+    from launcher.ledger import account_from_text
+    from launcher.schedule import carry
+
+    if live.has_event(carry.EVENT) or live.has_event("job.intent"):
+        return
+    account = account_from_text(live.record.account)
+    carry.stow(live, carry.fetch(schedule, live.spec.name, account, session.state()))
 
 
 def _conclude(book: Ledger, schedule: ScheduleRecord, tick: TickRecord, *, trouble: str = "") -> int:

@@ -61,11 +61,12 @@ def told(spec: JobSpec, schedule: ScheduleRecord, champion: Champion | None) -> 
 
 
 def stow(live: LiveRun, champion: Champion | None) -> None:
-    """Have the champion go along with a run that was made."""
+    """Have the champion go along with a run that was made; once it is told of, it lies there whole."""
     if champion is None:
         return
-    live.event(EVENT, name=champion.name, number=champion.number)
+    shutil.rmtree(live.paths.champion, ignore_errors=True)
     champion.folder.replace(live.paths.champion)
+    live.event(EVENT, name=champion.name, number=champion.number)
 
 
 def sent(book: Ledger, run_id: RunId) -> int | None:

@@ -16,6 +16,8 @@ from tests.faults.schedules import MOMENTS, Kind, draw
 __all__ = ["cloud"]
 
 LAUNCHER = Path(launcher.__file__).parent
+TESTS = Path(__file__).parents[1]
+KILLS = (".kill()", "SIGKILL")
 FORWARDED = {"live.py", "journal.py"}
 """Where the kind is an argument of the function itself."""
 SCHEDULES = 60
@@ -61,16 +63,44 @@ NO_MOMENT = {
     "connected": "between the phases `connect` and `sync`, at both of which it is killed",
 }
 """Kinds of events at which no launcher is killed, and why."""
+ROOMS = {"bake": TESTS / "e2e" / "ami", "schedule": TESTS / "schedule"}
+"""Packages that write events of their own, which no launch of this campaign sees, and the tests that kill at those."""
 
 
-def test_the_launcher_is_killed_at_every_kind_of_event_and_phase_that_is_written() -> None:
-    trees = {path: ast.parse(path.read_text()) for path in LAUNCHER.rglob("*.py")}
+def test_the_launcher_is_killed_at_every_kind_of_event_and_phase_that_a_launch_writes() -> None:
+    rooms = {path for room in ROOMS for path in (LAUNCHER / room).rglob("*.py")}
+    trees = {path: ast.parse(path.read_text()) for path in LAUNCHER.rglob("*.py") if path not in rooms}
     kinds = set().union(*(_kinds(path, tree) for path, tree in trees.items()))
     phases = set().union(*(_phases(tree) for tree in trees.values()))
     wanted = {moment.event for moment in MOMENTS}
-    assert kinds - wanted <= set(NO_MOMENT)
-    assert wanted <= kinds
+    assert kinds == wanted | set(NO_MOMENT)
+    assert not wanted & set(NO_MOMENT)
     assert phases == {dict(moment.wanted)["name"] for moment in MOMENTS if moment.event == "phase"}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_whoever_else_writes_events_is_killed_at_each_kind_of_them(room: str) -> None:
+    trees = {path: ast.parse(path.read_text()) for path in (LAUNCHER / room).rglob("*.py")}
+    kinds = set().union(*(_kinds(path, tree) for path, tree in trees.items()))
+    own = kinds - {moment.event for moment in MOMENTS} - set(NO_MOMENT)
+    assert own
+    assert own <= _killed_at(ROOMS[room])
+
+
+def _killed_at(folder: Path) -> set[object]:
+    """All that tests which kill a process speak of, or the lists that they take it from."""
+    found: set[object] = set()
+    for path in folder.rglob("test_*.py"):
+        tree = ast.parse(path.read_text())
+        lists = {ast.unparse(node.targets[0]): node.value for node in tree.body if isinstance(node, ast.Assign)}
+        for test in [node for node in tree.body if isinstance(node, ast.FunctionDef)]:
+            said = ast.unparse(test)
+            if any(word in said for word in KILLS):
+                named = [lists[node.id] for node in ast.walk(test) if isinstance(node, ast.Name) and node.id in lists]
+                found |= {
+                    each.value for part in [test, *named] for each in ast.walk(part) if isinstance(each, ast.Constant)
+                }
+    return found
 
 
 def _kinds(path: Path, tree: ast.Module) -> set[object]:

@@ -25,7 +25,8 @@ MAY_FAIL: dict[str, str] = {
 """Faults that may end a run, and what its reason must then speak of."""
 NEVER_UP = r"never answered SSH"
 """Of a run whose first machine was struck before anybody had reached it."""
-SCARCE = r"budget|max_cost"
+SCARCE = r"budget|max_cost|left until the run's deadline"
+"""The deadline of such a run is what its money buys."""
 LEFT_ALONE = r"deadline|time was up|less than a minute|left until|max_hours|gone|InitiatedShutdown|ended by the user"
 
 
