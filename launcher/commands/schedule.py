@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from launcher.commands import options, session
+from launcher.commands import options, scheduleinstall, session
 from launcher.errors import SpecError
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def add(
 ) -> None:
     """Make a schedule: its launches ask nobody, within the spec's limits."""
     from launcher import render
-    from launcher.commands import scheduleview, schedulewish
+    from launcher.commands import keeperview, scheduleview, schedulewish
+    from launcher.schedule.timer.keeping import keeping
 
     now = datetime.now(UTC)
     record = schedulewish.checked(
@@ -100,38 +102,43 @@ def add(
     if times:
         typer.echo(scheduleview.fires_text(times))
     if not dry_run:
-        typer.echo(
-            "  next: gpurun schedule daemon keeps the time; from a scheduler of your own: gpurun schedule run-due"
-        )
+        typer.echo(keeperview.after_add(keeping(session.state()), now))
 
 
 @app.command(name="list")
 def list_(*, as_json: options.Json = False) -> None:
     """List schedules: when each is due, and what came of it the last time."""
     from launcher import render
-    from launcher.commands import scheduleview
+    from launcher.commands import keeperview, scheduleview
+    from launcher.schedule.timer.keeping import keeping
 
     now = datetime.now(UTC)
     with session.ledger() as book:
         if as_json:
-            render.print_json([scheduleview.as_json(book, each, now) for each in book.schedules.list()], indent=1)
+            kept = keeperview.as_json(keeping(session.state()))
+            each = [scheduleview.as_json(book, schedule, now) | kept for schedule in book.schedules.list()]
+            render.print_json(each, indent=1)
         else:
             typer.echo(scheduleview.table(book, now))
+            if book.schedules.list():
+                typer.echo(keeperview.text(keeping(session.state()), now))
 
 
 @app.command()
 def show(name: Name, *, as_json: options.Json = False) -> None:
     """Show a schedule, its next five fire times and its last ticks."""
     from launcher import render
-    from launcher.commands import scheduleview
+    from launcher.commands import keeperview, scheduleview
+    from launcher.schedule.timer.keeping import keeping
 
     now = datetime.now(UTC)
     with session.ledger() as book:
         schedule = book.schedules.get(name)
         if as_json:
-            render.print_json(scheduleview.as_json(book, schedule, now), indent=1)
+            kept = keeperview.as_json(keeping(session.state()))
+            render.print_json(scheduleview.as_json(book, schedule, now) | kept, indent=1)
         else:
-            typer.echo(scheduleview.one(book, schedule, now))
+            typer.echo(f"{scheduleview.one(book, schedule, now)}\n\n{keeperview.text(keeping(session.state()), now)}")
 
 
 @app.command()
@@ -192,12 +199,20 @@ def run_now(name: Name, *, wait: Wait = False, as_json: options.Json = False) ->
 
 
 @app.command(name="run-due")
-def run_due(*, wait: Wait = False, as_json: options.Json = False) -> int:
+def run_due(
+    *,
+    wait: Wait = False,
+    alone: Annotated[bool, typer.Option("--alone", help="Do nothing while another such pass goes on.")] = False,
+    as_json: options.Json = False,
+) -> int:
     """Launch what is due, once; for a timer or a crontab of your own."""
     from launcher.schedule import engine
+    from launcher.schedule.timer import keeping
 
     children: list[subprocess.Popen[bytes]] = []
-    with session.ledger() as book:
+    with keeping.one_pass(session.state()) if alone else nullcontext(True) as free, session.ledger() as book:
+        if not free:
+            return 0
         ticks = engine.run_due(book, datetime.now(UTC), _hands(book, children))
         _tell_misfortunes(book, ticks)
         return _told(book, ticks, children, wait=wait, as_json=as_json)
@@ -210,7 +225,7 @@ def daemon(*, as_json: options.Json = False) -> None:
     from launcher.schedule import engine
 
     children: list[subprocess.Popen[bytes]] = []
-    with ticking.alone(session.state().schedules / "daemon.lock"), ticking.ending() as sleep, session.ledger() as book:
+    with ticking.alone(ticking.lock(session.state())), ticking.ending() as sleep, session.ledger() as book:
         if not as_json:
             typer.echo(f"keeping the time for {len(book.schedules.list())} schedules; Ctrl-C ends this, runs go on")
         while True:
@@ -222,6 +237,10 @@ def daemon(*, as_json: options.Json = False) -> None:
             wakes = ticking.wakes_at(book, passed)
             if sleep(max(0.0, (wakes - datetime.now(UTC)).total_seconds())):
                 return
+
+
+app.command()(scheduleinstall.install)
+app.command()(scheduleinstall.uninstall)
 
 
 @app.command(hidden=True)

@@ -13,7 +13,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from launcher import process
 from launcher.errors import SpecError
+from launcher.paths import StatePaths
 from launcher.schedule import engine, watch
 
 if TYPE_CHECKING:
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 LONGEST_SLEEP = timedelta(seconds=30)
 """Schedules that were added meanwhile, data, and clocks that jumped are noticed within this time."""
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def lock(state: StatePaths) -> Path:
+    """What the daemon holds while it lives."""
+    return state.schedules / "daemon.lock"
 
 
 @contextmanager
@@ -33,14 +40,23 @@ def alone(lock: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            holder = file.read().strip() or "unknown"
+            pid = file.read().partition(" ")[0].strip() or "unknown"
             raise SpecError(
-                f"process {holder} is the daemon already", hint=f"kill {holder} ends it; its runs go on"
+                f"process {pid} is the daemon already", hint=f"kill {pid} ends it; its runs go on"
             ) from None
         file.truncate(0)
-        file.write(f"{os.getpid()}\n")
+        file.write(f"{os.getpid()} {process.started(os.getpid())}\n")
         file.flush()
         yield
+
+
+def holder(lock: Path) -> int | None:
+    """The process that is the daemon of a state folder; `None` where there is none."""
+    try:
+        pid, _, started = lock.read_text().strip().partition(" ")
+    except OSError:
+        return None
+    return int(pid) if pid.isdecimal() and process.alive(int(pid), started) else None
 
 
 @contextmanager
