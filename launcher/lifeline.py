@@ -57,6 +57,14 @@ fi </dev/null >/dev/null 2>&1
 setsid sh -c "sleep $left; $end" </dev/null >/dev/null 2>&1 &
 """
 
+# $1: how many seconds it lives. Of a machine that begins by itself nobody knew the time when this was written: it counts
+# from its first boot.
+_BORN = """
+born=${STATE_DIRECTORY:-/var/lib/gpurun}/born
+[ -s "$born" ] || { mkdir -p "${born%/*}" && date +%s >"$born"; }
+set -- $(( $(cat "$born") + $1 )) "$1"
+"""
+
 # $1: after how many seconds. A launcher that died after the purchase and before the job's start leaves a machine that
 # nobody knows of. One where a job was ever started has the agent's word and keeps its deadline; one that is being
 # filled, or waits to be moved to, has an agent running. Where processes cannot be looked for, nothing is done.
@@ -106,6 +114,14 @@ def user_data(
         "disable_root": True,
     }
     return "#cloud-config\n" + json.dumps(config, indent=1)
+
+
+def boot_commands_for(hours: float) -> list[list[str]]:
+    """The `bootcmd` of a machine that begins by itself, and ends so many hours after its first boot."""
+    return [
+        ["sh", "-c", _BORN + _GUARD, "gpurun-deadline", str(math.ceil(hours * 3600))],
+        ["sh", "-c", _CONGESTION],
+    ]
 
 
 def seconds_left(deadline: datetime, now: datetime | None = None) -> float:

@@ -153,6 +153,13 @@ class Aws:
         return urlsplit(self.ec2.meta.endpoint_url).netloc
 
     @property
+    def endpoint_variables(self) -> dict[str, str]:
+        """The environment in which another process of this account finds the same cloud (SDK reference guide,
+        "Service-specific endpoints"); empty where it is AWS's own.
+        """
+        return {"AWS_ENDPOINT_URL": self._endpoint_url} if self._endpoint_url else {}
+
+    @property
     def checkip_url(self) -> str | None:
         """A service that says from which address the cloud sees us, where the profile names its own."""
         url = self._session.get_scoped_config().get("checkip_url")

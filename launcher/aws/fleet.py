@@ -72,7 +72,7 @@ def launch(aws: Aws, request: FleetRequest) -> Instance | tuple[Refusal, ...]:
     offers = _askable(request)
     template = request.template or create_template(aws, request)
     try:
-        answer = _create(aws, _call(request, template, offers))
+        answer = _create(aws, call(request, template, offers))
     except ANSWERS as refusal:
         if refusal.code == MISMATCH:
             made = _made_unheard(aws, request)
@@ -106,7 +106,7 @@ def _askable(request: FleetRequest) -> list[Offer]:
     return kept[:MAX_OVERRIDES]
 
 
-def _create(aws: Aws, call: CreateFleetRequestTypeDef) -> CreateFleetResultTypeDef | None:
+def _create(aws: Aws, asked: CreateFleetRequestTypeDef) -> CreateFleetResultTypeDef | None:
     """Send the call, again with the same token where the reply was lost or says nothing of the request.
 
     Gives `None` when no reply was ever heard: then AWS may or may not have acted.
@@ -116,7 +116,7 @@ def _create(aws: Aws, call: CreateFleetRequestTypeDef) -> CreateFleetResultTypeD
     while True:
         with aws.errors("launch the machine"):
             try:
-                return aws.launcher_ec2.create_fleet(**call)
+                return aws.launcher_ec2.create_fleet(**asked)
             except LOST_REPLY:
                 heard += 1
             except ClientError as error:
@@ -156,9 +156,10 @@ def _capacity(market: Market) -> Literal["spot", "on-demand"]:
     return "spot" if market is Market.SPOT else "on-demand"
 
 
-def _call(request: FleetRequest, template: str, offers: Sequence[Offer]) -> CreateFleetRequestTypeDef:
+def call(request: FleetRequest, template: str, offers: Sequence[Offer]) -> CreateFleetRequestTypeDef:
+    """What CreateFleet is asked for: one machine in the best of the pools, all of one market."""
     market = offers[0].market
-    call: CreateFleetRequestTypeDef = {
+    asked: CreateFleetRequestTypeDef = {
         "Type": "instant",
         "ClientToken": request.token,
         "TargetCapacitySpecification": {"TotalTargetCapacity": 1, "DefaultTargetCapacityType": _capacity(market)},
@@ -171,13 +172,13 @@ def _call(request: FleetRequest, template: str, offers: Sequence[Offer]) -> Crea
         "TagSpecifications": [tagging.at_birth("fleet", request.run_id, request.tags)],
     }
     if market is Market.SPOT:
-        call["SpotOptions"] = {
+        asked["SpotOptions"] = {
             "AllocationStrategy": "price-capacity-optimized",
             "InstanceInterruptionBehavior": "terminate",
         }
     else:
-        call["OnDemandOptions"] = {"AllocationStrategy": "lowest-price"}
-    return call
+        asked["OnDemandOptions"] = {"AllocationStrategy": "lowest-price"}
+    return asked
 
 
 def _override(request: FleetRequest, offer: Offer) -> FleetLaunchTemplateOverridesRequestTypeDef:

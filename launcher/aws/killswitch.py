@@ -103,6 +103,12 @@ def arm(
     )
 
 
+def prepare(aws: Aws) -> None:
+    """Have the region's group there, for machines that set their own switch and may make no group."""
+    with aws.errors(f"make the schedule group {GROUP}"):
+        _make_group(aws)
+
+
 def disarm(aws: Aws, *, run_id: str) -> None:
     """Remove all of the run's switches in this region; harmless when there is none. Raises `NotArmed`."""
     with _not_armed(aws, "remove the kill switch"):

@@ -46,6 +46,8 @@ class FleetRequest:
     tags: Mapping[str, str]
     template: str = ""
     """The launch template's name, where it is made already."""
+    profile: str = ""
+    """The instance profile whose role the machine has, and which is told its own tags then; empty: no role."""
 
 
 def name_of(request: FleetRequest) -> str:
@@ -138,4 +140,7 @@ def template_data(request: FleetRequest) -> RequestLaunchTemplateDataTypeDef:
     }
     if request.group_id is not None:
         data["NetworkInterfaces"][0]["Groups"] = [request.group_id]
+    if request.profile:
+        data["IamInstanceProfile"] = {"Name": request.profile}
+        data["MetadataOptions"]["InstanceMetadataTags"] = "enabled"
     return data

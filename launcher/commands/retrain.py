@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher.commands import session
@@ -74,10 +75,10 @@ def _made(book: Ledger, schedule: ScheduleRecord, reporter: Reporter) -> LiveRun
     from launcher.commands import launch, own, planning
     from launcher.domain import Account
     from launcher.places.arrange import arrange
-    from launcher.schedule import carry
+    from launcher.schedule import carry, stored
 
     began = datetime.now(UTC)
-    spec = launch.read_spec(schedule.spec, [], {})
+    spec = stored.read(Path(schedule.spec)) or launch.read_spec(schedule.spec, [], {})
     prepare.check_key(spec, reporter)
     place = own.address(schedule.place, {})
     if place is not None:

@@ -150,14 +150,18 @@ def history(
 ) -> None:
     """List when it was due, and what came of it."""
     from launcher import render
-    from launcher.commands import scheduleview
+    from launcher.commands import schedulecloud, scheduleview
 
     with session.ledger() as book:
         schedule = book.schedules.get(name)
-        if as_json:
-            render.print_json([scheduleview.tick_json(each) for each in book.ticks.list(name, limit)], indent=1)
-        else:
-            typer.echo(scheduleview.history(book, schedule, limit))
+        there, silence = schedulecloud.history(schedule, limit)
+        ticks = sorted([*there, *book.ticks.list(name, limit)], key=lambda tick: tick.due_at, reverse=True)[:limit]
+    if as_json:
+        render.print_json([scheduleview.tick_json(each) for each in ticks], indent=1)
+    else:
+        typer.echo(scheduleview.history(schedule, ticks))
+    if silence:
+        sys.stderr.write(f"warning: {silence}\n")
 
 
 @app.command()
@@ -177,7 +181,11 @@ def resume(name: Name) -> None:
 @app.command()
 def remove(name: Name) -> None:
     """Forget a schedule and its history; runs and weights stay."""
+    from launcher.schedule import deployed
+
     with session.ledger() as book:
+        if deployed.of(book.schedules.get(name)) is not None:
+            raise SpecError(f"{name} is deployed", hint=f"gpurun schedule undeploy {name} first")
         book.schedules.remove(name)
     typer.echo(f"{name} is removed; its runs and weights stay")
 
@@ -185,12 +193,15 @@ def remove(name: Name) -> None:
 @app.command(name="run-now")
 def run_now(name: Name, *, wait: Wait = False, as_json: options.Json = False) -> int:
     """Launch a schedule's run at once, whatever the clock says."""
+    from launcher.commands import schedulecloud
     from launcher.ledger import TickStatus
-    from launcher.schedule import engine
+    from launcher.schedule import deployed, engine
 
     children: list[subprocess.Popen[bytes]] = []
     with session.ledger() as book:
         schedule = book.schedules.get(name)
+        if deployed.of(schedule) is not None:
+            return schedulecloud.run_now(schedule, as_json=as_json)
         tick = engine.run_now(book, schedule, datetime.now(UTC), _hands(book, children))
         if tick is None or tick.status is TickStatus.SKIPPED:
             why = tick.reason if tick else "another process took this moment"
@@ -241,6 +252,44 @@ def daemon(*, as_json: options.Json = False) -> None:
 
 app.command()(scheduleinstall.install)
 app.command()(scheduleinstall.uninstall)
+
+
+@app.command()
+def deploy(
+    name: Name,
+    *,
+    only_print: Annotated[bool, typer.Option("--print", help="Show all that would be made, and make nothing.")] = False,
+    yes: options.Yes = False,
+    as_json: options.Json = False,
+) -> None:
+    """Keep a schedule's time in AWS, with this computer off: machines launch, gate, promote and end by themselves."""
+    from launcher.commands import scheduledeploy
+
+    scheduledeploy.deploy(name, only_print=only_print, yes=yes, as_json=as_json)
+
+
+@app.command()
+def undeploy(
+    name: Name,
+    *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also its history, logs and results in S3; the weights stay.")
+    ] = False,
+    yes: options.Yes = False,
+    as_json: options.Json = False,
+) -> None:
+    """Remove all that `deploy` made; this computer keeps the time again."""
+    from launcher.commands import scheduledeploy
+
+    scheduledeploy.undeploy(name, everything=everything, yes=yes, as_json=as_json)
+
+
+@app.command(hidden=True)
+def fire(folder: str) -> int:
+    """What a machine of a deployed schedule runs."""
+    from launcher.commands import schedulefire
+
+    return schedulefire.fire(folder)
 
 
 @app.command(hidden=True)
@@ -305,5 +354,11 @@ def _print(ticks: tuple[TickRecord, ...], *, as_json: bool) -> None:
 
 
 def _pause(name: str, *, paused: bool) -> None:
+    from launcher.commands import schedulecloud
+    from launcher.schedule import deployed
+
     with session.ledger() as book:
+        schedule = book.schedules.get(name)
+        if deployed.of(schedule) is not None:
+            schedulecloud.enable(schedule, enabled=not paused)
         book.schedules.pause(name, paused=paused, now=datetime.now(UTC))

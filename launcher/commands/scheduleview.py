@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from launcher.ledger import Ledger, ScheduleRecord, TickRecord
     from launcher.schedule.cron import Cron
 
@@ -32,7 +35,7 @@ def fires_text(times: list[datetime]) -> str:
 
 def as_json(book: Ledger, schedule: ScheduleRecord, now: datetime) -> dict[str, Any]:
     """All of a schedule that a program may want."""
-    from launcher.schedule import notice, wish
+    from launcher.schedule import deployed, notice, wish
 
     last = book.ticks.list(schedule.name, 1)
     asked = wish.of(schedule)
@@ -53,6 +56,7 @@ def as_json(book: Ledger, schedule: ScheduleRecord, now: datetime) -> dict[str, 
         "warm_start": schedule.warm_start or None,
         "notify": [notice.masked(address) for address in wish.notify(schedule)],
         "paused": schedule.paused,
+        "deployed": asdict(mark) if (mark := deployed.of(schedule)) else None,
         "created_at": schedule.created_at,
         "next": [] if schedule.paused else next_times(schedule, now),
         "last": tick_json(last[0]) if last else None,
@@ -84,7 +88,7 @@ def one(book: Ledger, schedule: ScheduleRecord, now: datetime) -> str:
         f"spec      {schedule.spec}",
         f"when      {_when(schedule)}",
         f"missed    {schedule.missed}",
-        f"runs on   {schedule.place}; results below {schedule.folder}/runs",
+        _stands(schedule),
         f"weights   {schedule.store}",
         f"gate      {wish.text(schedule)}",
     ]
@@ -94,14 +98,14 @@ def one(book: Ledger, schedule: ScheduleRecord, now: datetime) -> str:
         lines.append(f"tells     {', '.join(map(notice.masked, told))}")
     if schedule.cron and not schedule.paused:
         lines += ["next", fires_text(next_times(schedule, now))]
-    return "\n".join([*lines, "", history(book, schedule, 5)])
+    return "\n".join([*lines, "", history(schedule, book.ticks.list(schedule.name, 5))])
 
 
-def history(book: Ledger, schedule: ScheduleRecord, limit: int) -> str:
-    """The last ticks, the newest first."""
+def history(schedule: ScheduleRecord, ticks: Sequence[TickRecord]) -> str:
+    """Ticks, the newest first."""
     from launcher import render
 
-    rows = [_tick_row(schedule, tick) for tick in book.ticks.list(schedule.name, limit)]
+    rows = [_tick_row(schedule, tick) for tick in ticks]
     if not rows:
         return "it was never due so far"
     return render.table(("due", "cause", "status", "took", "run", "weights", "reason"), rows)
@@ -126,6 +130,15 @@ def _row(book: Ledger, schedule: ScheduleRecord, now: datetime) -> tuple[str, ..
         f"{ticks[0].status} {_since(ticks[0], now)}" if ticks else "-",
         kept,
     )
+
+
+def _stands(schedule: ScheduleRecord) -> str:
+    from launcher.schedule import deployed
+
+    mark = deployed.of(schedule)
+    if mark is None:
+        return f"runs on   {schedule.place}; results below {schedule.folder}/runs"
+    return f"deployed  in {mark.region} since {mark.at}; logs and results in {mark.uri}"
 
 
 def _when(schedule: ScheduleRecord, *, short: bool = False) -> str:

@@ -54,6 +54,8 @@ class ScheduleRecord:
 
 
 _COLUMNS = tuple(each.name for each in fields(ScheduleRecord))
+_STATE = {"name", "created_at", "data_sha256", "data_seen", "data_changing", "data_looked_at", "considered_at"}
+"""What a schedule has come to, not what is asked of it."""
 _TIMES = {"created_at", "data_looked_at", "considered_at"}
 
 
@@ -93,6 +95,15 @@ class Schedules:
         near = get_close_matches(name, known, n=3) or known[:3]
         hint = f"there are: {', '.join(near)}; gpurun schedule list" if near else "gpurun schedule add NAME SPEC"
         raise SpecError(f"there is no schedule {name!r:.60}", hint=hint)
+
+    def renew(self, record: ScheduleRecord) -> None:
+        """Take what is asked for anew; what was considered and seen until now stays. Raises `SpecError`."""
+        self.get(record.name)
+        columns = [column for column in _COLUMNS if column not in _STATE]
+        marks = ", ".join(f"{column} = ?" for column in columns)
+        row = [_column(getattr(record, column)) for column in columns]
+        with self._database.write() as connection:
+            connection.execute(f"UPDATE schedules SET {marks} WHERE name = ?", (*row, record.name))  # noqa: S608 - our own columns
 
     def pause(self, name: str, *, paused: bool, now: datetime) -> None:
         """Stop or go on; what was due meanwhile was not missed. Raises `SpecError` for a name that is not there."""

@@ -40,6 +40,8 @@ _DIFF_OPTIONS = (
     "--src-prefix=",
     "--dst-prefix=",
 )
+BROUGHT = "GPURUN_CODE"
+"""Names a file that `text` wrote elsewhere: where the code went on from there without its git tree, it is told as that."""
 _OF_A_HOOK = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_EXTERNAL_DIFF"})
 """What git sets for programs that it starts, which would lead us to another tree."""
 
@@ -118,16 +120,27 @@ def digest(scan: tree.Scan) -> str:
     return whole.hexdigest()
 
 
+def text(code: Code) -> str:
+    """As a file of it holds it."""
+    patch = base64.b64encode(code.patch).decode()
+    return json.dumps({"facts": code.facts, "notes": code.notes, "patch": patch})
+
+
 def _write(scan: tree.Scan, place: Path) -> None:
     draft = place.with_name(f".{place.name}.{os.getpid()}")
     try:
-        found = take(scan)
-        patch = base64.b64encode(found.patch).decode()
-        draft.write_text(json.dumps({"facts": found.facts, "notes": found.notes, "patch": patch}))
+        draft.write_text(text(_brought(scan) or take(scan)))
         draft.chmod(0o600)
         draft.replace(place)
     except OSError:
         draft.unlink(missing_ok=True)  # a run does not fail for it; whoever asks later is told that nothing was kept
+
+
+def _brought(scan: tree.Scan) -> Code | None:
+    """What was told of the code where it came from, if it is the same to the byte."""
+    place = os.environ.get(BROUGHT)
+    found = _read(Path(place)) if place else None
+    return found if found is not None and found.facts.get("sha256") == digest(scan) else None
 
 
 def _read(place: Path) -> Code | None:

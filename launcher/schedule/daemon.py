@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from launcher import process
 from launcher.errors import SpecError
 from launcher.paths import StatePaths
-from launcher.schedule import engine, watch
+from launcher.schedule import deployed, engine, watch
 
 if TYPE_CHECKING:
     from launcher.ledger import Ledger
@@ -82,7 +82,7 @@ def ending() -> Iterator[Callable[[float], bool]]:
 
 def wakes_at(book: Ledger, passed: datetime) -> datetime:
     """When something may be due again after the pass of that time."""
-    schedules = [each for each in book.schedules.list() if not each.paused]
+    schedules = [each for each in book.schedules.list() if not each.paused and deployed.of(each) is None]
     looks = [passed + watch.LOCAL_EVERY for each in schedules if each.data and not watch.is_s3(each.data)]
     fires = []
     for schedule in schedules:

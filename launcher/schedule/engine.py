@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from launcher.errors import GpurunError
 from launcher.ledger import ScheduleRecord, Tick, TickRecord, TickStatus
-from launcher.schedule import recover, watch, worker
+from launcher.schedule import deployed, recover, watch, worker
 from launcher.schedule.cron import COUNT_LIMIT, Cron
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def run_due(book: Ledger, now: datetime, hands: Hands) -> tuple[TickRecord, ...]
     """Take and start all that is due; gives the ticks that this pass wrote down or went on with."""
     done = list(recover.unfinished(book, now, hands.start))
     for schedule in book.schedules.list():
-        if schedule.paused:
+        if schedule.paused or deployed.of(schedule) is not None:
             continue
         try:
             done += _pass(book, schedule, now, hands)

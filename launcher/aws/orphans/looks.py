@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from launcher.aws import instances, killswitch
 from launcher.aws import tags as tagging
 from launcher.aws.orphans.found import Orphan
-from launcher.aws.tags import TAG_BAKE, TAG_IMAGE
+from launcher.aws.tags import TAG_BAKE, TAG_HOURS, TAG_IMAGE
 from launcher.domain import TAG_DEADLINE, TAG_RUN
 
 if TYPE_CHECKING:
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from types_boto3_ec2.type_defs import FilterTypeDef, TagTypeDef
 
     from launcher.aws.client import Aws
+    from launcher.domain import Instance
 
 T = TypeVar("T")
+_HOURS = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4})?")
 
 HALF_MADE = frozenset({"pending", "failed", "error", "invalid", "transient"})
 """States of images and snapshots that are of no use yet, or never will be."""
@@ -45,11 +48,20 @@ def _instances(aws: Aws) -> list[Orphan]:
             name=each.tags.get("Name", ""),
             created_at=each.launched_at,
             state=each.state,
-            tags=each.tags,
+            tags=_with_deadline(each),
         )
         for each in instances.by_filter(aws, [tagging.of_any_run()])
         if not each.gone
     ]
+
+
+def _with_deadline(machine: Instance) -> dict[str, str]:
+    """The tags; one that began by itself could not be told its deadline before there was a time to count from."""
+    hours = machine.tags.get(TAG_HOURS, "")
+    if machine.launched_at is None or TAG_DEADLINE in machine.tags or not _HOURS.fullmatch(hours):
+        return machine.tags
+    deadline = machine.launched_at + timedelta(hours=float(hours))
+    return {**machine.tags, TAG_DEADLINE: deadline.isoformat(timespec="seconds")}
 
 
 def _schedules(aws: Aws) -> list[Orphan]:

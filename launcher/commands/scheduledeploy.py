@@ -1,0 +1,172 @@
+"""`gpurun schedule deploy` and `undeploy`: the time kept in the cloud, with this computer off."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from launcher.commands import session
+from launcher.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from launcher.aws.client import Aws
+    from launcher.deploy.deployment import Deployment
+    from launcher.ledger import Ledger
+    from launcher.ports import Reporter
+
+
+def deploy(name: str, *, only_print: bool, yes: bool, as_json: bool) -> None:
+    """Show all that will stand in the account, ask, make it, and have this computer keep the time no more."""
+    with (
+        session.ledger() as book,
+        session.reporter(as_json=as_json) as reporter,
+        _planned(book, name, reporter) as plan,
+    ):
+        aws, wanted = plan
+        if only_print:
+            _print_all(wanted, as_json=as_json)
+            return
+        if not as_json:
+            typer.echo(_text(wanted))
+        _require_quiet(book, wanted)
+        _agreed("deploy it?", yes=yes)
+        _stand(book, aws, wanted, reporter)
+        told = {"name": name, "deployed": True, "region": wanted.whose.region, "folder": wanted.uri}
+        _say(
+            told,
+            f"{name} is deployed: it fires with this computer off\n"
+            f"  next: gpurun schedule run-now {name}, gpurun schedule history {name}, gpurun schedule undeploy {name}",
+            as_json=as_json,
+        )
+
+
+def undeploy(name: str, *, everything: bool, yes: bool, as_json: bool) -> None:
+    """Remove all that a deployment made; this computer keeps the time again."""
+    from launcher.aws.client import Aws
+    from launcher.aws.durable.place import find
+    from launcher.commands import retrain
+    from launcher.deploy import raze
+    from launcher.schedule import deployed
+
+    with session.ledger() as book:
+        schedule = book.schedules.get(name)
+        if not schedule.store.startswith("s3://"):
+            raise SpecError(
+                f"{name} was never deployed: its weights are kept here", hint=f"gpurun schedule show {name}"
+            )
+        account = session.account(**retrain.options(schedule))
+        place = find(Aws(account), schedule.store)
+        aws = Aws(account).at(place.region)
+        raze.require_ours(aws, name, schedule.store)
+        standing = raze.machines(aws, name)
+        if standing:
+            sys.stderr.write(f"{', '.join(standing)} of {name} will be ended in the middle of its work\n")
+        _agreed(f"remove {name} from {aws.region}?", yes=yes)
+        removed: list[str] = []
+        raze.raze(aws, name, place, everything=everything, tell=removed.append)
+        book.schedules.renew(deployed.marked(schedule, None))
+        book.schedules.considered(name, datetime.now(UTC))
+        told = {"name": name, "deployed": False, "removed": removed}
+        text = "\n".join([*(f"removed: {each}" for each in removed), f"{name} is not deployed any more"])
+        _say(told, f"{text}\n  next: gpurun schedule daemon keeps its time here", as_json=as_json)
+
+
+@contextmanager
+def _planned(book: Ledger, name: str, reporter: Reporter) -> Iterator[tuple[Aws, Deployment]]:
+    """The deployment, with its archives in a folder that is gone afterwards."""
+    from launcher.aws.client import Aws
+    from launcher.commands import launch, retrain
+    from launcher.deploy import deployment
+
+    schedule = book.schedules.get(name)
+    if schedule.place != "aws":
+        raise SpecError(f"{name} runs on {schedule.place}; what is deployed runs on AWS", hint="add it without --on")
+    spec = launch.read_spec(schedule.spec, [], {})
+    aws = Aws(session.account(**retrain.options(schedule)))
+    fresh = replace(schedule, considered_at=datetime.now(UTC))
+    with TemporaryDirectory(prefix="gpurun-deploy-") as folder:
+        yield aws, deployment.make(fresh, spec, aws, book.cache, folder=Path(folder), reporter=reporter)
+
+
+def _require_quiet(book: Ledger, wanted: Deployment) -> None:
+    """No run of it may go on here while its time begins to be kept elsewhere."""
+    open_here = [tick for tick in book.ticks.unfinished() if tick.schedule == wanted.name]
+    if open_here:
+        raise SpecError(
+            f"a run of {wanted.name} goes on here: {open_here[0].run_id or 'its launch begins'}",
+            hint=f"gpurun schedule history {wanted.name}; deploy it when that is over",
+        )
+
+
+def _stand(book: Ledger, aws: Aws, wanted: Deployment, reporter: Reporter) -> None:
+    """Write down that it is deployed, then make it: of a break in between `undeploy` finds all there is."""
+    from launcher.deploy import raze, stand
+    from launcher.schedule import deployed
+
+    raze.require_ours(aws.at(wanted.whose.region), wanted.name, wanted.schedule.store)
+    mark = deployed.Deployed(
+        region=wanted.whose.region, at=datetime.now(UTC).isoformat(timespec="seconds"), uri=wanted.uri
+    )
+    book.schedules.renew(deployed.marked(book.schedules.get(wanted.name), mark))
+    stand.stand(aws, wanted, reporter.note, lambda _sent: None)
+
+
+def _agreed(question: str, *, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise SpecError("nobody is there to be asked", hint="--yes does it without asking, --print only shows it")
+    if not typer.confirm(question, default=False):
+        raise typer.Exit(130)
+
+
+def _text(wanted: Deployment) -> str:
+    """What will stand, for people."""
+    from launcher.deploy import stand
+
+    rows = [f"  {kind:<22} {name}" for kind, name, _ in stand.parts(wanted)]
+    pools = ", ".join(dict.fromkeys(offer.instance_type for offer in wanted.offers))
+    best = wanted.offers[0]
+    lines = [
+        f"{wanted.name} in {wanted.whose.region}, account {wanted.whose.account_id}:",
+        *rows,
+        f"fires {' and '.join(wanted.expressions)}, {wanted.schedule.zone}",
+        f"machines: {best.market} {pools}, image {wanted.image.name or wanted.image.image_id}",
+        f"each lives {wanted.hours:.1f} h and costs {wanted.max_cost_usd:.2f} USD at most",
+        *(f"note: {each}" for each in wanted.notes),
+        *(f"warning: {each}" for each in wanted.warnings),
+    ]
+    return "\n".join(lines)
+
+
+def _print_all(wanted: Deployment, *, as_json: bool) -> None:
+    from launcher import render
+    from launcher.deploy import stand
+
+    parts = [{"kind": kind, "name": name, "content": content} for kind, name, content in stand.parts(wanted)]
+    if as_json:
+        render.print_json({"name": wanted.name, "region": wanted.whose.region, "parts": parts}, indent=1)
+        return
+    import json
+
+    typer.echo(_text(wanted))
+    for part in parts:
+        typer.echo(f"\n{part['kind']} {part['name']}\n{json.dumps(part['content'], indent=2, default=str)}")
+
+
+def _say(told: dict[str, Any], text: str, *, as_json: bool) -> None:
+    from launcher import render
+
+    if as_json:
+        render.print_json(told, indent=1)
+    else:
+        typer.echo(text)

@@ -1,0 +1,59 @@
+"""The ledger of a deployed schedule, kept in S3: its ticks, its runs and what it has considered, as on a laptop."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from launcher.aws.client import Aws
+
+LEDGERS = "ledgers/"
+KEPT = 3
+"""The ledgers of so many leases stay."""
+
+
+def bring(aws: Aws, bucket: str, prefix: str, path: Path) -> int | None:
+    """Fetch the newest ledger into a file; gives its lease's number, `None` where there is none yet."""
+    number = max(_numbers(aws, bucket, prefix), default=None)
+    if number is None:
+        return None
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.fetched")
+    with aws.errors("fetch the schedule's ledger"):
+        aws.s3.download_file(bucket, _key(prefix, number), str(draft))
+    draft.replace(path)
+    return number
+
+
+def keep(aws: Aws, bucket: str, prefix: str, path: Path, number: int) -> None:
+    """Write the ledger as it is now under a lease's number."""
+    draft = path.with_name(f".{path.name}.copy")
+    draft.unlink(missing_ok=True)
+    # A copy in one transaction: the file itself may be in the middle of one.
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("VACUUM INTO ?", (str(draft),))
+    with aws.errors("keep the schedule's ledger"):
+        aws.s3.put_object(Bucket=bucket, Key=_key(prefix, number), Body=draft.read_bytes())
+    draft.unlink()
+
+
+def prune(aws: Aws, bucket: str, prefix: str) -> None:
+    """Remove all ledgers but the last few."""
+    with aws.errors("remove old ledgers"):
+        for number in sorted(_numbers(aws, bucket, prefix))[:-KEPT]:
+            aws.s3.delete_object(Bucket=bucket, Key=_key(prefix, number))
+
+
+def _numbers(aws: Aws, bucket: str, prefix: str) -> list[int]:
+    whole = f"{prefix}{LEDGERS}"
+    with aws.errors("look for the schedule's ledger"):
+        pages = aws.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=whole)
+        names = [each["Key"].removeprefix(whole) for page in pages for each in page.get("Contents", [])]
+    return [int(name.removesuffix(".db")) for name in names if name.removesuffix(".db").isdecimal()]
+
+
+def _key(prefix: str, number: int) -> str:
+    return f"{prefix}{LEDGERS}{number:08d}.db"

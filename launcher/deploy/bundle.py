@@ -1,0 +1,127 @@
+"""What a machine needs to run a schedule by itself, in archives that are named after their content.
+
+Three of them: gpurun's own program, the work (code, spec, schedule), and the data where it lies on this computer. The
+same content has the same name, so that what is in S3 already is not sent again.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import tarfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, cast
+
+import launcher
+from launcher.aws.faults import code_of
+from launcher.sync.local import tree
+
+if TYPE_CHECKING:
+    from launcher.aws.client import Aws
+    from launcher.aws.durable.place import Place
+
+FILE_MODE, PROGRAM_MODE = 0o644, 0o755
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pack:
+    """One archive, as it lies here."""
+
+    name: str
+    """`program`, `work` or `data`: the folder that it is unpacked into."""
+    path: Path
+    sha256: str
+    size_bytes: int
+
+    @property
+    def file_name(self) -> str:
+        """In S3, below the schedule's folder."""
+        return f"{self.name}-{self.sha256[:32]}.tar.gz"
+
+
+def program(folder: Path) -> Pack:
+    """gpurun itself, packed into a folder."""
+    root = Path(launcher.__file__).parent
+    files = sorted(path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return _pack("program", folder, lambda tar: _add_files(tar, {f"launcher/{p.relative_to(root)}": p for p in files}))
+
+
+def work(folder: Path, code: tree.Scan, texts: Mapping[str, bytes]) -> Pack:
+    """The code below `code/`, and files by name."""
+
+    def fill(tar: tarfile.TarFile) -> None:
+        _add_scan(tar, code, "code")
+        for name in sorted(texts):
+            _add(tar, name, io.BytesIO(texts[name]), len(texts[name]), FILE_MODE)
+
+    return _pack("work", folder, fill)
+
+
+def data(folder: Path, scan: tree.Scan) -> Pack:
+    """The data, as it is now."""
+    return _pack("data", folder, lambda tar: _add_scan(tar, scan, ""))
+
+
+def send(aws: Aws, place: Place, prefix: str, pack: Pack, progress: Callable[[int], None]) -> bool:
+    """Put an archive where it is not yet; whether it was sent. `progress` is told bytes as they go."""
+    key = f"{prefix}{pack.file_name}"
+    with aws.errors(f"send {pack.name} to {place.uri}"):
+        if _held_bytes(aws, place.bucket, key) == pack.size_bytes:
+            return False
+        aws.s3.upload_file(str(pack.path), place.bucket, key, Callback=progress)
+    return True
+
+
+def _held_bytes(aws: Aws, bucket: str, key: str) -> int | None:
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - with boto3, which is loaded by now
+
+    try:
+        return aws.s3.head_object(Bucket=bucket, Key=key)["ContentLength"]
+    except ClientError as error:
+        if code_of(error) not in {"404", "NoSuchKey"}:
+            raise
+        return None
+
+
+def _pack(name: str, folder: Path, fill: Callable[[tarfile.TarFile], None]) -> Pack:
+    path = folder / f"{name}.tar.gz"
+    # No times and no names of this computer: the same content gives the same bytes.
+    with (
+        path.open("wb") as file,
+        gzip.GzipFile("", "wb", 6, cast("IO[bytes]", file), mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        fill(tar)
+    with path.open("rb") as whole:
+        sha256 = hashlib.file_digest(whole, "sha256").hexdigest()
+    return Pack(name=name, path=path, sha256=sha256, size_bytes=path.stat().st_size)
+
+
+def _add_files(tar: tarfile.TarFile, files: Mapping[str, Path]) -> None:
+    for name, path in files.items():
+        with path.open("rb") as file:
+            _add(tar, name, file, path.stat().st_size, FILE_MODE)
+
+
+def _add_scan(tar: tarfile.TarFile, scan: tree.Scan, below: str) -> None:
+    for item in scan.items:
+        name = f"{below}/{item.name}".lstrip("/")
+        if item.kind == "f":
+            with (scan.root / item.name).open("rb") as file:
+                mode = PROGRAM_MODE if item.mode & 0o100 else FILE_MODE
+                _add(tar, name, file, file.seek(0, io.SEEK_END), mode)
+            continue
+        told = tarfile.TarInfo(name)
+        told.type, told.mode = (tarfile.SYMTYPE, 0o777) if item.kind == "l" else (tarfile.DIRTYPE, PROGRAM_MODE)
+        told.linkname = item.link_target
+        tar.addfile(told)
+
+
+def _add(tar: tarfile.TarFile, name: str, file: IO[bytes], size_bytes: int, mode: int) -> None:
+    file.seek(0)
+    told = tarfile.TarInfo(name)
+    told.size, told.mode = size_bytes, mode
+    tar.addfile(told, file)

@@ -1,0 +1,234 @@
+"""What a machine of a deployed schedule does by itself: one pass of the same engine, and then it is over.
+
+It takes the schedule's lease, sets its own kill switch, fetches the schedule's ledger, does what is due as
+`gpurun schedule run-due` does it, and writes ledger, log and results back to S3.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from launcher.agent import notice
+from launcher.aws import killswitch
+from launcher.aws.client import Aws
+from launcher.deploy import again, books, names
+from launcher.deploy.lease import Desk, Held, Lease
+from launcher.deploy.machine import About
+from launcher.deploy.unpacked import Unpacked, store_spec
+from launcher.domain import Account, RunStatus
+from launcher.errors import GpurunError, LedgerError
+from launcher.ledger import Ledger, ScheduleRecord, TickRecord, TickStatus
+from launcher.paths import StatePaths
+from launcher.registry import code as pedigree
+from launcher.schedule import engine, worker
+from launcher.schedule import notice as telling
+
+SAVED_EVERY_S = 30.0
+RESULTS, BOOTS = "runs/", "boots/"
+LOST = "its machine is gone: taken back by EC2, or its time was up"
+Tell = Callable[[str], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Turn:
+    """One machine's turn."""
+
+    unpacked: Unpacked
+    about: About
+    aws: Aws
+    state: StatePaths
+    lease: Lease
+    tell: Tell
+    children: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    interrupted: bool = False
+
+    def save(self) -> None:
+        """The ledger, to S3; what cannot be written is told, and tried again later."""
+        try:
+            books.keep(self.aws, self.unpacked.bucket, self.unpacked.prefix, self.state.ledger, self.lease.number)
+        except (GpurunError, OSError) as error:
+            self.tell(f"the ledger could not be kept: {error}")
+
+
+def fire(unpacked: Unpacked, about: About, state: StatePaths, tell: Tell) -> int:
+    """Do this machine's turn; gives the exit status. Another machine's turn is left alone."""
+    aws = Aws(Account(region=unpacked.region))
+    now = datetime.now(UTC)
+    ends_at = _ends_at(unpacked, about)
+    desk = Desk(aws=aws, bucket=unpacked.bucket, prefix=unpacked.prefix)
+    tick = about.tags.get(names.TAG_TICK, "")
+    lease = desk.take(about.instance_id, tick, ends_at, now)
+    if isinstance(lease, Held):
+        tell(f"{lease.lease.holder} has the schedule until {lease.lease.until:%Y-%m-%d %H:%M:%S} UTC at most")
+        return 0
+    turn = Turn(unpacked=unpacked, about=about, aws=aws, state=state, lease=lease, tell=tell)
+    with _kill_switch(turn, ends_at), _held(desk, turn):
+        store_spec(unpacked, ends_at)
+        os.environ[pedigree.BROUGHT] = str(unpacked.code)
+        books.bring(aws, unpacked.bucket, unpacked.prefix, state.ledger)
+        with Ledger.open(state.ledger) as book:
+            try:
+                good = _passed(turn, book, now)
+            finally:
+                turn.save()
+    if turn.interrupted:
+        again.soon(turn.aws, unpacked, about, ends_at, tell)
+    return 0 if good else 1
+
+
+@contextmanager
+def _held(desk: Desk, turn: Turn) -> Iterator[None]:
+    """Give the lease back at the end, whatever it is, with what this machine said."""
+    try:
+        yield
+    finally:
+        spoken = turn.unpacked.folder / "boot.log"
+        if spoken.is_file():
+            _send(turn, f"{BOOTS}{turn.lease.number:08d}.log", spoken)
+        desk.give_back(turn.lease)
+    books.prune(turn.aws, turn.unpacked.bucket, turn.unpacked.prefix)
+
+
+def _ends_at(unpacked: Unpacked, about: About) -> datetime:
+    """When the machine ends: its own time, or what was left to the one that it goes on for."""
+    left = about.tags.get(names.TAG_LEFT_S, "")
+    whole_s = unpacked.hours * 3600
+    return unpacked.born_at + timedelta(seconds=min(whole_s, float(left)) if left.isdecimal() else whole_s)
+
+
+@contextmanager
+def _kill_switch(turn: Turn, ends_at: datetime) -> Iterator[None]:
+    """Within the block the cloud ends this machine at its time; without the account's role its own timer does alone."""
+    run_id = names.run_id(turn.unpacked.name)
+    name = ""
+    try:
+        name = killswitch.arm(
+            turn.aws,
+            run_id=run_id,
+            segment=turn.lease.number,
+            instance_ids=[turn.about.instance_id],
+            deadline=ends_at,
+            role_arn=killswitch.role(turn.aws),
+        ).name
+    except GpurunError as error:
+        turn.tell(f"{error.message}; {error.hint}")
+    yield
+    if name:
+        with suppress(GpurunError):  # it fires once, at a machine that is gone, and removes itself
+            killswitch.remove(turn.aws, name)
+
+
+def _passed(turn: Turn, book: Ledger, now: datetime) -> bool:
+    """What is due, done to its end; whether all of it went well."""
+    schedule = _enter(book, turn.unpacked.schedule)
+    lost = _bury(book, now)
+    hands = engine.Hands(
+        start=lambda record, tick: turn.children.append(worker.start(turn.state, book, record, tick)),
+        cloud=lambda _record: turn.aws,
+        trouble=turn.tell,
+    )
+    if turn.about.tags.get(names.TAG_CAUSE, "cron") == "cron":
+        ticks = engine.run_due(book, _due_at(turn, now), hands)
+    else:
+        begun = engine.run_now(book, schedule, now, hands)
+        ticks = () if begun is None else (begun,)
+    for trouble in telling.tell_misfortunes([schedule], [*lost, *ticks]):
+        turn.tell(trouble)
+    if not ticks:
+        turn.tell("nothing is due")
+    turn.save()
+    _attend(turn)
+    ended = [book.ticks.get(tick.tick_id) for tick in ticks]
+    for tick in ended:
+        turn.tell(f"{tick.schedule} {tick.status.value} {tick.version}: {tick.reason}")
+        _send_results(turn, book, tick)
+    return all(tick.status not in {TickStatus.FAILED, TickStatus.CANCELLED} for tick in ended)
+
+
+def _enter(book: Ledger, schedule: ScheduleRecord) -> ScheduleRecord:
+    """The schedule as it was deployed last, with what it has considered until now."""
+    if schedule.name in [each.name for each in book.schedules.list()]:
+        book.schedules.renew(schedule)
+    else:
+        book.schedules.add(schedule)
+    return book.schedules.get(schedule.name)
+
+
+def _bury(book: Ledger, now: datetime) -> list[TickRecord]:
+    """Close what an earlier machine left open: nobody will ever go on with it."""
+    lost = []
+    for tick in book.ticks.unfinished():
+        if tick.run_id is not None:
+            _fail(book, tick.run_id)
+        if book.ticks.end(tick, TickStatus.FAILED, LOST, now):
+            lost.append(book.ticks.get(tick.tick_id))
+    return lost
+
+
+def _fail(book: Ledger, run_id: str) -> None:
+    if book.get(run_id).status.final:
+        return
+    with suppress(LedgerError):  # one that never had a machine fails at once
+        book.advance(run_id, RunStatus.TERMINATING)
+    book.advance(run_id, RunStatus.FAILED, reason=LOST)
+
+
+def _due_at(turn: Turn, now: datetime) -> datetime:
+    """The time that this machine was launched for: its own boot does not make a tick late."""
+    try:
+        told = datetime.fromisoformat(turn.lease.tick)
+    except ValueError:
+        return now
+    return min(told.astimezone(UTC), now) if told.tzinfo else now
+
+
+def _attend(turn: Turn) -> None:
+    """Wait for the ticks' processes, keeping the ledger in S3 up to date; on a spot notice have them stop."""
+    said: queue.Queue[str] = queue.Queue()
+    notice.watch(lambda found: said.put(str(found["kind"])))
+    for child in turn.children:
+        threading.Thread(target=_await, args=(child, said), daemon=True).start()
+    while any(child.poll() is None for child in turn.children):
+        with suppress(queue.Empty):
+            if said.get(timeout=SAVED_EVERY_S) == "spot" and not turn.interrupted:
+                turn.interrupted = True
+                turn.tell("EC2 takes this machine back: the job is stopped")
+                for child in turn.children:
+                    child.terminate()
+        turn.save()
+
+
+def _await(child: subprocess.Popen[bytes], said: queue.Queue[str]) -> None:
+    child.wait()
+    said.put("ended")
+
+
+def _send_results(turn: Turn, book: Ledger, tick: TickRecord) -> None:
+    """A run's log, receipt and whatever it brought home, and what its process said; the weights are in the store."""
+    home = Path(book.get(tick.run_id).results_dir) if tick.run_id else None
+    files = {f"{tick.run_id}/{path.relative_to(home)}": path for path in _files(home)} if home else {}
+    spoken = worker.log_file(turn.state, tick.schedule, tick.tick_id)
+    if spoken.is_file():
+        files[f"{tick.run_id or tick.tick_id}/launcher.log"] = spoken
+    for name, path in files.items():
+        _send(turn, f"{RESULTS}{name}", path)
+
+
+def _send(turn: Turn, name: str, path: Path) -> None:
+    try:
+        with turn.aws.errors("keep what a machine said"):
+            turn.aws.s3.upload_file(str(path), turn.unpacked.bucket, f"{turn.unpacked.prefix}{name}")
+    except (GpurunError, OSError) as error:
+        turn.tell(f"{name} was not kept: {error}")
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())

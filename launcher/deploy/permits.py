@@ -1,0 +1,134 @@
+"""What the two roles of a deployment may do: one launches its machines and nothing else, the other is the machines'.
+
+Source for resources and condition keys: Service Authorization Reference, Amazon EC2, Amazon EventBridge Scheduler,
+AWS IAM, Amazon S3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.aws import killswitch, policy
+from launcher.deploy import names
+from launcher.domain import TAG_RUN
+
+EC2 = "ec2.amazonaws.com"
+FLEET_USES = ("network-interface", "subnet", "security-group")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whose:
+    """Where the deployment stands."""
+
+    name: str
+    region: str
+    account_id: str
+    partition: str
+
+    def arn(self, service: str, resource: str, *, region: str | None = None) -> str:
+        """Of something in the account."""
+        place = self.region if region is None else region
+        return f"arn:{self.partition}:{service}:{place}:{self.account_id}:{resource}"
+
+    def role(self, name: str) -> str:
+        """A role's."""
+        return self.arn("iam", f"role/{name}", region="")
+
+
+def launch_trust(whose: Whose) -> dict[str, Any]:
+    """Scheduler may take the launching role, for the schedules of this group alone."""
+    statement = {
+        "Sid": "SchedulesOfThisGroup",
+        "Effect": "Allow",
+        "Principal": {"Service": policy.SCHEDULER},
+        "Action": "sts:AssumeRole",
+        "Condition": {
+            "StringEquals": {
+                "aws:SourceAccount": whose.account_id,
+                "aws:SourceArn": whose.arn("scheduler", f"schedule-group/{names.group(whose.name)}"),
+            }
+        },
+    }
+    return _document(statement)
+
+
+def launch(whose: Whose, *, template_id: str, image_id: str) -> dict[str, Any]:
+    """Launch machines of this template and image with the schedule's tag, lend them their role; nothing else."""
+    tagged = {"StringEquals": {f"aws:RequestTag/{TAG_RUN}": names.run_id(whose.name)}}
+    template = whose.arn("ec2", f"launch-template/{template_id}")
+    born = {"StringEquals": {"ec2:CreateAction": ["CreateFleet", "RunInstances"]}}
+    made = [whose.arn("ec2", f"{kind}/*") for kind in ("fleet", "instance", "volume")]
+    image = f"arn:{whose.partition}:ec2:{whose.region}:*:image/{image_id}"
+    used = [template, image, *(whose.arn("ec2", f"{kind}/*") for kind in FLEET_USES)]
+    actions = ["ec2:CreateFleet", "ec2:RunInstances"]
+    return _document(
+        {"Sid": "Make", "Effect": "Allow", "Action": actions, "Resource": made, "Condition": tagged},
+        {"Sid": "Use", "Effect": "Allow", "Action": actions, "Resource": used},
+        {"Sid": "TagAtBirth", "Effect": "Allow", "Action": "ec2:CreateTags", "Resource": made, "Condition": born},
+        _lend("LendToMachines", whose.role(names.machine_role(whose.name, whose.region)), EC2),
+        {
+            "Sid": "SpotRoles",
+            "Effect": "Allow",
+            "Action": "iam:CreateServiceLinkedRole",
+            "Resource": [whose.arn("iam", f"role/aws-service-role/{each}/*", region="") for each in policy.SPOT_ROLES],
+            "Condition": {"StringEquals": {"iam:AWSServiceName": list(policy.SPOT_ROLES)}},
+        },
+    )
+
+
+def machine_trust() -> dict[str, Any]:
+    """EC2 may take the machines' role."""
+    return _document({"Sid": "Machines", "Effect": "Allow", "Principal": {"Service": EC2}, "Action": "sts:AssumeRole"})
+
+
+def machine(whose: Whose, *, bucket: str, prefix: str, data: tuple[str, str] | None) -> dict[str, Any]:
+    """Read and write below the store's prefix, read the data, and set its own kill switch and its own retry.
+
+    `data` is the bucket and prefix of data in S3.
+    """
+    group = names.group(whose.name)
+    switch = f"schedule/{killswitch.GROUP}/{killswitch.prefix_of(names.run_id(whose.name))}*"
+    here = policy.outputs(bucket, prefix)["Statement"]
+    for each in here:
+        each["Resource"] = str(each["Resource"]).replace("arn:aws:", f"arn:{whose.partition}:", 1)
+    return _document(
+        *here,
+        *([_read(whose, *data)] if data else []),
+        *([_list(whose, data[0])] if data and data[0] != bucket else []),
+        _schedules("OwnKillSwitch", whose.arn("scheduler", switch)),
+        _schedules("OwnRetry", whose.arn("scheduler", f"schedule/{group}/once-*")),
+        {
+            "Sid": "SeeOwnTarget",
+            "Effect": "Allow",
+            "Action": "scheduler:GetSchedule",
+            "Resource": whose.arn("scheduler", f"schedule/{group}/cron-*"),
+        },
+        _lend("LendToSwitch", whose.role(killswitch.ROLE), policy.SCHEDULER),
+        _lend("LendToRetry", whose.role(names.launch_role(whose.name, whose.region)), policy.SCHEDULER),
+    )
+
+
+def _read(whose: Whose, bucket: str, prefix: str) -> dict[str, Any]:
+    below = f"{prefix.strip('/')}*" if prefix.strip("/") else "*"
+    resource = f"arn:{whose.partition}:s3:::{bucket}/{below}"
+    return {"Sid": "ReadData", "Effect": "Allow", "Action": "s3:GetObject", "Resource": resource}
+
+
+def _list(whose: Whose, bucket: str) -> dict[str, Any]:
+    resource = f"arn:{whose.partition}:s3:::{bucket}"
+    return {"Sid": "FindData", "Effect": "Allow", "Action": "s3:ListBucket", "Resource": resource}
+
+
+def _schedules(sid: str, resource: str) -> dict[str, Any]:
+    actions = [f"scheduler:{verb}Schedule" for verb in ("Create", "Delete", "Update")]
+    return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resource}
+
+
+def _lend(sid: str, role_arn: str, service: str) -> dict[str, Any]:
+    condition = {"StringEquals": {"iam:PassedToService": service}}
+    return {"Sid": sid, "Effect": "Allow", "Action": "iam:PassRole", "Resource": role_arn, "Condition": condition}
+
+
+def _document(*statements: dict[str, Any]) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": list(statements)}

@@ -1,0 +1,75 @@
+"""All that a deployment made, removed again, found by name and tag: the time first, so that nothing fires meanwhile.
+
+What stays is what it trained: the weights with their history, and the folder of the schedule with its ticks and logs,
+unless that is asked for too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from launcher.aws import fleet, killswitch, recurring, roles
+from launcher.aws import template as templates
+from launcher.deploy import names
+from launcher.deploy.stand import template_ids
+from launcher.errors import SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from launcher.aws.client import Aws
+    from launcher.aws.durable.place import Place
+
+TERMINATE_TIMEOUT_S = 300.0
+ARCHIVES = ("program-", "work-", "data-")
+_PAGE = 1000
+
+
+def machines(aws: Aws, name: str) -> list[str]:
+    """The schedule's machines that are not gone."""
+    return [each.instance_id for each in fleet.find(aws, run_id=names.run_id(name)) if not each.gone]
+
+
+def require_ours(aws: Aws, name: str, store: str) -> None:
+    """Raise `SpecError` where what stands under that name keeps its weights elsewhere: it is somebody else's."""
+    there = recurring.group_tags(aws, names.group(name)) or {}
+    other = there.get(names.TAG_STORE, store)
+    if other != store:
+        raise SpecError(
+            f"the schedule {name} that is deployed in {aws.region} keeps its weights in {other}, not in {store}",
+            hint=f"undeploy it where it was deployed; or: gpurun schedule undeploy {name} --store {other}",
+        )
+
+
+def raze(aws: Aws, name: str, place: Place, *, everything: bool, tell: Callable[[str], None]) -> None:
+    """Remove it all and see that it is gone; harmless where some or all of it is gone already."""
+    recurring.remove_group(aws, names.group(name))
+    tell("the schedule")
+    standing = machines(aws, name)
+    if standing:
+        fleet.terminate(aws, standing)
+        fleet.wait_terminated(aws, standing, timeout_s=TERMINATE_TIMEOUT_S)
+        tell(f"{len(standing)} machine{'s' * (len(standing) > 1)}")
+    killswitch.disarm(aws, run_id=names.run_id(name))
+    for template_id, _ in template_ids(aws, name):
+        templates.delete_by_id(aws, template_id)
+    tell("the launch template")
+    roles.remove_role(aws, names.launch_role(name, aws.region))
+    roles.remove_profile(aws, names.machine_role(name, aws.region))
+    roles.remove_role(aws, names.machine_role(name, aws.region))
+    tell("the roles")
+    prefix = f"{place.prefix}/{names.FOLDER}/{name}/".lstrip("/")
+    count = _empty(aws, place.bucket, prefix, everything=everything)
+    tell(f"{count} objects below s3://{place.bucket}/{prefix}")
+
+
+def _empty(aws: Aws, bucket: str, prefix: str, *, everything: bool) -> int:
+    """Remove archives, or all of a folder; gives how many objects."""
+    with aws.errors(f"empty s3://{bucket}/{prefix}"):
+        pages = aws.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        keys = [each["Key"] for page in pages for each in page.get("Contents", [])]
+        doomed = [key for key in keys if everything or key.removeprefix(prefix).startswith(ARCHIVES)]
+        for first in range(0, len(doomed), _PAGE):
+            some = [{"Key": key} for key in doomed[first : first + _PAGE]]
+            aws.s3.delete_objects(Bucket=bucket, Delete={"Objects": some, "Quiet": True})  # type: ignore[typeddict-item] # alike
+    return len(doomed)
