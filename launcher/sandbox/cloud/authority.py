@@ -20,8 +20,9 @@ SESSION_KEY = "gpurun.session"
 """Where a WSGI request carries whose it is."""
 WORDS_KEY = "gpurun.refused"
 """Where it carries what was refused, for the journal."""
-_CODES = {"ec2": ("UnauthorizedOperation", 403), "s3": ("AccessDenied", 403), "sts": ("AccessDenied", 403)}
-_CODE_OF_OTHERS = ("AccessDeniedException", 403)
+_STATUS = 403
+_CODES = {"ec2": "UnauthorizedOperation", "iam": "AccessDenied", "s3": "AccessDenied", "sts": "AccessDenied"}
+_CODE_OF_OTHERS = "AccessDeniedException"
 _ALWAYS = frozenset({("sts", "GetCallerIdentity")})
 
 
@@ -102,7 +103,6 @@ def _told(environ: Environ, words: str) -> str:
 
 
 def _denial(call: Call, words: str) -> Answer:
-    code, status = _CODES.get(call.service, _CODE_OF_OTHERS)
     text = f"You are not authorized to perform this operation. {words}" if call.service == "ec2" else words
-    answer = error_answer(call.service, code, status, text)
-    return Answer(status=status, body=b"") if call.action.startswith("HEAD ") else answer
+    answer = error_answer(call.service, _CODES.get(call.service, _CODE_OF_OTHERS), _STATUS, text)
+    return Answer(status=_STATUS, body=b"") if call.action.startswith("HEAD ") else answer

@@ -46,6 +46,8 @@ class Answer:
     body: bytes
     content_type: str = _XML
     headers: tuple[tuple[str, str], ...] = ()
+    unsent_bytes: int | None = None
+    """How long the body is that HEAD asks about, and does not get."""
 
     @property
     def good(self) -> bool:
@@ -128,7 +130,8 @@ def json_answer(value: object, *, status: int = 200, content_type: str = "applic
 
 def send(answer: Answer, start_response: StartResponse) -> Iterable[bytes]:
     """Give it to the WSGI server."""
-    head = [("Content-Type", answer.content_type), ("Content-Length", str(len(answer.body))), *answer.headers]
+    length = str(len(answer.body)) if answer.unsent_bytes is None else str(answer.unsent_bytes)
+    head = [("Content-Type", answer.content_type), ("Content-Length", length), *answer.headers]
     start_response(f"{answer.status} {'OK' if answer.good else 'Error'}", head)
     return [answer.body]
 
@@ -149,4 +152,6 @@ def collect(app: Callable[..., Iterable[bytes]], environ: Environ) -> Answer:
             close()
     content_type = next((v for k, v in head["headers"] if k.lower() == "content-type"), _XML)
     rest = tuple((k, v) for k, v in head["headers"] if k.lower() not in {"content-type", "content-length"})
-    return Answer(status=head["status"], body=body, content_type=content_type, headers=rest)
+    length = next((int(v) for k, v in head["headers"] if k.lower() == "content-length"), None)
+    unsent = length if environ["REQUEST_METHOD"] == "HEAD" else None
+    return Answer(status=head["status"], body=body, content_type=content_type, headers=rest, unsent_bytes=unsent)
