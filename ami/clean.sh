@@ -30,7 +30,7 @@ if [ -z "$root" ] && command -v apt-get >/dev/null; then apt-get clean; fi
 
 for home in "$root/root" "$root"/home/*; do
     # A run's folder on an image would also tell the next machine's guard that a job was started there.
-    gone "$home"/{gpurun,.cache,.ssh,.aws,.config/gcloud,.docker,.netrc,.git-credentials}
+    gone "$home"/{gpurun,.cache,.keras,.ssh,.aws,.config/gcloud,.docker,.netrc,.git-credentials}
     gone "$home"/.*_history "$home"/{.lesshst,.viminfo,.wget-hsts}
 done
 

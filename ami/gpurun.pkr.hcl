@@ -35,9 +35,10 @@ variable "instance_type" {
 }
 
 locals {
+  files          = concat(["clean.sh", "provision.sh", "smoke_test.py", "versions.env"], sort(fileset(path.root, "*.whl")))
   versions       = file("${path.root}/versions.env")
   base_parameter = replace(regex("(?m)^BASE_IMAGE=\"ssm:([^\"]+)\"", local.versions)[0], "{architecture}", var.architecture)
-  recipe         = sha256(join("\n", [for name in ["clean.sh", "provision.sh", "smoke_test.py", "versions.env"] : "${filesha256("${path.root}/${name}")}  ${name}"]))
+  recipe         = sha256(join("\n", [for name in local.files : "${filesha256("${path.root}/${name}")}  ${name}"]))
   stamp          = formatdate("YYYYMMDD-hhmmss", timestamp())
   tags = {
     "gpurun:image"   = var.name
@@ -81,12 +82,7 @@ build {
   }
 
   provisioner "file" {
-    sources = [
-      "${path.root}/versions.env",
-      "${path.root}/provision.sh",
-      "${path.root}/smoke_test.py",
-      "${path.root}/clean.sh",
-    ]
+    sources     = [for name in local.files : "${path.root}/${name}"]
     destination = "/tmp/gpurun-bake/"
   }
 

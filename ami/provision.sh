@@ -9,6 +9,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 versions=${1:-$here/versions.env}
 # shellcheck source=versions.env
 . "$versions"
+PIP_OPTIONS=${PIP_OPTIONS:-} INHERIT_PACKAGES=${INHERIT_PACKAGES:-no}
 
 say() { printf 'provision: %s\n' "$*"; }
 die() { printf 'provision: error: %s\n' "$*" >&2; exit 1; }
@@ -88,7 +89,21 @@ make_environment() {
     "$python" -m venv "$PREFIX"
 }
 
-fingerprint() { { "$PREFIX/bin/python" --version; printf '%s\n' "$PYTHON_PACKAGES"; } | sha256sum | cut -d ' ' -f 1; }
+fingerprint() {
+    { "$PREFIX/bin/python" --version; printf '%s\n' "$PYTHON_PACKAGES" "$INHERIT_PACKAGES"; } |
+        sha256sum | cut -d ' ' -f 1
+}
+
+purelib() { "$1" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }
+
+inherit_packages() {
+    local path
+    path=$(purelib "$PREFIX/bin/python")/inherited.pth
+    rm -f "$path"
+    [ "$INHERIT_PACKAGES" = yes ] || return 0
+    purelib "$python" >"$path"
+    say "environment: with the packages of $python"
+}
 
 install_python_packages() {
     local stamp=$PREFIX/.provisioned
@@ -101,7 +116,7 @@ install_python_packages() {
     if [ -n "$PYTHON_PACKAGES" ]; then
         # shellcheck disable=SC2086 # a list of requirements; set -f keeps the brackets of extras
         (set -f; "$PREFIX/bin/python" -m pip install --no-cache-dir --retries 5 --disable-pip-version-check \
-            $PYTHON_PACKAGES)
+            --find-links "$here" $PIP_OPTIONS $PYTHON_PACKAGES)
     fi
     "$PREFIX/bin/python" -m pip check
     # The stamp only when everything else is on the disk: an image may be made of what is there now.
@@ -124,6 +139,7 @@ lock_once
 install_system_packages
 find_python
 make_environment
+inherit_packages
 install_python_packages
 look_at_driver
 say "ready: $("$PREFIX/bin/python" --version) in $PREFIX"

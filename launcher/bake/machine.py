@@ -116,7 +116,7 @@ def _lay_out(connection: Connection, recipe: Recipe) -> None:
     made = connection.run(f"umask 077 && mkdir -p {FOLDER} && touch {FOLDER}/state")
     for name, content in recipe.files.items():
         if made.status == 0:
-            made = connection.run(f"cat >{FOLDER}/{name}", stdin=content)
+            made = connection.run(f"cat >{FOLDER}/{shlex.quote(name)}", stdin=content)
     if made.status:
         raise RemoteError(
             f"the recipe cannot be written to the machine: {made.stderr.decode(errors='replace')[-500:].strip()}",

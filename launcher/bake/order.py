@@ -22,6 +22,7 @@ MIN_MEMORY_BYTES = 7 << 30
 DISK_GIB = 40
 BAKE_HOURS, TEST_HOURS = 3.0, 1.0
 NAME_LIMIT = 60
+END_OF_SCRIPT = "END OF THE SMOKE TEST"
 
 # Only a launcher that took over from one that died would ever run it: a bake is not gone on with, it is begun anew.
 _ABANDONED = "echo 'this was a bake that lost its launcher; bake again: gpurun ami bake' >&2\nexit 2\n"
@@ -56,6 +57,13 @@ def bake_spec(name: str, recipe: Recipe, changes: specs.Overrides, results: Path
     return replace(spec, resources=replace(spec.resources, image=recipe.base(spec.resources.architecture)))
 
 
+def _smoke_test(recipe: Recipe) -> str:
+    """It travels in the script, since a folder of somebody's versions need not have it."""
+    text = recipe.files["smoke_test.py"].decode()
+    write = f"cat >smoke_test.py <<'{END_OF_SCRIPT}'\n{text}\n{END_OF_SCRIPT}\n"
+    return f"{write}exec {recipe.python} smoke_test.py\n"
+
+
 def test_spec(image: BakedImage, recipe: Recipe, like: JobSpec, results: Path) -> JobSpec:
     """The run that tests an image: its smoke test, as a job, on a machine like `like`'s in the image's region."""
     resources = replace(
@@ -68,7 +76,7 @@ def test_spec(image: BakedImage, recipe: Recipe, like: JobSpec, results: Path) -
     return replace(
         like,
         name=slug(f"verify-{image.name or 'image'}"),
-        script=f"exec {recipe.python} smoke_test.py\n",
+        script=_smoke_test(recipe),
         resources=resources,
         limits=replace(like.limits, max_hours=min(like.limits.max_hours, TEST_HOURS)),
         outputs=results,

@@ -18,7 +18,7 @@ NEEDED = ("BASE_IMAGE", "PREFIX")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What an image is made of."""
+    """What an image is made of: the four files, and wheels that are on no index."""
 
     folder: Path
     files: dict[str, bytes]
@@ -27,7 +27,7 @@ class Recipe:
     @property
     def digest(self) -> str:
         """sha256 of the files' names and digests: another recipe has another one. Packer's template tells the same."""
-        lines = [f"{hashlib.sha256(self.files[name]).hexdigest()}  {name}" for name in FILES]
+        lines = [f"{hashlib.sha256(content).hexdigest()}  {name}" for name, content in self.files.items()]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     @property
@@ -41,19 +41,23 @@ class Recipe:
 
 
 def read(folder: Path | None = None) -> Recipe:
-    """The recipe in a folder; left out: in `ami/` here, or beside gpurun's own source.
+    """The recipe in a folder, or one of gpurun's own by its name; left out: in `ami/` here, or gpurun's own.
 
-    Raises `SpecError` for a folder that holds none, and for a versions file that says too little.
+    A script that a folder lacks is gpurun's own. Raises `SpecError` for a folder without versions, and for a versions
+    file that says too little.
     """
-    places = [folder] if folder is not None else [Path.cwd() / FOLDER, Path(launcher.__file__).parents[1] / FOLDER]
+    own = Path(launcher.__file__).parents[1] / FOLDER
+    places = [Path.cwd() / FOLDER, own] if folder is None else [folder, own / folder]
     found = next((place for place in places if (place / "versions.env").is_file()), None)
     if found is None:
         raise SpecError(
-            f"no recipe in {', '.join(map(str, places))}: it has {', '.join(FILES)}",
-            hint="--recipe FOLDER, such as ami/ of a checkout of gpurun",
+            f"no recipe in {', '.join(map(str, places))}: versions.env is not there",
+            hint=f"--recipe FOLDER, with a versions.env like {own / 'versions.env'}",
         )
     try:
-        files = {name: (found / name).read_bytes() for name in FILES}
+        files = {name: _place(found, own, name).read_bytes() for name in FILES}
+        files |= {path.name: path.read_bytes() for path in sorted(found.glob("*.whl"))}
+        files["smoke_test.py"].decode()
         versions = parse(files["versions.env"].decode())
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"the recipe in {found} cannot be read: {error}", hint="--recipe FOLDER") from None
@@ -63,6 +67,10 @@ def read(folder: Path | None = None) -> Recipe:
     if not re.fullmatch(r"/[\w./-]+", versions["PREFIX"]):
         raise SpecError(f"{found / 'versions.env'}: PREFIX={versions['PREFIX']!r} is no plain path", hint="/opt/gpurun")
     return Recipe(folder=found.resolve(), files=files, versions=versions)
+
+
+def _place(found: Path, own: Path, name: str) -> Path:
+    return found / name if (found / name).exists() else own / name
 
 
 def parse(text: str) -> dict[str, str]:

@@ -183,7 +183,7 @@ def _fail(state: Path, message: dict[str, str] | None, timeout_s: float) -> NoRe
 def _clean(state: Path, *, keep_log: bool = False) -> None:
     """End the process, then whatever hosts it left, then the files."""
     _end_process(SandboxPaths(state).pid)
-    if (state / "hosts").exists():
+    if (state / "hosts").exists() or (state / "snapshots").exists():
         from launcher.sandbox import hosts  # noqa: PLC0415 - drivers are slow to import, and seldom needed here
 
         hosts.sweep(state)

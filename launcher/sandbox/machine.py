@@ -44,6 +44,8 @@ class Machine:
     """The instance's own, made by the driver, gone after `release`."""
     cloud_port: int
     """127.0.0.1:cloud_port is the control plane, inside the host as outside."""
+    content: Path | None = None
+    """What its disk begins with at its first boot: its image's; `None`: nothing but this laptop's programs."""
     disk_bytes: int = 0
     """How large its disk is, which then lies in memory; 0: as large as this laptop's, where the folder lies."""
     clock_ahead_s: float = 0.0
@@ -77,6 +79,12 @@ class Host(Protocol):
 
     def fill(self, leave_bytes: int | None) -> None:
         """Leave that much room on its disk, or all of it again (`None`); raises `GpurunError` where it cannot."""
+
+    def check_disk(self) -> None:
+        """Raise `GpurunError` where its disk cannot be saved, with the reason."""
+
+    def save_disk(self, place: Path) -> None:
+        """Put all that its disk holds into a new folder; raises `GpurunError`. Whole only while it is down."""
 
     def console(self) -> bytes:
         """What its console printed so far."""

@@ -9,7 +9,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+import hcl2
 import pytest
+
+from launcher.aws.tags import TAG_BAKE, TAG_IMAGE
+from launcher.bake import recipe
 
 AMI = Path(__file__).parents[2] / "ami"
 
@@ -40,9 +44,10 @@ class Prefix:
             assert count == 1
         self.versions.write_text(text)
 
-    def provision(self) -> subprocess.CompletedProcess[str]:
+    def provision(self, folder: Path = AMI) -> subprocess.CompletedProcess[str]:
         env = {"PATH": os.environ["PATH"], "HOME": str(self.path.parent), "PIP_NO_INDEX": "1"}
-        command = ["bash", str(AMI / "provision.sh"), str(self.versions)]
+        versions = self.versions if folder == AMI else folder / "versions.env"
+        command = ["bash", str(folder / "provision.sh"), str(versions)]
         return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60)
 
     def answer(self, name: str) -> str:
@@ -97,6 +102,33 @@ def test_what_cannot_be_installed_leaves_no_stamp_and_new_versions_are_installed
     provisioned.versions.write_text(before)
 
 
+def test_a_wheel_beside_the_versions_is_found_by_its_name(provisioned, tmp_path):
+    folder = tmp_path / "recipe"
+    shutil.copytree(AMI, folder, ignore=shutil.ignore_patterns("__pycache__", "sandbox"))
+    before = provisioned.versions.read_text()
+    provisioned.write("beside==1.0")
+    shutil.copy(provisioned.versions, folder / "versions.env")
+    assert provisioned.provision(folder).returncode != 0
+    wheel(folder, "beside")
+    done = provisioned.provision(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert provisioned.answer("beside") == "42"
+    provisioned.versions.write_text(before)
+
+
+def test_what_its_python_has_is_inherited_where_that_is_asked_for(provisioned):
+    before = provisioned.versions.read_text()
+    hypothesis = [provisioned.path / "bin/python", "-c", "import hypothesis"]
+    assert subprocess.run(hypothesis, capture_output=True, check=False).returncode == 1
+    provisioned.versions.write_text(before.replace('INHERIT_PACKAGES="no"', 'INHERIT_PACKAGES="yes"'))
+    done = provisioned.provision()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert subprocess.run(hypothesis, capture_output=True, check=False).returncode == 0
+    provisioned.versions.write_text(before)
+    assert provisioned.provision().returncode == 0
+    assert subprocess.run(hypothesis, capture_output=True, check=False).returncode == 1
+
+
 def test_no_python_is_told_with_the_setting_to_change(tmp_path):
     prefix = Prefix(tmp_path)
     prefix.write("", python="3.1")
@@ -105,9 +137,8 @@ def test_no_python_is_told_with_the_setting_to_change(tmp_path):
     assert "none of Python 3.1 is here" in done.stderr
 
 
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_the_scripts_are_clean():
-    command = ["shellcheck", "-x", "provision.sh", "clean.sh"]
+    command = [Path(sys.executable).parent / "shellcheck", "-x", "provision.sh", "clean.sh"]
     found = subprocess.run(command, cwd=AMI, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout
 
@@ -172,10 +203,18 @@ def test_a_tensorflow_that_cannot_be_imported_is_told(tmp_path):
     assert found["trouble"] == "ImportError: libcudart.so.12 is not there"
 
 
-def test_packer_uses_the_same_scripts_and_tags():
-    text = (AMI / "gpurun.pkr.hcl").read_text()
-    for name in ("versions.env", "provision.sh", "smoke_test.py", "clean.sh"):
-        assert f'"${{path.root}}/{name}"' in text
+def test_packer_uses_the_same_files_in_the_same_order():
+    template = hcl2.loads((AMI / "gpurun.pkr.hcl").read_text())
+    values = template["locals"][0]
+    listed = re.fullmatch(r'\$\{concat\((\[.*?\]), sort\(fileset\(path.root, "\*.whl"\)\)\)\}', values["files"])
+    assert listed is not None
+    assert json.loads(listed[1]) == list(recipe.FILES)
+    (steps,) = (build["provisioner"] for build in template["build"])
+    assert [next(iter(step)) for step in steps] == ['"shell"', '"file"', '"shell"']
+    assert "for name in local.files" in steps[1]['"file"']["sources"]
+    assert {key.strip('"') for key in values["tags"]} >= {TAG_IMAGE, TAG_BAKE, "gpurun:recipe"}
+    (source,) = template["source"]
+    assert source['"amazon-ebs"']['"gpurun"']["encrypt_boot"] is True
     base = re.search(r'(?m)^BASE_IMAGE="ssm:([^"]+)"', (AMI / "versions.env").read_text())
     assert base is not None
     assert base[1].startswith("/aws/service/deeplearning/ami/{architecture}/")

@@ -39,8 +39,8 @@ def _parents_of_python() -> set[str]:
 def test_the_laptops_files_cannot_be_changed(isolating: Any) -> None:
     booted = isolating.boot({"runcmd": ["echo gone > /etc/gpurun-test; echo gone > /usr/local/bin/gpurun-test"]})
     booted.wait().finished()
-    assert booted.ssh("touch /opt/gpurun/written").returncode != 0
-    assert booted.ssh(f"touch {sys.prefix}/written").returncode != 0
+    assert booted.ssh("sudo touch /opt/tensorflow/written").returncode != 0
+    assert booted.ssh(f"sudo touch {sys.prefix}/written").returncode != 0
     assert booted.out("cat /etc/gpurun-test /usr/local/bin/gpurun-test") == "gone\ngone"
     for path in ("/etc/gpurun-test", "/usr/local/bin/gpurun-test", f"{sys.prefix}/written"):
         assert not Path(path).exists()
@@ -65,6 +65,27 @@ def test_no_privilege_is_left_to_the_user(isolating: Any) -> None:
     assert booted.out("grep CapEff /proc/self/status").split()[1].strip("0") == ""
     assert booted.ssh("mount -t tmpfs none /mnt").returncode != 0
     assert booted.ssh("echo b > /proc/sysrq-trigger; echo 1 > /proc/sys/kernel/panic").returncode != 0
+
+
+def test_sudo_makes_root_of_the_host_and_of_nothing_else(isolating: Any) -> None:
+    booted = isolating.boot().wait()
+    assert booted.out("sudo -n id -u; sudo -n -u ubuntu id -u") == "0\n1000"
+    assert booted.out("cd /tmp && umask 027 && A=1 sudo -n B=2 -- sh -c 'echo $A $B $HOME $PWD; umask; cat' <<<in") == (
+        "1 2 /root /tmp\n0027\nin"
+    )
+    assert booted.ssh("sudo -n sh -c 'exit 7'").returncode == 7
+    assert booted.ssh("sudo -n no-such-program").returncode == 1
+    assert booted.ssh("sudo -n mount -t tmpfs none /mnt").returncode != 0
+    assert booted.ssh("sudo -n sh -c 'echo b > /proc/sysrq-trigger; echo 1 > /proc/sys/kernel/panic'").returncode != 0
+    booted.out("sudo -n sh -c 'umask 077; echo mine > /opt/of-root'")
+    assert booted.ssh("cat /opt/of-root").returncode != 0 or isolating.kind == "rootless"
+    assert booted.out("sudo -n cat /opt/of-root") == "mine"
+
+
+def test_what_sudo_runs_ends_with_its_caller(isolating: Any) -> None:
+    booted = isolating.boot().wait()
+    booted.out("sudo -n sleep 44557 </dev/null >/dev/null 2>&1 & sleep 0.3; kill %1; true")
+    isolating.until(lambda: not isolating.running("sleep 44557"), "its end")
 
 
 def test_the_pure_python_server_serves_where_openssh_is_missing(

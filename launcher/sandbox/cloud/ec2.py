@@ -98,13 +98,13 @@ class SandboxEc2(EC2Response):  # type: ignore[misc] # moto comes without types
         if instance.state not in {"running", "stopped"}:
             raise EC2ClientError("IncorrectInstanceState", f"Instance {instance.id} is {instance.state}")
         baking.check_name(backend, params["Name"])
+        baking.check_disk(self.world, instance)
         image = backend.create_image(instance.id, params["Name"], params.get("Description", ""), [])
         encrypted, key = baking.root_encryption(instance)
         image.root_size_gib = baking.root_size_gib(instance)
         pending_s = self.world.settings.image_pending_s
         baking.begin(image, baking.tags_of(params), encrypted=encrypted, key=key, pending_s=pending_s)
-        if params.get("NoReboot") not in {True, "true"}:
-            instance.reboot()
+        baking.save(self.world, image, instance, restart=instance.state == "running" and _restarts(params))
         return ActionResult({"ImageId": image.id})
 
     def copy_image(self) -> ActionResult:
@@ -119,12 +119,19 @@ class SandboxEc2(EC2Response):  # type: ignore[misc] # moto comes without types
         key = params.get("KmsKeyId") or (baking.own_key(backend) if encrypted else None)
         pending_s = self.world.settings.image_pending_s
         baking.begin(image, baking.tags_of(params), encrypted=encrypted, key=key, pending_s=pending_s)
+        baking.save_copy(self.world, image, source)
         return ActionResult({"ImageId": image.id})
 
     def describe_images(self) -> Any:
         """As moto's, with those that have become ready."""
         baking.settle(self.ec2_backend)
         return super().describe_images()
+
+    def delete_snapshot(self) -> Any:
+        """As moto's, and what lay on it goes."""
+        answer = super().delete_snapshot()
+        self.world.machines.contents.remove(self.params["SnapshotId"])
+        return answer
 
     def delete_security_group(self) -> ActionResult:
         """Refused while anything still uses the group."""
@@ -188,6 +195,10 @@ class SandboxEc2(EC2Response):  # type: ignore[misc] # moto comes without types
         good = [name for name in wanted if all(kind in catalogue.offered(name) for kind in kinds)]
         rows = [{"Region": name, "Score": _HIGH_CAPACITY_SCORE} for name in good]
         return ActionResult({"SpotPlacementScores": rows})
+
+
+def _restarts(params: dict[str, Any]) -> bool:
+    return params.get("NoReboot") not in {True, "true"}
 
 
 def _opt_in(region: str, enabled: tuple[str, ...]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from launcher.sandbox.cloud.settings import Settings
@@ -20,6 +21,8 @@ class Guest:
     mac: str
     birth: Settings
     """What held when it was launched: its delay, disk and clock stay so over reboots."""
+    content: Path | None = None
+    """What its image holds, until its disk has it."""
     lifting: threading.Lock = field(default_factory=threading.Lock)
     host: Host | None = None
     wanted: bool = True

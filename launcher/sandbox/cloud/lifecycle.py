@@ -17,11 +17,12 @@ from moto.ec2.models.instances import StateReason
 from launcher.errors import GpurunError
 from launcher.sandbox.cloud import metadata, security_groups
 from launcher.sandbox.cloud.clock import Clock
+from launcher.sandbox.cloud.contents import Contents
 from launcher.sandbox.cloud.guest import Guest
 from launcher.sandbox.cloud.settings import Settings
 from launcher.sandbox.cloud.ssh_config import write_ssh_config
 from launcher.sandbox.layout import SandboxPaths
-from launcher.sandbox.machine import Driver, Ending, Machine
+from launcher.sandbox.machine import Driver, Ending, Host, Machine
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Machines:
         self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="sandbox-host")
         self._writing = threading.Lock()
         self._closing = False
+        self.contents = Contents(state / "snapshots")
         self.laptop_address = "127.0.0.1"
 
     def listed(self) -> list[Guest]:
@@ -80,6 +82,7 @@ class Machines:
             authorized_key=key,
             mac=instance.nics[0].mac_address,
             birth=self._settings_of_next(),
+            content=self.contents.of_image(instance),
         )
         instance.machines = self
         self._guests[guest.id] = guest
@@ -96,6 +99,20 @@ class Machines:
     def rebooting(self, instance: Any) -> None:
         """A running instance is to restart."""
         self._later(0.0, partial(self._restart, self._guests[instance.id]))
+
+    def check_disk(self, instance: Any) -> None:
+        """Raise `GpurunError` where no image can be made of its disk."""
+        host = self._guests[instance.id].host
+        if host is not None:
+            host.check_disk()
+
+    def save_disk(self, instance: Any, save: Callable[[Host | None], None], *, restart: bool) -> None:
+        """Have `save` called with its host, which is down meanwhile where it is to `restart`."""
+        self._later(0.0, partial(self._save_disk, self._guests[instance.id], save, restart))
+
+    def in_background(self, work: Callable[[], None]) -> None:
+        """Do something that takes long, without the lock."""
+        self._later(0.0, work)
 
     def terminate(self, instance: Any, reason: StateReason) -> None:
         """An instance is to end, whatever it does; the first reason counts."""
@@ -166,6 +183,7 @@ class Machines:
         self._pool.shutdown(wait=True)
         if self._driver is not None:
             self._driver.close()
+        self.contents.close()
 
     def _admits(self, instance: Any, peer: str, port: int) -> bool:
         """All callers are on this computer; the cloud sees them under the address that the laptop has at present."""
@@ -192,6 +210,8 @@ class Machines:
             if not self._lift(guest):
                 self._terminate_locked(guest, BY_FAULT)
                 return
+            if not guest.birth.disk_bytes:  # one in memory begins anew with it after each reboot
+                self.contents.let_go(guest)
         self._write_ssh_config()
         with self._lock:
             if guest.wanted:
@@ -221,6 +241,7 @@ class Machines:
             user_data=guest.user_data,
             authorized_key=guest.authorized_key,
             boot_delay_s=guest.birth.boot_delay_s,
+            content=guest.content,
             disk_bytes=guest.birth.disk_bytes,
             clock_ahead_s=guest.birth.clock_ahead_s,
             folder=self._state / "hosts" / guest.id,
@@ -264,8 +285,17 @@ class Machines:
                 guest.host.kill()
         self._boot(guest)
 
+    def _save_disk(self, guest: Guest, save: Callable[[Host | None], None], restart: bool) -> None:
+        with guest.lifting:
+            if restart and guest.wanted and guest.host is not None:
+                guest.host.kill()
+            save(guest.host)
+        if restart:
+            self._boot(guest)
+
     def _remove(self, guest: Guest) -> None:
         self._release_host(guest)
+        self.contents.let_go(guest)
         self._write_ssh_config()
         with self._lock:
             guest.instance.finish_terminate()

@@ -24,6 +24,9 @@ class Body(Protocol):
     def fill(self, leave_bytes: int | None) -> None:
         """Leave that much room on its disk, or all of it again (`None`); raises `GpurunError` where it cannot."""
 
+    def check_disk(self) -> None:
+        """Raise `GpurunError` where its disk cannot be saved, with the reason."""
+
     def fall(self) -> None:
         """Every process of it is gone when this returns; harmless when done twice."""
 

@@ -6,9 +6,11 @@ import contextlib
 import os
 import socket
 import threading
+from pathlib import Path
 
 from launcher.errors import GpurunError
 from launcher.sandbox.hosts.body import Body
+from launcher.sandbox.hosts.copying import copy_tree
 from launcher.sandbox.hosts.door import Door
 from launcher.sandbox.hosts.metadata import answer_requests
 from launcher.sandbox.hosts.relay import Wire
@@ -77,6 +79,15 @@ class SandboxHost:
     def fill(self, leave_bytes: int | None) -> None:
         """Leave that much room on its disk, or all of it again (`None`); raises `GpurunError` where it cannot."""
         self._body.fill(leave_bytes)
+
+    def check_disk(self) -> None:
+        """Raise `GpurunError` where its disk cannot be saved, with the reason."""
+        self._body.check_disk()
+
+    def save_disk(self, place: Path) -> None:
+        """Put all that its disk holds into a new folder; raises `GpurunError`. Whole only while it is down."""
+        self.check_disk()
+        copy_tree(self._machine.folder / "disk", place)
 
     def console(self) -> bytes:
         """The last 64 KiB of its console, as EC2 keeps them."""

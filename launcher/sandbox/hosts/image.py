@@ -66,7 +66,7 @@ def _private_paths(top: Path) -> list[str]:
 
 
 def _options_for(sshd: str | None) -> tuple[str, ...]:
-    path = "PATH=/opt/gpurun/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    path = "PATH=/opt/gpurun/bin:/opt/tensorflow/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     options = [f"SetEnv {path} LANG=C.UTF-8"]
     # OpenSSH 9.8 punishes an address for failures, and every caller here has the same one.
     if sshd and b"persourcepenalties" in Path(sshd).read_bytes():

@@ -140,6 +140,13 @@ class LoopbackBody:
             hint="gpurun sandbox start --hosts namespaces",
         )
 
+    def check_disk(self) -> None:
+        """Refuse: what is installed there is installed on the laptop."""
+        raise GpurunError(
+            "a loopback host has no disk of its own: an image of it would be one of this computer",
+            hint="gpurun sandbox start --hosts namespaces",
+        )
+
     def fall(self) -> None:
         """Kill the first process and all that carries the mark, double forks included."""
         if self._process is None:

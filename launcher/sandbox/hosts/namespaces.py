@@ -72,6 +72,7 @@ class NamespaceBody:
             public_address=machine.public_address,
             cloud_port=machine.cloud_port,
             boot_delay_s=machine.boot_delay_s,
+            content=str(machine.content or ""),
             disk_bytes=machine.disk_bytes,
             clock_library=str(clock.library(clocks, machine.clock_ahead_s)) if machine.clock_ahead_s else "",
             rootless=rootless,
@@ -129,6 +130,14 @@ class NamespaceBody:
         if answer.get("error"):
             raise GpurunError(f"the disk could not be filled: {answer['error']}", hint="gpurun sandbox status")
 
+    def check_disk(self) -> None:
+        """Refuse where it lies in memory, which the first process takes with it."""
+        if self._machine.disk_bytes:
+            raise GpurunError(
+                f"the disk of {self._machine.instance_id} lies in memory, and no image can be made of it",
+                hint="gpurun sandbox set disk_bytes=0, before a machine is launched",
+            )
+
     def fall(self) -> None:
         """Kill the first process: the kernel kills all of its namespace before it lets go (pid_namespaces(7))."""
         if self._process is None:
@@ -157,6 +166,7 @@ def _config(image: HostImage, **own: Any) -> dict[str, Any]:
         "sshd": image.sshd,
         "sshd_options": image.sshd_options,
         "guest_code": str(GUEST),
+        "python": sys.executable,
         "guest_variables": {},
         "memory_disk_mib": MEMORY_DISK_MIB,
     }
@@ -188,6 +198,7 @@ def _try_world(image: HostImage, state: Path, *, rootless: bool) -> None:
             public_address="",
             cloud_port=1,
             boot_delay_s=0.0,
+            content="",
             disk_bytes=0,
             clock_library="",
             rootless=rootless,

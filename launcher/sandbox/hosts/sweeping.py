@@ -11,12 +11,13 @@ from launcher.sandbox.hosts.guest.marked import kill_marked
 
 
 def sweep(state: Path) -> None:
-    """End and remove all hosts that a daemon with this state folder left; harmless while none are left."""
+    """End and remove all hosts and disks that a daemon with this state folder left; harmless while none are left."""
     kill_marked(lambda mark: mark.startswith(f"{state}{os.sep}"))
-    if (state / "hosts").exists():
-        for folder in (state / "hosts").iterdir():
-            remove_folder(folder)
-        (state / "hosts").rmdir()
+    for place in (state / "hosts", state / "snapshots"):
+        if place.exists():
+            for folder in place.iterdir():
+                remove_folder(folder)
+            place.rmdir()
 
 
 def remove_folder(folder: Path) -> None:

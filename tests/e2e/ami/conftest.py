@@ -10,19 +10,24 @@ from launcher.aws.client import Aws
 from launcher.sandbox.client import SandboxClient
 
 SMOKE = '{"ok": true, "tensorflow": "2.21.0", "python": "3.11", "steps": 10, "no_gpu_because": "none here"}'
+PROVISION = """
+test -f "$1"
+mkdir -p /opt/gpurun/bin
+ln -sf /opt/tensorflow/bin/python /opt/gpurun/bin/python
+echo provisioned
+"""
 
 
 @pytest.fixture
 def recipe(laptop) -> Path:
-    """Scripts that do what an unprivileged user of a sandbox's host may do."""
+    """Quick scripts: an interpreter at the prefix, a smoke test that only says so; the cleaning is gpurun's own."""
     folder = laptop.work / "ami"
     folder.mkdir()
     (folder / "versions.env").write_text(
         'BASE_IMAGE="ssm:/aws/service/deeplearning/ami/{architecture}/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id"\nPREFIX="/opt/gpurun"\n'
     )
-    (folder / "provision.sh").write_text('test -f "$1" && echo provisioned\n')
+    (folder / "provision.sh").write_text(PROVISION)
     (folder / "smoke_test.py").write_text(f"print({SMOKE!r})\n")
-    (folder / "clean.sh").write_text("rm -rf ~/gpurun ~/.ssh && echo cleaned\n")
     return folder
 
 

@@ -3,12 +3,13 @@
 import json
 
 from launcher.aws import baked
+from tests.e2e.ami.conftest import PROVISION
 
-BREAK = """
+BREAK = f"""{PROVISION}
 echo attempt >>~/attempts
 if [ "$(wc -l <~/attempts)" = 1 ]; then
-    kill -9 "$(ps -o ppid= -p "$PPID" | tr -d ' ')" "$PPID"
-    sleep 1
+    pkill -9 -f 'sshd.*: ubuntu'
+    sleep 30
 fi
 echo "attempts: $(wc -l <~/attempts)"
 """

@@ -20,8 +20,6 @@ def test_a_launcher_that_is_killed_leaves_what_down_and_gc_remove(laptop, recipe
 
 
 def test_a_machine_that_has_rebooted_for_its_image_is_claimed_again(laptop, recipe, aws, torment):
-    # The sandbox's cloud-init keeps its memory, and would bring no key back.
-    (recipe / "clean.sh").write_text("rm -rf ~/gpurun\n")
     torment.settings(image_pending_s=6.0)
     try:
         done = laptop.gpurun("ami", "bake", "--sandbox", "--no-verify")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shlex
 import socket
 import sys
 import time
@@ -45,14 +46,15 @@ def boot(places: Places, start_ssh: Callable[[], None]) -> None:
     user_data = fetch(places, "user-data")
     key = fetch(places, "meta-data/public-keys/0/openssh-key").decode().strip()
     config = read_config(user_data, places.site_packages)
-    run_all(config.get("bootcmd"), places)
-    first = once(places, "init")
+    instance_id = fetch(places, "meta-data/instance-id").decode()
+    run_commands("bootcmd", config, places, {"INSTANCE_ID": instance_id})
+    first = once(places, instance_id)
     if first:
         write_keys(config, key, places)
         write_files(config.get("write_files"), places)
     start_ssh()
     if first:
-        run_all(config.get("runcmd"), places)
+        run_commands("runcmd", config, places, {})
         run_script(user_data, places)
     say("finished")
 
@@ -63,11 +65,12 @@ def say(message: str) -> None:
     sys.stderr.flush()
 
 
-def once(places: Places, name: str) -> bool:
-    """Whether this is the first time that the instance comes here; remembered over reboots."""
-    places.state.mkdir(parents=True, exist_ok=True)
+def once(places: Places, instance_id: str) -> bool:
+    """Whether this is the instance's first boot; remembered over reboots, not by machines of its image."""
+    mark = places.state / "instances" / (instance_id or "unknown") / "boot-finished"
+    mark.parent.mkdir(parents=True, exist_ok=True)
     try:
-        (places.state / name).touch(exist_ok=False)
+        mark.touch(exist_ok=False)
     except FileExistsError:
         return False
     return True
@@ -178,11 +181,30 @@ def _write(path: Path, content: bytes, mode: int) -> None:
     path.chmod(mode)
 
 
-def run_all(commands: list[str | list[str]] | None, places: Places) -> None:
-    """Run each command to its end; what it leaves in the background lives on."""
-    for command in commands or []:
-        argv = ["/bin/sh", "-c", command] if isinstance(command, str) else [str(word) for word in command]
-        _run(argv, places)
+def run_commands(name: str, config: dict[str, Any], places: Places, variables: dict[str, str]) -> None:
+    """Run all commands of a module as cloud-init does, as one script of a shell, which an `exit` therefore ends.
+
+    What it leaves in the background lives on.
+    """
+    try:
+        lines = [shell_line(command) for command in config.get(name) or []]
+    except TypeError as error:
+        say(f"{name}: {error}")
+        return
+    if lines:
+        script = places.state / "scripts" / name
+        script.parent.mkdir(parents=True, exist_ok=True)
+        _write(script, "\n".join(["#!/bin/sh", *lines, ""]).encode(), 0o700)
+        _run(["/bin/sh", str(script)], places, variables)
+
+
+def shell_line(command: object) -> str:
+    """A text as it is, a list as words; raises `TypeError` for anything else."""
+    if isinstance(command, list):
+        return " ".join(shlex.quote(str(word)) for word in command)
+    if isinstance(command, str):
+        return command
+    raise TypeError(f"{command!r} is neither a text nor a list")
 
 
 def run_script(user_data: bytes, places: Places) -> None:
@@ -191,12 +213,13 @@ def run_script(user_data: bytes, places: Places) -> None:
         return
     script = places.state / "user-data"
     _write(script, user_data, 0o700)
-    _run([str(script)], places)
+    _run([str(script)], places, {})
 
 
-def _run(argv: list[str], places: Places) -> None:
+def _run(argv: list[str], places: Places, variables: dict[str, str]) -> None:
     started = time.monotonic()
-    environment = {**os.environ, "INSTANCE_ID": fetch(places, "meta-data/instance-id").decode()}
-    status = os.spawnvpe(os.P_WAIT, argv[0], argv, environment)  # noqa: S606 - a shell is not wanted
+    # systemd gives a unit of root's no HOME; a loopback host has one, lest the laptop's be taken.
+    kept = {name: value for name, value in os.environ.items() if name != "HOME" or places.root != Path("/")}
+    status = os.spawnvpe(os.P_WAIT, argv[0], argv, {**kept, **variables})  # noqa: S606 - a shell is not wanted
     if status:
-        say(f"{argv[-1][:200]!r} ended with {status} after {time.monotonic() - started:.1f} s")
+        say(f"{Path(argv[-1]).name} ended with {status} after {time.monotonic() - started:.1f} s")

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import cloudinit, linux, rootfs, sshd
+from . import cloudinit, linux, rootfs, sshd, sudo
 from .messages import Messages
 from .reign import fork_boot, reign
 
@@ -49,6 +49,7 @@ def main() -> None:
         listener.close()
     if config["probe"]:
         os._exit(_probe())
+    sudo.serve()
     fork_boot(_places(config), config["boot_delay_s"], lambda: sshd.start(messages, config))
     reign(messages, Path(rootfs.POWER_PIPE))
     os._exit(0)

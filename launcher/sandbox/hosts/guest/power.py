@@ -1,4 +1,4 @@
-"""What a guest's `shutdown`, `poweroff`, `halt` and `reboot` ask for."""
+"""What a guest's `shutdown`, `poweroff`, `halt` and `reboot` ask for, and the programs that stand for them."""
 
 from __future__ import annotations
 
@@ -42,11 +42,14 @@ exec "$@"
 """
 
 
-def shims(pipe: str) -> dict[str, str]:
-    """The scripts that stand for the commands, by name; `pipe` is where their lines go."""
+def shims(pipe: str, sudo: str = "") -> dict[str, str]:
+    """The scripts that stand for the commands, by name; `pipe` is where their lines go.
+
+    `sudo`: the script of that name, where the host has somebody who can do more than the caller.
+    """
     power = SHIM.replace("@PIPE@", pipe)
     named = dict.fromkeys(("shutdown", "poweroff", "halt", "reboot"), power)
-    return {**named, "systemctl": SYSTEMCTL_SHIM.replace("@PIPE@", pipe), "sudo": SUDO_SHIM}
+    return {**named, "systemctl": SYSTEMCTL_SHIM.replace("@PIPE@", pipe), "sudo": sudo or SUDO_SHIM}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from pathlib import Path
 from typing import Any
 
 from . import disk as disks
-from . import linux, power
+from . import linux, power, sudo
 from .layers import Changes, show
 from .reign import make_pipe
 
@@ -17,9 +18,11 @@ EMPTY_FOLDERS = ("root", "mnt", "media", "srv", "opt", "boot", "proc", "sys", "d
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 POWER_PIPE = "/run/initctl"
 UBUNTU_ID = 1000
-PATH = "/opt/gpurun/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-GUEST_CODE = "/opt/gpurun-guest/guest"
-CLOCK = "/opt/wrong-clock.so"
+PATH = "/opt/gpurun/bin:/opt/tensorflow/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+ENVIRONMENT = "/opt/tensorflow"
+"""Where Deep Learning images have TensorFlow: the laptop's own, on every host that does not boot from a baked image."""
+GUEST_CODE = "/run/sandbox/guest"
+CLOCK = "/run/sandbox/wrong-clock.so"
 PROGRAM_FOLDERS = ("usr/bin", "usr/sbin", "bin", "sbin")
 OPEN_FOLDERS = ("usr/local/bin", "usr/local/sbin", "etc/systemd/system", "etc/sysctl.d", "etc/cron.d", "etc/profile.d")
 
@@ -60,10 +63,12 @@ def build(config: dict[str, Any]) -> None:
         show(Path("/", name), root / name, layers, changes.below(name))
     if config["disk_bytes"]:
         disks.make(str(disk), config["disk_bytes"])
+    if config["content"]:
+        disks.begin_with(config["content"], str(disk))
     _mount_disk(root, disk, config)
+    linux.mount("tmpfs", str(root / "run"), "tmpfs", flags=linux.MS_NOSUID | linux.MS_NODEV, options="mode=755")
     _show_environment(root, config)
     _make_devices(root, rootless=config["rootless"])
-    linux.mount("tmpfs", str(root / "run"), "tmpfs", flags=linux.MS_NOSUID | linux.MS_NODEV, options="mode=755")
     (root / "run/sshd").mkdir()
     (root / "run/lock").mkdir()
     (root / "run/lock").chmod(0o1777)
@@ -73,7 +78,7 @@ def build(config: dict[str, Any]) -> None:
 
 def _mount_disk(root: Path, disk: Path, config: dict[str, Any]) -> None:
     """What may grow large or outlives a reboot lies in the instance's folder, not in memory."""
-    layout = {"home": 0o755, "tmp": 0o1777, "var": 0o755, "etc/ssh": 0o755}
+    layout = {"home": 0o755, "tmp": 0o1777, "var": 0o755, "etc/ssh": 0o755, "opt": 0o755, "srv": 0o755}
     for name, mode in layout.items():
         place = disk / name.replace("/", "-")
         place.mkdir(exist_ok=True)
@@ -105,7 +110,9 @@ def _show_environment(root: Path, config: dict[str, Any]) -> None:
     linux.bind(config["guest_code"], str(code), read_only=True)
     if config["clock_library"]:
         shutil.copy(config["clock_library"], root / CLOCK.lstrip("/"))
-    (root / "opt/gpurun").symlink_to(config["environment"][0])
+    link = root / ENVIRONMENT.lstrip("/")
+    if not link.is_symlink() and not link.exists():
+        link.symlink_to(config["environment"][0])
 
 
 def _make_devices(root: Path, *, rootless: bool) -> None:
@@ -140,12 +147,13 @@ def _system_files(config: dict[str, Any]) -> dict[str, tuple[str, int]]:
         "etc/group": _accounts("/etc/group", f"ubuntu:x:{UBUNTU_ID}:", unmapped),
         "etc/nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n",
         "etc/hostname": f"{config['hostname']}\n",
+        "etc/machine-id": f"{uuid.uuid4().hex}\n",
         "etc/hosts": f"127.0.0.1 localhost\n{config['private_address']} {config['hostname']}\n",
         "etc/resolv.conf": "# The sandbox has no name server.\n",
         "etc/profile.d/gpurun.sh": f"export PATH={PATH}\n",
     }
     shadow = "root:*:19000:0:99999:7:::\nubuntu:*:19000:0:99999:7:::\n"
-    shims = power.shims(POWER_PIPE)
+    shims = power.shims(POWER_PIPE, sudo.script(config["python"], str(Path(GUEST_CODE).parent)))
     return {
         **{path: (text, 0o644) for path, text in texts.items()},
         "etc/shadow": (shadow, 0o600),
@@ -156,7 +164,7 @@ def _system_files(config: dict[str, Any]) -> dict[str, tuple[str, int]]:
 
 def python() -> str:
     """The interpreter with the jobs' packages, inside a host."""
-    first, *others = (f"/opt/gpurun/bin/{name}" for name in ("python", "python3"))
+    first, *others = (f"{ENVIRONMENT}/bin/{name}" for name in ("python", "python3"))
     return next((name for name in (first, *others) if Path(name).exists()), first)
 
 
