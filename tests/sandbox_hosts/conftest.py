@@ -115,6 +115,7 @@ class Bench:
         user_data: bytes | None = None,
         delay_s: float = 0.0,
         cloud_port: int = 1,
+        with_key: bool = True,
         **more: object,
     ) -> Booted:
         number = next(self._numbers)
@@ -130,14 +131,14 @@ class Bench:
         cloud_config = b"#cloud-config\n" + json.dumps({"ssh_keys": secrets, **(config or {})}).encode()
         data = cloud_config if user_data is None else user_data
         endings: queue.SimpleQueue[Ending] = queue.SimpleQueue()
-        public = user.with_suffix(".pub").read_text()
+        public = user.with_suffix(".pub").read_text() if with_key else ""
         machine = Machine(
             instance_id=name,
             hostname=f"ip-10-0-0-{number}",
             private_address=f"10.0.0.{number}",
             public_address=f"198.18.0.{number}",
             user_data=data,
-            authorized_key=public,
+            authorized_key=public or None,
             boot_delay_s=delay_s,
             folder=self.state / "hosts" / name,
             cloud_port=cloud_port,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -35,18 +36,21 @@ def test_boots_what_the_user_data_says(every_bench: Any) -> None:
     place = every_bench.place
     booted = every_bench.boot(
         {
-            "bootcmd": [f"echo early >> {place}/order; (sleep 0.3; echo survived > {place}/background) &"],
+            "bootcmd": [f"echo early $INSTANCE_ID >> {place}/order; (sleep 0.3; echo survived > {place}/background) &"],
             "ssh_authorized_keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ another"],
             "write_files": [{"path": "/home/ubuntu/made/file", "content": "as asked", "permissions": "0644"}],
             "runcmd": [
-                ["sh", "-c", f"echo late $INSTANCE_ID >> {place}/order"],
+                ["sh", "-c", f"echo late ${{INSTANCE_ID:-anybody}} $1 >> {place}/order", "sh", "it's  so"],
+                "false; word=last",
+                f"echo $word >> {place}/order",
                 "exit 3",
-                f"echo last >> {place}/order",
+                f"echo never >> {place}/order",
             ],
         }
     )
     booted.wait().finished()
-    assert booted.out(f"cat {place}/order").split("\n") == ["early", f"late {booted.machine.instance_id}", "last"]
+    early = f"early {booted.machine.instance_id}"
+    assert booted.out(f"cat {place}/order").split("\n") == [early, "late anybody it's so", "last"]
     assert booted.out("stat -c %a ~/made/file; cat ~/made/file") == "644\nas asked"
     assert "another" in booted.out("cat ~/.ssh/authorized_keys")
     every_bench.until(lambda: booted.ssh(f"cat {place}/background").stdout == b"survived\n", "the background command")
@@ -97,7 +101,7 @@ def test_a_cancelled_shutdown_does_not_come(bench: Any) -> None:
 
 
 def test_the_disk_outlives_a_reboot(bench: Any) -> None:
-    booted = bench.boot({"runcmd": ["echo once per life"]}).wait().finished()
+    booted = bench.boot({"bootcmd": ["echo at each boot"], "runcmd": ["echo once per life"]}).wait().finished()
     booted.out("echo kept > ~/file")
     booted.ssh("sudo reboot")
     booted.endings.get(timeout=20)
@@ -105,6 +109,7 @@ def test_the_disk_outlives_a_reboot(bench: Any) -> None:
     assert booted.out("cat ~/file") == "kept"
     bench.until(lambda: booted.host.console().count(b"finished") == 2, "the second boot")
     assert booted.host.console().count(b"once per life") == 1
+    assert booted.host.console().count(b"at each boot") == 2
 
 
 def test_sudden_death_takes_every_process(bench: Any) -> None:
@@ -145,3 +150,16 @@ def test_an_unknown_kind_is_refused(scratch: Any) -> None:
     with pytest.raises(GpurunError, match="no such kind") as refusal:
         hosts.choose("docker", scratch)
     assert "loopback" in refusal.value.hint
+
+
+def test_boots_with_no_key_of_anybody_and_without_a_home_for_root(every_bench: Any) -> None:
+    user_data = b"#cloud-config\n" + json.dumps({"runcmd": ["echo home ${HOME:-none}"]}).encode()
+    booted = every_bench.boot(user_data=user_data, with_key=False).finished()
+    home = booted.machine.folder / "disk/home/ubuntu" if every_bench.kind == "loopback" else "none"
+    assert f"home {home}\n" in booted.host.console().decode()
+
+
+def test_commands_that_are_none_are_said(bench: Any) -> None:
+    booted = bench.boot({"runcmd": ["echo first", {"a": 1}]}).wait().finished()
+    assert b"neither a text nor a list" in booted.host.console()
+    assert b"first" not in booted.host.console().replace(b"neither", b"")
