@@ -46,6 +46,7 @@ def install(
         sys.stderr.write(f"warning: {warning}\n")
     if not dry_run and not same:
         if not _confirmed(skip=yes):
+            sys.stderr.write("nothing was done\n")
             return
         chosen.install(plan)
     if not dry_run:

@@ -6,6 +6,8 @@ import os
 import re
 import shlex
 import shutil
+import sys
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from launcher.schedule.timer.entry import Entry
 from launcher.schedule.timer.plan import Found, Plan
 
 MARK = b"# gpurun-schedule: gpurun schedule uninstall removes this line"
+WHERE = "the crontab"
 LONGEST_LINE_BYTES = 990
 """Vixie's cron reads a thousand characters of a command and no more."""
 _NONE = re.compile(r"no crontab for |can't open .*: No such file", re.IGNORECASE)
@@ -35,7 +38,7 @@ class Crontab:
         if shutil.which("crontab") is None:
             return "there is no crontab"
         try:
-            read()
+            listed()
         except SpecError as error:
             return error.message
         return ""
@@ -55,14 +58,14 @@ class Crontab:
         """Our line; raises `SpecError` where the crontab cannot be read."""
         if shutil.which("crontab") is None:
             return None
-        ours = [line for line in read().splitlines() if is_ours(line)]
+        ours = [line for line in listed().splitlines() if is_ours(line)]
         if not ours:
             return None
         words = _words(ours[0])
         every = words[0].removeprefix("*/")
         return Found(
             kind=self.kind,
-            where="the crontab",
+            where=WHERE,
             script=Path(words[-1]),
             every_min=int(every) if every.isdecimal() else 1,
         )
@@ -83,7 +86,7 @@ class Crontab:
         """Take the line out, and the script away; gives what was removed."""
         before = read()
         _change(before, without(before))
-        return ("the line of the crontab", *script.remove(found.script))
+        return (found.where, *script.remove(found.script))
 
     def warnings(self) -> tuple[str, ...]:
         """What the user should know of it."""
@@ -130,7 +133,24 @@ def without(text: bytes) -> bytes:
 
 
 def read() -> bytes:
-    """The crontab; empty where there is none. Raises `SpecError` where that is not sure: it would be lost."""
+    """The crontab to the byte; empty where there is none. Raises `SpecError` where that is not sure: it would be lost.
+
+    Debian's `crontab -l` writes carriage returns and backspaces as `\\r` and `\\b`, as it would those two letters.
+    """
+    shown = listed()
+    if b"\\r" not in shown and b"\\b" not in shown:
+        return shown
+    meant = _edited()
+    if shown in (meant, meant.replace(b"\r", b"\\r").replace(b"\b", b"\\b")):
+        return meant
+    raise SpecError(
+        "crontab -l and crontab -e show different crontabs",
+        hint="take the lines with \\r or \\b out of it, or keep the time with gpurun schedule daemon",
+    )
+
+
+def listed() -> bytes:
+    """What crontab -l shows; raises as `read` does."""
     answer = program.ask("crontab", "-l")
     if answer.status == 0:
         return answer.stdout
@@ -140,6 +160,19 @@ def read() -> bytes:
         f"the crontab cannot be read: {answer.why}",
         hint="ask who administers this machine, or keep the time with gpurun schedule daemon",
     )
+
+
+def _edited() -> bytes:
+    """The crontab as crontab -e hands it to an editor, which here takes a copy and changes nothing."""
+    with tempfile.TemporaryDirectory(prefix="gpurun-crontab-") as folder:
+        copy, editor = Path(folder, "copy"), Path(folder, "editor")
+        code = "import shutil, sys; shutil.copyfile(sys.argv[2], sys.argv[1])"
+        words = (sys.executable, "-IS", "-c", code, str(copy))
+        editor.write_bytes(os.fsencode(f'#!/bin/sh\nexec {shlex.join(words)} "$1"\n'))
+        editor.chmod(0o700)
+        called = shlex.quote(str(editor))
+        program.must("crontab", "-e", environment={"VISUAL": called, "EDITOR": called})
+        return copy.read_bytes()
 
 
 def _change(before: bytes, wanted: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from launcher.errors import SpecError
@@ -27,12 +28,11 @@ class Answer:
         return lines[0].strip()[:300] if lines else f"exit status {self.status}"
 
 
-def ask(*argv: str, stdin: bytes = b"") -> Answer:
+def ask(*argv: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> Answer:
     """Run a program to its end, in the C locale; raises `SpecError` where it is missing or does not end."""
+    env = os.environ | {"LC_ALL": "C"} | (environment or {})
     try:
-        done = subprocess.run(
-            argv, input=stdin, capture_output=True, check=False, timeout=TIMEOUT_S, env=os.environ | {"LC_ALL": "C"}
-        )
+        done = subprocess.run(argv, input=stdin, capture_output=True, check=False, timeout=TIMEOUT_S, env=env)
     except OSError as fault:
         raise SpecError(f"{argv[0]} cannot be started: {fault.strerror}", hint=_OTHERWISE) from fault
     except subprocess.TimeoutExpired as fault:
@@ -40,9 +40,9 @@ def ask(*argv: str, stdin: bytes = b"") -> Answer:
     return Answer(status=done.returncode, stdout=done.stdout, stderr=done.stderr.decode(errors="replace"))
 
 
-def must(*argv: str, stdin: bytes = b"") -> Answer:
+def must(*argv: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> Answer:
     """The same; raises `SpecError` with what it said unless it succeeded."""
-    answer = ask(*argv, stdin=stdin)
+    answer = ask(*argv, stdin=stdin, environment=environment)
     if answer.status != 0:
         raise SpecError(f"`{shlex.join(argv)}` failed: {answer.why}", hint=_OTHERWISE)
     return answer
