@@ -86,6 +86,13 @@ def env() -> None:
 
 
 @app.command()
+def console(instance: Instance) -> None:
+    """Print what a machine's console has said, also after its end: where to look when user-data goes wrong."""
+    client, instance_id = _found(instance, living=False)
+    typer.echo(client.console(instance_id), nl=False)
+
+
+@app.command()
 def interrupt(
     instance: Instance,
     *,
@@ -273,10 +280,10 @@ def _client(running: Sandbox) -> SandboxClient:
     return SandboxClient(running.endpoint_url)
 
 
-def _found(name: str) -> tuple[SandboxClient, str]:
-    """The one living machine whose id begins or ends so."""
+def _found(name: str, *, living: bool = True) -> tuple[SandboxClient, str]:
+    """The one machine whose id begins or ends so."""
     client = _client(_running())
-    ids = [each["instance_id"] for each in client.instances() if each["state"] != "terminated"]
+    ids = [each["instance_id"] for each in client.instances() if not living or each["state"] != "terminated"]
     fitting = [each for each in ids if each.startswith(name) or each.endswith(name)]
     if len(fitting) == 1:
         return client, str(fitting[0])

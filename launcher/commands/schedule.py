@@ -110,6 +110,7 @@ def list_(*, as_json: options.Json = False) -> None:
     """List schedules: when each is due, and what came of it the last time."""
     from launcher import render
     from launcher.commands import keeperview, scheduleview
+    from launcher.schedule import deployed
     from launcher.schedule.timer.keeping import keeping
 
     now = datetime.now(UTC)
@@ -120,7 +121,7 @@ def list_(*, as_json: options.Json = False) -> None:
             render.print_json(each, indent=1)
         else:
             typer.echo(scheduleview.table(book, now))
-            if book.schedules.list():
+            if any(deployed.of(each) is None for each in book.schedules.list()):
                 typer.echo(keeperview.text(keeping(session.state()), now))
 
 
@@ -128,17 +129,23 @@ def list_(*, as_json: options.Json = False) -> None:
 def show(name: Name, *, as_json: options.Json = False) -> None:
     """Show a schedule, its next five fire times and its last ticks."""
     from launcher import render
-    from launcher.commands import keeperview, scheduleview
+    from launcher.commands import keeperview, schedulecloud, scheduleview
+    from launcher.schedule import deployed
     from launcher.schedule.timer.keeping import keeping
 
     now = datetime.now(UTC)
     with session.ledger() as book:
         schedule = book.schedules.get(name)
+        there, silence = schedulecloud.history(schedule, scheduleview.LAST)
+        ticks = there if there is not None else book.ticks.list(name, scheduleview.LAST)
         if as_json:
             kept = keeperview.as_json(keeping(session.state()))
             render.print_json(scheduleview.as_json(book, schedule, now) | kept, indent=1)
         else:
-            typer.echo(f"{scheduleview.one(book, schedule, now)}\n\n{keeperview.text(keeping(session.state()), now)}")
+            here = deployed.of(schedule) is None
+            keeper = f"\n\n{keeperview.text(keeping(session.state()), now)}" if here else ""
+            typer.echo(f"{scheduleview.one(schedule, ticks, now)}{keeper}")
+    _warn(silence)
 
 
 @app.command()
@@ -155,13 +162,12 @@ def history(
     with session.ledger() as book:
         schedule = book.schedules.get(name)
         there, silence = schedulecloud.history(schedule, limit)
-        ticks = sorted([*there, *book.ticks.list(name, limit)], key=lambda tick: tick.due_at, reverse=True)[:limit]
+        ticks = there if there is not None else book.ticks.list(name, limit)
     if as_json:
         render.print_json([scheduleview.tick_json(each) for each in ticks], indent=1)
     else:
         typer.echo(scheduleview.history(schedule, ticks))
-    if silence:
-        sys.stderr.write(f"warning: {silence}\n")
+    _warn(silence)
 
 
 @app.command()
@@ -221,7 +227,7 @@ def run_due(
     from launcher.schedule.timer import keeping
 
     children: list[subprocess.Popen[bytes]] = []
-    with keeping.one_pass(session.state()) if alone else nullcontext(True) as free, session.ledger() as book:
+    with session.ledger() as book, keeping.one_pass(session.state()) if alone else nullcontext(True) as free:
         if not free:
             return 0
         ticks = engine.run_due(book, datetime.now(UTC), _hands(book, children))
@@ -351,6 +357,11 @@ def _print(ticks: tuple[TickRecord, ...], *, as_json: bool) -> None:
             render.print_json({"event": "tick", **scheduleview.tick_json(tick)})
         else:
             typer.echo(scheduleview.told(tick))
+
+
+def _warn(text: str) -> None:
+    if text:
+        sys.stderr.write(f"warning: {text}\n")
 
 
 def _pause(name: str, *, paused: bool) -> None:

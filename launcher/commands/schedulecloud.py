@@ -23,15 +23,15 @@ BOOT = timedelta(minutes=15)
 """A machine that was to be there by then, and has said nothing, did not come."""
 
 
-def history(schedule: ScheduleRecord, limit: int) -> tuple[tuple[TickRecord, ...], str]:
+def history(schedule: ScheduleRecord, limit: int) -> tuple[tuple[TickRecord, ...] | None, str]:
     """The ticks that its machines wrote down, and a remark where fire times went by without one.
 
-    Nothing for a schedule that is not deployed. Raises what AWS answers.
+    `None` for a schedule that is not deployed. Raises what AWS answers.
     """
     from launcher.schedule import deployed
 
     if deployed.of(schedule) is None:
-        return (), ""
+        return None, ""
     with _cloud_book(schedule) as book:
         if book is None:
             return (), _silence(schedule, schedule)

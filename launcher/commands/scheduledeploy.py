@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
@@ -53,7 +54,7 @@ def undeploy(name: str, *, everything: bool, yes: bool, as_json: bool) -> None:
     """Remove all that a deployment made; this computer keeps the time again."""
     from launcher.aws.client import Aws
     from launcher.aws.durable.place import find
-    from launcher.commands import retrain
+    from launcher.commands import retrain, schedulecloud
     from launcher.deploy import raze
     from launcher.schedule import deployed
 
@@ -71,10 +72,12 @@ def undeploy(name: str, *, everything: bool, yes: bool, as_json: bool) -> None:
         if standing:
             sys.stderr.write(f"{', '.join(standing)} of {name} will be ended in the middle of its work\n")
         _agreed(f"remove {name} from {aws.region}?", yes=yes)
+        there, _ = schedulecloud.history(schedule, 100_000)
         removed: list[str] = []
         raze.raze(aws, name, place, everything=everything, tell=removed.append)
         book.schedules.renew(deployed.marked(schedule, None))
         book.schedules.considered(name, datetime.now(UTC))
+        book.ticks.adopt(there or ())
         told = {"name": name, "deployed": False, "removed": removed}
         text = "\n".join([*(f"removed: {each}" for each in removed), f"{name} is not deployed any more"])
         _say(told, f"{text}\n  next: gpurun schedule daemon keeps its time here", as_json=as_json)
@@ -109,7 +112,8 @@ def _require_quiet(book: Ledger, wanted: Deployment) -> None:
 
 def _stand(book: Ledger, aws: Aws, wanted: Deployment, reporter: Reporter) -> None:
     """Write down that it is deployed, then make it: of a break in between `undeploy` finds all there is."""
-    from launcher.deploy import raze, stand
+    from launcher.deploy import books, raze, stand
+    from launcher.deploy.lease import Desk
     from launcher.schedule import deployed
 
     raze.require_ours(aws.at(wanted.whose.region), wanted.name, wanted.schedule.store)
@@ -117,6 +121,11 @@ def _stand(book: Ledger, aws: Aws, wanted: Deployment, reporter: Reporter) -> No
         region=wanted.whose.region, at=datetime.now(UTC).isoformat(timespec="seconds"), uri=wanted.uri
     )
     book.schedules.renew(deployed.marked(book.schedules.get(wanted.name), mark))
+    aws = aws.at(wanted.whose.region)
+    desk = Desk(aws=aws, bucket=wanted.place.bucket, prefix=wanted.prefix)
+    busy = books.merge(desk, wanted.schedule, book.ticks.list(wanted.name, 100_000), datetime.now(UTC))
+    if busy is not None:
+        reporter.note(f"{busy.holder} is at work for {wanted.name}; what it does is done as it was deployed before")
     stand.stand(aws, wanted, reporter.note, lambda _sent: None)
 
 
@@ -152,15 +161,25 @@ def _print_all(wanted: Deployment, *, as_json: bool) -> None:
     from launcher import render
     from launcher.deploy import stand
 
-    parts = [{"kind": kind, "name": name, "content": content} for kind, name, content in stand.parts(wanted)]
+    parts = [{"kind": kind, "name": name, "content": _readable(content)} for kind, name, content in stand.parts(wanted)]
     if as_json:
         render.print_json({"name": wanted.name, "region": wanted.whose.region, "parts": parts}, indent=1)
         return
-    import json
-
     typer.echo(_text(wanted))
     for part in parts:
         typer.echo(f"\n{part['kind']} {part['name']}\n{json.dumps(part['content'], indent=2, default=str)}")
+
+
+def _readable(content: dict[str, Any]) -> dict[str, Any]:
+    """User-data and a schedule's input as what they say, not as they travel."""
+    from base64 import b64decode
+
+    told = dict(content)
+    if "UserData" in told:
+        told["UserData"] = b64decode(told["UserData"]).decode().splitlines()
+    if "Target" in told:
+        told["Target"] = {**told["Target"], "Input": json.loads(told["Target"]["Input"])}
+    return told
 
 
 def _say(told: dict[str, Any], text: str, *, as_json: bool) -> None:

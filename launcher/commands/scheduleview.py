@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from launcher.schedule.cron import Cron
 
 
+LAST = 5
+"""So many ticks are shown with their schedule."""
+
+
 def fire_times(cron: Cron, now: datetime) -> list[datetime]:
     """The next five, as the zone's clocks show them."""
     from launcher.schedule.cron import SHOWN
@@ -79,8 +83,8 @@ def table(book: Ledger, now: datetime) -> str:
     return render.table(("name", "when", "zone", "next", "last", "weights"), rows)
 
 
-def one(book: Ledger, schedule: ScheduleRecord, now: datetime) -> str:
-    """All of one schedule, and its last ticks."""
+def one(schedule: ScheduleRecord, ticks: Sequence[TickRecord], now: datetime) -> str:
+    """All of one schedule, and ticks of it."""
     from launcher.schedule import notice, wish
 
     lines = [
@@ -98,7 +102,7 @@ def one(book: Ledger, schedule: ScheduleRecord, now: datetime) -> str:
         lines.append(f"tells     {', '.join(map(notice.masked, told))}")
     if schedule.cron and not schedule.paused:
         lines += ["next", fires_text(next_times(schedule, now))]
-    return "\n".join([*lines, "", history(schedule, book.ticks.list(schedule.name, 5))])
+    return "\n".join([*lines, "", history(schedule, ticks)])
 
 
 def history(schedule: ScheduleRecord, ticks: Sequence[TickRecord]) -> str:
@@ -127,7 +131,7 @@ def _row(book: Ledger, schedule: ScheduleRecord, now: datetime) -> tuple[str, ..
         _when(schedule, short=True),
         schedule.zone if schedule.cron else "-",
         "paused" if schedule.paused else f"{times[0]:%Y-%m-%d %H:%M}" if times else "-",
-        f"{ticks[0].status} {_since(ticks[0], now)}" if ticks else "-",
+        _last(schedule, ticks, now),
         kept,
     )
 
@@ -139,6 +143,14 @@ def _stands(schedule: ScheduleRecord) -> str:
     if mark is None:
         return f"runs on   {schedule.place}; results below {schedule.folder}/runs"
     return f"deployed  in {mark.region} since {mark.at}; logs and results in {mark.uri}"
+
+
+def _last(schedule: ScheduleRecord, ticks: Sequence[TickRecord], now: datetime) -> str:
+    from launcher.schedule import deployed
+
+    if (mark := deployed.of(schedule)) is not None:
+        return f"deployed in {mark.region}"
+    return f"{ticks[0].status} {_since(ticks[0], now)}" if ticks else "-"
 
 
 def _when(schedule: ScheduleRecord, *, short: bool = False) -> str:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from launcher.deploy.lease import Desk, Held, Lease
+from launcher.ledger import Ledger, ScheduleRecord, TickRecord
+from launcher.owner import owner
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from launcher.aws.client import Aws
 
 LEDGERS = "ledgers/"
+MERGED_WITHIN = timedelta(minutes=5)
 KEPT = 3
 """The ledgers of so many leases stay."""
 
@@ -57,3 +66,34 @@ def _numbers(aws: Aws, bucket: str, prefix: str) -> list[int]:
 
 def _key(prefix: str, number: int) -> str:
     return f"{prefix}{LEDGERS}{number:08d}.db"
+
+
+def merge(desk: Desk, schedule: ScheduleRecord, ticks: Iterable[TickRecord], now: datetime) -> Lease | None:
+    """Have the schedule's ledger in S3 know it and these ticks, and owe nothing from before now.
+
+    Gives the lease of a machine that is at work meanwhile: it owns the ledger, and nothing is written.
+    """
+    lease = desk.take(owner(), "", now + MERGED_WITHIN, now)
+    if isinstance(lease, Held):
+        return lease.lease
+    try:
+        with TemporaryDirectory(prefix="gpurun-ledger-") as folder:
+            path = Path(folder, "ledger.db")
+            bring(desk.aws, desk.bucket, desk.prefix, path)
+            with Ledger.open(path) as book:
+                enter(book, schedule)
+                book.ticks.adopt(ticks)
+                book.schedules.considered(schedule.name, now)
+            keep(desk.aws, desk.bucket, desk.prefix, path, lease.number)
+    finally:
+        desk.give_back(lease)
+    return None
+
+
+def enter(book: Ledger, schedule: ScheduleRecord) -> ScheduleRecord:
+    """The schedule as it was deployed last, with what it has considered until now."""
+    if schedule.name in [each.name for each in book.schedules.list()]:
+        book.schedules.renew(schedule)
+    else:
+        book.schedules.add(schedule)
+    return book.schedules.get(schedule.name)

@@ -248,7 +248,12 @@ def _user_data(aws: Aws, schedule: ScheduleRecord, place: Place, packs: tuple[bu
         hours=hours,
         bucket=place.bucket,
         packs={pack.name: (prefix + pack.file_name, pack.sha256) for pack in packs},
-        environment={"AWS_DEFAULT_REGION": place.region, "AWS_REGION": place.region, **aws.endpoint_variables},
+        environment={
+            "AWS_DEFAULT_REGION": place.region,
+            "AWS_REGION": place.region,
+            "LOGNAME": names.run_id(schedule.name),  # who promoted something, in the registry's history
+            **aws.endpoint_variables,
+        },
         notices=bool(wish.notify(schedule)),
     )
 

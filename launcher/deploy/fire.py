@@ -25,7 +25,7 @@ from launcher.deploy.machine import About
 from launcher.deploy.unpacked import Unpacked, store_spec
 from launcher.domain import Account, RunStatus
 from launcher.errors import GpurunError, LedgerError
-from launcher.ledger import Ledger, ScheduleRecord, TickRecord, TickStatus
+from launcher.ledger import Ledger, TickRecord, TickStatus
 from launcher.paths import StatePaths
 from launcher.registry import code as pedigree
 from launcher.schedule import engine, worker
@@ -33,6 +33,7 @@ from launcher.schedule import notice as telling
 
 SAVED_EVERY_S = 30.0
 RESULTS, BOOTS = "runs/", "boots/"
+TAKEN_BACK = "EC2 took its spot machine back; another one begins again"
 LOST = "its machine is gone: taken back by EC2, or its time was up"
 Tell = Callable[[str], None]
 
@@ -79,7 +80,7 @@ def fire(unpacked: Unpacked, about: About, state: StatePaths, tell: Tell) -> int
                 good = _passed(turn, book, now)
             finally:
                 turn.save()
-    if turn.interrupted:
+    if turn.interrupted and unpacked.spec.limits.max_restarts:
         again.soon(turn.aws, unpacked, about, ends_at, tell)
     return 0 if good else 1
 
@@ -128,7 +129,7 @@ def _kill_switch(turn: Turn, ends_at: datetime) -> Iterator[None]:
 
 def _passed(turn: Turn, book: Ledger, now: datetime) -> bool:
     """What is due, done to its end; whether all of it went well."""
-    schedule = _enter(book, turn.unpacked.schedule)
+    schedule = books.enter(book, turn.unpacked.schedule)
     lost = _bury(book, now)
     hands = engine.Hands(
         start=lambda record, tick: turn.children.append(worker.start(turn.state, book, record, tick)),
@@ -146,20 +147,13 @@ def _passed(turn: Turn, book: Ledger, now: datetime) -> bool:
         turn.tell("nothing is due")
     turn.save()
     _attend(turn)
+    if turn.interrupted:
+        _say_why(book, ticks)
     ended = [book.ticks.get(tick.tick_id) for tick in ticks]
     for tick in ended:
         turn.tell(f"{tick.schedule} {tick.status.value} {tick.version}: {tick.reason}")
         _send_results(turn, book, tick)
     return all(tick.status not in {TickStatus.FAILED, TickStatus.CANCELLED} for tick in ended)
-
-
-def _enter(book: Ledger, schedule: ScheduleRecord) -> ScheduleRecord:
-    """The schedule as it was deployed last, with what it has considered until now."""
-    if schedule.name in [each.name for each in book.schedules.list()]:
-        book.schedules.renew(schedule)
-    else:
-        book.schedules.add(schedule)
-    return book.schedules.get(schedule.name)
 
 
 def _bury(book: Ledger, now: datetime) -> list[TickRecord]:
@@ -204,6 +198,13 @@ def _attend(turn: Turn) -> None:
                 for child in turn.children:
                     child.terminate()
         turn.save()
+
+
+def _say_why(book: Ledger, ticks: tuple[TickRecord, ...]) -> None:
+    """Nobody stopped these jobs but EC2."""
+    for tick in ticks:
+        if book.ticks.get(tick.tick_id).status is TickStatus.CANCELLED:
+            book.ticks.wait(tick.tick_id, TAKEN_BACK)
 
 
 def _await(child: subprocess.Popen[bytes], said: queue.Queue[str]) -> None:

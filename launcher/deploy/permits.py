@@ -89,21 +89,16 @@ def machine(whose: Whose, *, bucket: str, prefix: str, data: tuple[str, str] | N
     """
     group = names.group(whose.name)
     switch = f"schedule/{killswitch.GROUP}/{killswitch.prefix_of(names.run_id(whose.name))}*"
-    here = policy.outputs(bucket, prefix)["Statement"]
-    for each in here:
-        each["Resource"] = str(each["Resource"]).replace("arn:aws:", f"arn:{whose.partition}:", 1)
+    objects = f"arn:{whose.partition}:s3:::{bucket}/{f'{prefix}/'.lstrip('/')}"
     return _document(
-        *here,
+        _list(whose, "FindBucket", bucket),
+        _on("Keep", ["s3:GetObject", "s3:PutObject"], f"{objects}*"),
+        _on("ForgetOldLedgers", "s3:DeleteObject", f"{objects}{names.FOLDER}/{whose.name}/ledgers/*"),
         *([_read(whose, *data)] if data else []),
-        *([_list(whose, data[0])] if data and data[0] != bucket else []),
+        *([_list(whose, "FindData", data[0])] if data and data[0] != bucket else []),
         _schedules("OwnKillSwitch", whose.arn("scheduler", switch)),
         _schedules("OwnRetry", whose.arn("scheduler", f"schedule/{group}/once-*")),
-        {
-            "Sid": "SeeOwnTarget",
-            "Effect": "Allow",
-            "Action": "scheduler:GetSchedule",
-            "Resource": whose.arn("scheduler", f"schedule/{group}/cron-*"),
-        },
+        _on("SeeOwnTarget", "scheduler:GetSchedule", whose.arn("scheduler", f"schedule/{group}/cron-*")),
         _lend("LendToSwitch", whose.role(killswitch.ROLE), policy.SCHEDULER),
         _lend("LendToRetry", whose.role(names.launch_role(whose.name, whose.region)), policy.SCHEDULER),
     )
@@ -111,17 +106,18 @@ def machine(whose: Whose, *, bucket: str, prefix: str, data: tuple[str, str] | N
 
 def _read(whose: Whose, bucket: str, prefix: str) -> dict[str, Any]:
     below = f"{prefix.strip('/')}*" if prefix.strip("/") else "*"
-    resource = f"arn:{whose.partition}:s3:::{bucket}/{below}"
-    return {"Sid": "ReadData", "Effect": "Allow", "Action": "s3:GetObject", "Resource": resource}
+    return _on("ReadData", "s3:GetObject", f"arn:{whose.partition}:s3:::{bucket}/{below}")
 
 
-def _list(whose: Whose, bucket: str) -> dict[str, Any]:
-    resource = f"arn:{whose.partition}:s3:::{bucket}"
-    return {"Sid": "FindData", "Effect": "Allow", "Action": "s3:ListBucket", "Resource": resource}
+def _list(whose: Whose, sid: str, bucket: str) -> dict[str, Any]:
+    return _on(sid, "s3:ListBucket", f"arn:{whose.partition}:s3:::{bucket}")
 
 
 def _schedules(sid: str, resource: str) -> dict[str, Any]:
-    actions = [f"scheduler:{verb}Schedule" for verb in ("Create", "Delete", "Update")]
+    return _on(sid, [f"scheduler:{verb}Schedule" for verb in ("Create", "Delete", "Update")], resource)
+
+
+def _on(sid: str, actions: str | list[str], resource: str) -> dict[str, Any]:
     return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resource}
 
 

@@ -13,6 +13,7 @@ from launcher.ledger.records import time_text
 from launcher.ledger.schedules import OPEN
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from sqlite3 import Connection
 
     from launcher.ledger.database import Database
@@ -184,6 +185,17 @@ class Ticks:
             row = (status.value, reason, time_text(now), version, tick.tick_id, tick.token)
             return bool(connection.execute(sql, row).rowcount)
 
+    def adopt(self, ticks: Iterable[TickRecord]) -> None:
+        """Take over what another ledger of the same schedule has of ticks that are over; those known already stay."""
+        columns = ("schedule", "cause", "due_at", "taken_at", "status", "reason", "run_id", "token", "attempts")
+        names = (*columns, "retry_at", "ended_at", "version")
+        marks = ", ".join("?" for _ in names)
+        sql = f"INSERT OR IGNORE INTO schedule_ticks ({', '.join(names)}) VALUES ({marks})"  # noqa: S608 - our own columns
+        with self._database.write() as connection:
+            for tick in sorted(ticks, key=lambda each: each.tick_id):
+                if not tick.open:
+                    connection.execute(sql, [_text(getattr(tick, name)) for name in names])
+
     def run_of(self, owner: Owner) -> RunId | None:
         """The run that a process made, where it died before it could say so."""
         sql = "SELECT run_id FROM runs WHERE launcher_pid = ? AND launcher_started = ?"
@@ -240,6 +252,10 @@ def _record(row: dict[str, Any]) -> TickRecord:
         ended_at=_time(row["ended_at"]) if row["ended_at"] else None,
         version=row["version"],
     )
+
+
+def _text(value: Any) -> Any:
+    return time_text(value) if isinstance(value, datetime) else value
 
 
 def _time(text: str) -> datetime:
