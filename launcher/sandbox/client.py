@@ -69,6 +69,10 @@ class SandboxClient:
         """Undo `fill`."""
         return self._act(instance_id, "fill", {"leave_bytes": None})
 
+    def console(self, instance_id: str) -> str:
+        """The end of what its console printed, also after it was terminated."""
+        return str(self._ask("GET", f"instances/{instance_id}/console")["console"])
+
     @property
     def address(self) -> str:
         """The address under which the cloud sees this computer."""

@@ -58,6 +58,7 @@ def test_a_day_with_the_sandbox(gpurun: Shell) -> None:
     assert "give at least one of" in gpurun("fault", "add", status=1)
 
     assert "names 0 machines" in gpurun("kill", "i-nobody", status=2)
+    assert "names 0 machines" in gpurun("console", "i-nobody", status=2)
     seen = json.loads(gpurun("status", "--json"))
     assert (seen["running"], seen["hosts"], seen["instances"]) == (True, "none", [])
     assert "nothing is left" in gpurun("stop")

@@ -332,3 +332,13 @@ def test_the_journal_says_why(lent):
     assert refused(lent.client("ec2").describe_volumes)[0] == "UnauthorizedOperation"
     (call,) = lent.region.admin.journal()
     assert (call["status"], "ec2:DescribeVolumes on resource: *" in call["refused"]) == (403, True)
+
+
+def test_a_machine_that_ends_itself_leaves_its_last_words(lent):
+    region = lent.region
+    commands = {"runcmd": ["echo last words", "shutdown -h now", "sleep 600"]}
+    user_data = "#cloud-config\n" + json.dumps(commands)
+    (instance_id,) = region.run(UserData=user_data, InstanceInitiatedShutdownBehavior="terminate")
+    region.until(instance_id, "terminated")
+    assert "last words" in told(region, instance_id)
+    assert "last words" in region.admin.console(instance_id)

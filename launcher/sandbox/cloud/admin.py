@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from launcher.errors import GpurunError
+from launcher.sandbox.cloud.guest import Guest
 from launcher.sandbox.cloud.wire import Answer, Environ, json_answer
 from launcher.sandbox.cloud.world import World
 from launcher.sandbox.hosts import clock
@@ -41,6 +42,8 @@ def administer(world: World, environ: Environ, path: str) -> Answer:
 def _route(world: World, method: str, parts: list[str], environ: Environ) -> object:
     if len(parts) == 3 and parts[0] == "instances" and method == "POST":
         return _act(world, parts[1], parts[2], _body(environ))
+    if len(parts) == 3 and parts[0] == "instances" and parts[2] == "console" and method == "GET":
+        return {"console": _guest(world, parts[1]).console().decode(errors="replace")}
     if len(parts) == 2 and parts[0] == "faults" and method == "DELETE":
         return _lift(world, int(parts[1]))
     routes: dict[tuple[str, str], Callable[[], object]] = {
@@ -109,11 +112,7 @@ def _lift(world: World, rule_id: int) -> Body:
 
 
 def _act(world: World, instance_id: str, verb: str, body: Body) -> Body:
-    machines = world.machines
-    try:
-        guest = machines.get(instance_id)
-    except KeyError:
-        raise _Refused(HTTPStatus.NOT_FOUND, f"no instance {instance_id} in this sandbox") from None
+    machines, guest = world.machines, _guest(world, instance_id)
     if verb not in {"interrupt", "rebalance", "kill", "partition", "fill"}:
         raise _Refused(HTTPStatus.NOT_FOUND, f"an instance cannot be asked to {verb}")
     if not guest.wanted:
@@ -130,6 +129,13 @@ def _act(world: World, instance_id: str, verb: str, body: Body) -> Body:
     else:
         machines.partition(guest, cut=bool(body.get("cut", True)))
     return guest.summary()
+
+
+def _guest(world: World, instance_id: str) -> Guest:
+    try:
+        return world.machines.get(instance_id)
+    except KeyError:
+        raise _Refused(HTTPStatus.NOT_FOUND, f"no instance {instance_id} in this sandbox") from None
 
 
 def _positive(size_bytes: Any) -> int:

@@ -7,11 +7,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 from moto.core.responses import ActionResult
-from moto.ec2.exceptions import EC2ClientError, InvalidLaunchTemplateNameNotFoundWithNameError
+from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import ec2_backends
 from moto.ec2.responses import EC2Response
 
-from launcher.sandbox.cloud import baking, catalogue, ec2_needs, fleet, images, network, offers, security_groups
+from launcher.sandbox.cloud import (
+    baking,
+    catalogue,
+    ec2_needs,
+    fleet,
+    images,
+    network,
+    offers,
+    security_groups,
+    templates,
+)
 from launcher.sandbox.cloud.launch import denial, launch, objection, place, refuse, template_version, with_template
 from launcher.sandbox.cloud.pricing import region_names
 from launcher.sandbox.cloud.settings import OPT_IN_REGIONS
@@ -141,18 +151,48 @@ class SandboxEc2(EC2Response):  # type: ignore[misc] # moto comes without types
             raise EC2ClientError("DependencyViolation", f"resource {group.id} has a dependent object")
         return super().delete_security_group()
 
+    def create_launch_template(self) -> ActionResult:
+        """As moto's; the template's own tags are no part of what it launches."""
+        answer: ActionResult = super().create_launch_template()
+        templates.forget_own_tags(
+            templates.find(self.ec2_backend, {"LaunchTemplateName": self.params["LaunchTemplateName"]})
+        )
+        return answer
+
+    def create_launch_template_version(self) -> ActionResult:
+        """The next, of another or of nothing."""
+        self.error_on_dryrun()
+        return ActionResult(templates.add_version(self.ec2_backend, self.params))
+
+    def modify_launch_template(self) -> ActionResult:
+        """Another version is the default one."""
+        self.error_on_dryrun()
+        return ActionResult(templates.make_default(self.ec2_backend, self.params))
+
     def delete_launch_template(self) -> Any:
-        """One that is not there is not found, by its name as by its id."""
-        name = self.params.get("LaunchTemplateName")
-        if name and name not in self.ec2_backend.launch_template_name_to_ids:
-            raise InvalidLaunchTemplateNameNotFoundWithNameError(name)
+        """One that is not there is not found."""
+        templates.find(self.ec2_backend, self.params)
         return super().delete_launch_template()
+
+    def delete_launch_template_versions(self) -> ActionResult:
+        """All of those that are named, but for the default one."""
+        self.error_on_dryrun()
+        return ActionResult(templates.remove_versions(self.ec2_backend, self.params))
+
+    def describe_launch_templates(self) -> ActionResult:
+        """A page at a time; one that is named and not there is not found."""
+        self.error_on_dryrun()
+        return ActionResult(templates.listed(self.ec2_backend, self.params, self._filters_from_querystring()))
+
+    def describe_launch_template_versions(self) -> ActionResult:
+        """A page at a time, the latest first."""
+        self.error_on_dryrun()
+        return ActionResult(templates.listed_versions(self.ec2_backend, self.params))
 
     def get_console_output(self) -> ActionResult:
         """What the host's console printed."""
         instance = self.ec2_backend.get_instance(self.params["InstanceId"])
-        host = self.world.machines.get(instance.id).host
-        text = host.console()[-65536:] if host is not None else b""
+        text = self.world.machines.get(instance.id).console()
         result = {
             "InstanceId": instance.id,
             "Output": b64encode(text).decode(),

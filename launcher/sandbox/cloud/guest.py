@@ -10,6 +10,8 @@ from typing import Any
 from launcher.sandbox.cloud.settings import Settings
 from launcher.sandbox.machine import Host
 
+CONSOLE_BYTES = 64 * 1024
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Guest:
@@ -34,6 +36,8 @@ class Guest:
     """Metadata tokens and when each ends, on the monotonic clock."""
     notice_at: float | None = None
     rebalance_at: float | None = None
+    last_words: bytes = b""
+    """The end of what its console printed, once its host is gone."""
     gone_at: float | None = None
     """When it was terminated, on the monotonic clock."""
 
@@ -41,6 +45,11 @@ class Guest:
     def id(self) -> str:
         """The instance's."""
         return str(self.instance.id)
+
+    def console(self) -> bytes:
+        """The end of what its console printed, also after it was terminated (as EC2 keeps it)."""
+        host = self.host
+        return host.console()[-CONSOLE_BYTES:] if host is not None else self.last_words
 
     def summary(self) -> dict[str, Any]:
         """For JSON."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.responses.instances import InstanceResponse
 
-from launcher.sandbox.cloud import authority, catalogue, identity, images, profiles, quotas
+from launcher.sandbox.cloud import authority, catalogue, identity, images, profiles, quotas, templates
 from launcher.sandbox.cloud.errors import Refusal, refusal
 from launcher.sandbox.cloud.instances import default_subnet
 from launcher.sandbox.cloud.policies import Need
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from launcher.sandbox.cloud.ec2 import SandboxEc2
 
 Request = dict[str, Any]
+_USER_DATA_BYTES = 16_384
 
 
 def refuse(no: Refusal) -> EC2ClientError:
@@ -45,12 +47,7 @@ def with_template(ec2: SandboxEc2, request: Request) -> Request:
 
 def template_version(ec2: SandboxEc2, spec: Request) -> Any:
     """The version of a launch template that a request names; raises EC2's error where there is none."""
-    backend = ec2.ec2_backend
-    if spec.get("LaunchTemplateId"):
-        template = backend.get_launch_template(spec["LaunchTemplateId"])
-    else:
-        template = backend.get_launch_template_by_name(spec.get("LaunchTemplateName"))
-    return template.get_version(spec.get("Version") or "$Default")
+    return templates.version(templates.find(ec2.ec2_backend, spec), str(spec.get("Version") or "$Default"))
 
 
 def is_spot(request: Request) -> bool:
@@ -82,6 +79,8 @@ def zone_of(ec2: SandboxEc2, request: Request) -> str:
 def objection(ec2: SandboxEc2, request: Request, count: int) -> Refusal | None:
     """Why EC2 would not launch a placed request: the type, the zone, the price or the quota."""
     kind, zone = request.get("InstanceType", "m1.small"), zone_of(ec2, request)
+    if len(b64decode(str(request.get("UserData") or ""))) > _USER_DATA_BYTES:
+        return refusal("InvalidParameterValue", message=f"User data is limited to {_USER_DATA_BYTES} bytes")
     if not catalogue.known(kind):
         return refusal("InvalidParameterValue", message=f"Invalid value '{kind}' for InstanceType.")
     if zone not in catalogue.zones_of(ec2.region).get(kind, ()):

@@ -308,6 +308,8 @@ class Machines:
 
     def _release_host(self, guest: Guest) -> None:
         with guest.lifting:
+            if guest.host is not None:
+                guest.last_words = guest.console()
             host, guest.host = guest.host, None
             if host is not None:
                 _logged(host.release)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.models import ec2_backends
 
+from launcher.sandbox.cloud import templates
 from launcher.sandbox.cloud.environment import ACCOUNT
 from launcher.sandbox.cloud.wire import Call
 from launcher.sandbox.cloud.world import World
@@ -38,7 +40,9 @@ def _zone(backend: Any, subnet_id: str | None) -> str:
 def _template_data(backend: Any, params: dict[str, Any]) -> dict[str, Any]:
     if backend is None:
         return {}
-    name = params.get("LaunchTemplate.LaunchTemplateName", "")
-    template_id = params.get("LaunchTemplate.LaunchTemplateId") or backend.launch_template_name_to_ids.get(name)
-    template = backend.launch_templates.get(template_id)
-    return dict(template.latest_version().data) if template is not None else {}
+    spec = {name.removeprefix("LaunchTemplate."): value for name, value in params.items() if "LaunchTemplate." in name}
+    try:
+        template = templates.find(backend, spec)
+        return dict(templates.version(template, spec.get("Version", "$Default")).data)
+    except EC2ClientError:
+        return {}  # the launch itself says so
