@@ -57,8 +57,8 @@ fi </dev/null >/dev/null 2>&1
 setsid sh -c "sleep $left; $end" </dev/null >/dev/null 2>&1 &
 """
 
-# $1: how many seconds it lives. Of a machine that begins by itself nobody knew the time when this was written: it counts
-# from its first boot.
+# $1: how many seconds it lives. Of a machine that begins by itself nobody knew the time when this was written: it
+# counts from its first boot.
 _BORN = """
 born=${STATE_DIRECTORY:-/var/lib/gpurun}/born
 [ -s "$born" ] || { mkdir -p "${born%/*}" && date +%s >"$born"; }

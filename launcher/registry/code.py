@@ -41,7 +41,7 @@ _DIFF_OPTIONS = (
     "--dst-prefix=",
 )
 BROUGHT = "GPURUN_CODE"
-"""Names a file that `text` wrote elsewhere: where the code went on from there without its git tree, it is told as that."""
+"""Names a file that `text` wrote where the code came from: here it has no git tree."""
 _OF_A_HOOK = frozenset({"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_EXTERNAL_DIFF"})
 """What git sets for programs that it starts, which would lead us to another tree."""
 
