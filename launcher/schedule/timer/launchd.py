@@ -81,9 +81,11 @@ class Launchd:
             raise
 
     def remove(self, found: Found) -> tuple[str, ...]:
-        """Unload the agent and take its file away; gives what was removed."""
+        """Unload the agent and take its file away; gives what was removed. Raises `SpecError` for one that stays."""
         if shutil.which("launchctl"):
             _unload()
+            if _loaded():
+                raise SpecError(f"launchd keeps {LABEL}", hint=f"launchctl bootout {_domain()}/{LABEL}")
         self._plist.unlink(missing_ok=True)
         return (str(self._plist), *script.remove(found.script))
 

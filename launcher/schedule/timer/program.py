@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from launcher.errors import SpecError
@@ -28,7 +27,7 @@ class Answer:
         return lines[0].strip()[:300] if lines else f"exit status {self.status}"
 
 
-def ask(*argv: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> Answer:
+def ask(*argv: str, stdin: bytes = b"", environment: dict[str, str] | None = None) -> Answer:
     """Run a program to its end, in the C locale; raises `SpecError` where it is missing or does not end."""
     env = os.environ | {"LC_ALL": "C"} | (environment or {})
     try:
@@ -40,7 +39,7 @@ def ask(*argv: str, stdin: bytes = b"", environment: Mapping[str, str] | None = 
     return Answer(status=done.returncode, stdout=done.stdout, stderr=done.stderr.decode(errors="replace"))
 
 
-def must(*argv: str, stdin: bytes = b"", environment: Mapping[str, str] | None = None) -> Answer:
+def must(*argv: str, stdin: bytes = b"", environment: dict[str, str] | None = None) -> Answer:
     """The same; raises `SpecError` with what it said unless it succeeded."""
     answer = ask(*argv, stdin=stdin, environment=environment)
     if answer.status != 0:

@@ -107,9 +107,11 @@ class Systemd:
             raise
 
     def remove(self, found: Found) -> tuple[str, ...]:
-        """Stop the timer and take its files away; gives what was removed."""
+        """Stop the timer and take its files away; gives what was removed. Raises `SpecError` for one that goes on."""
         if not self.trouble():
-            program.ask("systemctl", "--user", "disable", "--now", TIMER)
+            answer = program.ask("systemctl", "--user", "disable", "--now", TIMER)
+            if self._state().get("ActiveState") == "active":
+                raise SpecError(f"{TIMER} cannot be stopped: {answer.why}", hint=f"systemctl --user stop {TIMER}")
         ours = [each for each in (self.folder / TIMER, self.folder / SERVICE) if script.is_ours(each)]
         for each in (*ours, self._link):
             each.unlink(missing_ok=True)
@@ -135,15 +137,18 @@ class Systemd:
 
     def _problem(self) -> str:
         """What is missing; empty where the manager has this very timer loaded, enabled and waiting."""
-        asked = "--property=FragmentPath,UnitFileState,ActiveState"
-        said = program.ask("systemctl", "--user", "show", asked, TIMER).stdout.decode(errors="replace")
-        state = dict(line.partition("=")[::2] for line in said.splitlines())
+        state = self._state()
         place = self.folder / TIMER
         if not state.get("FragmentPath") or Path(state["FragmentPath"]).resolve() != place.resolve():
             return f"the user's systemd manager does not read {place}: it has {state.get('FragmentPath') or 'no timer'}"
         if (state.get("UnitFileState"), state.get("ActiveState")) != ("enabled", "active"):
             return f"{TIMER} is {state.get('UnitFileState')} and {state.get('ActiveState')}, not enabled and active"
         return ""
+
+    def _state(self) -> dict[str, str]:
+        asked = "--property=FragmentPath,UnitFileState,ActiveState"
+        said = program.ask("systemctl", "--user", "show", asked, TIMER).stdout.decode(errors="replace")
+        return {name: value for name, _, value in (line.partition("=") for line in said.splitlines())}
 
     def _put_in_force(self, plan: Plan) -> None:
         for command in plan.commands:

@@ -45,3 +45,12 @@ def test_one_that_is_not_taken_is_taken_back(machine: Machine, gpurun: Cli) -> N
     assert after == before
     gpurun.run("uninstall")
     assert not machine.agents.exists() or list(machine.agents.iterdir()) == []
+
+
+def test_one_that_stays_loaded_is_not_called_removed(machine: Machine, gpurun: Cli) -> None:
+    gpurun.run("install", "--yes", "--with", "launchd")
+    machine.fails("bootout")
+    assert "launchd keeps gpurun.schedule" in gpurun.run("uninstall", status=2)[1]
+    machine.fails()
+    gpurun.run("uninstall")
+    assert list(machine.agents.iterdir()) == []

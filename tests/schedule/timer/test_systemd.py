@@ -162,3 +162,15 @@ def test_without_its_manager_the_files_still_go(machine: Machine, gpurun: Cli) -
     assert [each.name for each in machine.units.rglob("*") if not each.is_dir()] == []
     _, said = gpurun.run("install", "--with", "systemd", "--yes", status=2)
     assert "does not answer: Failed to connect to bus" in said
+
+
+def test_one_that_cannot_be_stopped_is_not_called_removed(machine: Machine, gpurun: Cli) -> None:
+    machine.only("systemd")
+    gpurun.run("install", "--yes")
+    machine.fails("disable")
+    _, said = gpurun.run("uninstall", status=2)
+    assert "systemd is not removed whole: gpurun-schedule.timer cannot be stopped" in said
+    assert (machine.units / systemd.TIMER).exists()
+    machine.fails()
+    gpurun.run("uninstall")
+    assert not (machine.units / systemd.TIMER).exists()
