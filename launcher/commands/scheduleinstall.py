@@ -85,7 +85,8 @@ def uninstall(
     if as_json:
         render.print_json({"removed": gone, "dry_run": dry_run, "failed": failed}, indent=1)
     else:
-        typer.echo("\n".join(f"  {each}" for each in gone) or "nothing of gpurun's is installed")
+        lines = [f"  {each}" for each in gone] or ([] if failed else ["nothing of gpurun's is installed"])
+        sys.stdout.writelines(f"{line}\n" for line in lines)
     if failed and not as_json:
         raise SpecError("; ".join(failed), hint="gpurun schedule uninstall, once that is mended: it goes on from there")
     return SpecError.exit_code if failed else 0
