@@ -7,14 +7,13 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import launcher
+from launcher import ownprocess
 from launcher.domain import RunId
 
 READ_BYTES = 1 << 16
@@ -68,12 +67,10 @@ class Children:
 
     def start(self, run_id: RunId, *, errors: Path) -> Child:
         """Have a run attended to its end; what the process says that is no event goes to the file `errors`."""
-        root = str(Path(launcher.__file__).resolve().parents[1])
-        paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
         with errors.open("ab") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "launcher.cli", "resume", run_id, "--json"],
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+                ownprocess.command("launcher.cli", "resume", run_id, "--json"),
+                env=ownprocess.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

@@ -10,7 +10,6 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
+from launcher import ownprocess
 from launcher.domain import Account
 from launcher.errors import GpurunError
 from launcher.sandbox.layout import HOSTS, PROFILE, REGION, SandboxPaths, same_process
@@ -142,7 +142,7 @@ def _spawn(state: Path, hosts: str, timeout_s: float) -> Sandbox:
 
 
 def _run_daemon(state: Path, hosts: str, ready_fd: int) -> None:
-    argv = [sys.executable, "-m", "launcher.sandbox.daemon", "--state", str(state), "--hosts", hosts]
+    argv = ownprocess.command("launcher.sandbox.daemon", "--state", str(state), "--hosts", hosts)
     argv += ["--detach", "--ready-fd", str(ready_fd)]
     with SandboxPaths(state).log.open("ab") as output:
         subprocess.run(
@@ -153,15 +153,8 @@ def _run_daemon(state: Path, hosts: str, ready_fd: int) -> None:
             pass_fds=(ready_fd,),
             check=True,
             cwd="/",
-            env=_environment(),
+            env=ownprocess.environment(),
         )
-
-
-def _environment() -> dict[str, str]:
-    """The caller's, with this very package on the path, wherever the caller's current folder was."""
-    root = str(Path(__file__).parents[2])
-    others = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([root, *others])}
 
 
 def _await_report(reader: int, timeout_s: float) -> dict[str, str] | None:

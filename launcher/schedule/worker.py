@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import launcher
-from launcher import process
+from launcher import ownprocess, process
 from launcher.errors import SpecError
 from launcher.ledger import Owner
 
@@ -37,14 +35,12 @@ def start(state: StatePaths, book: Ledger, schedule: ScheduleRecord, tick: TickR
     """
     if not Path(schedule.folder).is_dir():
         raise SpecError(f"the folder {schedule.folder} is not there", hint=f"mkdir -p {schedule.folder}")
-    root = str(Path(launcher.__file__).resolve().parents[1])
-    paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     log = log_file(state, schedule.name, tick.tick_id)
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with log.open("ab") as output:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "launcher.cli", "schedule", "attend", str(tick.tick_id), tick.token],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+            ownprocess.command("launcher.cli", "schedule", "attend", str(tick.tick_id), tick.token),
+            env=ownprocess.environment(),
             cwd=schedule.folder,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from launcher import ownprocess
 from launcher.errors import GpurunError
 from launcher.sandbox import control
 from launcher.sandbox.client import SandboxClient
@@ -90,7 +91,7 @@ def test_a_start_that_fails_says_why_and_leaves_only_its_log(state: Path, monkey
     broken = state.parent / "broken"
     (broken / "moto").mkdir(parents=True)
     (broken / "moto" / "__init__.py").write_text("raise RuntimeError('moto is broken here')")
-    monkeypatch.setattr(control, "_environment", lambda: {**os.environ, "PYTHONPATH": f"{broken}:{Path.cwd()}"})
+    monkeypatch.setattr(ownprocess, "environment", lambda: {**os.environ, "PYTHONPATH": f"{broken}:{Path.cwd()}"})
     with pytest.raises(GpurunError, match="moto is broken here"):
         control.start(state, hosts="none")
     assert {path.name for path in state.iterdir()} == {"log"}
