@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from launcher import outputs, places
+from launcher.aws import baked
 from launcher.domain import Receipt, RunStatus
 from launcher.errors import LedgerError
 from launcher.ledger import receipt_to_text
@@ -38,6 +39,8 @@ def end(live: LiveRun, status: RunStatus, *, reason: str = "") -> Receipt:
                 live.update(reason=reason or live.record.reason)
                 live.phases.enter("terminate")
             places.of(live).vacate(live)
+            if status is not RunStatus.SUCCEEDED:
+                _remove_images(live)
         live.phases.enter("end")
         live.update(reason=reason or live.record.reason)
         leave_last_checkpoint(live)
@@ -50,6 +53,16 @@ def end(live: LiveRun, status: RunStatus, *, reason: str = "") -> Receipt:
         live.update(receipt=text)
         _leave_receipt(live, text)
         return final
+
+
+def _remove_images(live: LiveRun) -> None:
+    """What a bake that came to nothing has made, or asked for; an image that has its name is somebody's."""
+    if not live.has_event("image.intent"):
+        return
+    for image in baked.of_bake(live.aws, live.run_id):
+        if not image.name:
+            baked.remove(live.aws, image)
+            live.event("image.removed", id=image.image_id)
 
 
 def deserved(live: LiveRun) -> RunStatus:

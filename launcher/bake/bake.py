@@ -1,7 +1,7 @@
 """A bake, top to bottom: a run's machine, provisioned, tested, cleaned, imaged and ended; the image tested and named.
 
 It is an ordinary run in the ledger, with its deadline, tags and switches, until the image has its name. Whatever fails
-or stops it before then takes machine, image and snapshots away; a launcher that is killed leaves what `gc` finds.
+or stops it before then takes machine, image and snapshots away; a launcher that is killed leaves that to `down`.
 """
 
 from __future__ import annotations
@@ -158,8 +158,3 @@ def _undo(live: LiveRun, status: RunStatus, why: str) -> None:
             teardown.end(live, status, reason=why)
         except GpurunError as error:
             live.reporter.warn(f"{error.message}; gpurun down {live.run_id} goes on with it")
-        try:
-            for image in baked.of_bake(live.aws, live.run_id):
-                baked.remove(live.aws, image)
-        except GpurunError as error:
-            live.reporter.warn(f"{error.message}; gpurun gc --yes removes it")

@@ -50,6 +50,10 @@ def nothing_is_left(laptop, aws) -> Callable[[], bool]:
     def look() -> bool:
         ours = [{"Name": "tag-key", "Values": ["gpurun:bake"]}]
         snapshots = aws.ec2.describe_snapshots(Filters=ours, OwnerIds=["self"])["Snapshots"]
-        return not (laptop.living() or baked.find(aws) or snapshots or orphans.find(aws))
+        if laptop.living() or baked.find(aws) or snapshots:
+            return False
+        secrets = [path for run in laptop.state.runs.glob("*") for path in (run / "key", run / "host_key")]
+        here = [*laptop.cloud.state.glob("snapshots/*"), *(path for path in secrets if path.exists())]
+        return not here and not orphans.find(aws)
 
     return look
