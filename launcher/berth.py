@@ -46,12 +46,14 @@ def luggage(live: LiveRun) -> Luggage:
 
 
 def fill(live: LiveRun, lines: Lines, connection: Connection, luggage: Luggage) -> None:
-    """Agent, code, data and a champion to be compared with onto a machine; raises as `send_all` does."""
+    """Agent, code, data, a champion to be compared with and a checkpoint to go on from; raises as `send_all` does."""
     remote_agent.install(connection, live.layout)
     pedigree.keep(luggage.code, live.paths.pedigree)
     send_all(live, lines, luggage)
     if live.paths.champion.is_dir():
         send(live, lines, _all_of(live.paths.champion), live.layout.champion, label="champion")
+    if live.paths.inherited.is_dir():
+        send(live, lines, _all_of(live.paths.inherited), live.layout.checkpoint, label="checkpoint")
     if live.spec.limits.max_restarts:
         keepsake.keep(luggage.code, live.paths.code)
 

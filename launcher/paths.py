@@ -107,6 +107,11 @@ class RunPaths:
         return self.home / "champion"
 
     @property
+    def inherited(self) -> Path:
+        """The checkpoint of an earlier run that this one goes on from; gone when the run is over."""
+        return self.home / "inherited"
+
+    @property
     def shipments(self) -> Path:
         """The job's checkpoints as far as they have come home, in generations."""
         return self.home / "shipments"

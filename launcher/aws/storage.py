@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -55,6 +55,21 @@ def presign(aws: Aws, uri: str, expires_s: int) -> list[RemoteObject]:
     if not found:
         raise SpecError(f"data: {uri} has no objects", hint=f"aws s3 ls {uri}")
     return found
+
+
+def download(aws: Aws, bucket: str, prefix: str, folder: Path) -> int:
+    """Every object below a prefix into a folder, under its own name; gives how many.
+
+    Raises `SpecError` for names that are none.
+    """
+    uri = f"s3://{bucket}/{prefix}"
+    with aws.errors(f"fetch {uri}"):
+        keys = [each["Key"] for each in _objects(aws, bucket, prefix)]
+        for key in keys:
+            place = folder / relative_name(key, prefix, uri)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            aws.s3.download_file(bucket, key, str(place))
+    return len(keys)
 
 
 def parts(uri: str, field: str = "data") -> tuple[str, str]:

@@ -97,6 +97,7 @@ def _made(book: Ledger, schedule: ScheduleRecord, reporter: Reporter) -> LiveRun
         spec, chosen, account, aws, ledger=book, state=session.state(), reporter=reporter, planning_began=began
     )
     carry.stow(live, champion)
+    carry.inherit(live)
     return live
 
 

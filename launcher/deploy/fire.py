@@ -19,6 +19,7 @@ from pathlib import Path
 from launcher.agent import notice
 from launcher.aws import killswitch
 from launcher.aws.client import Aws
+from launcher.aws.storage import download
 from launcher.deploy import again, books, names
 from launcher.deploy.lease import Desk, Held, Lease
 from launcher.deploy.machine import About
@@ -26,14 +27,15 @@ from launcher.deploy.unpacked import Unpacked, store_spec
 from launcher.domain import Account, RunStatus
 from launcher.errors import GpurunError, LedgerError
 from launcher.ledger import Ledger, TickRecord, TickStatus
-from launcher.paths import StatePaths
+from launcher.paths import CHECKPOINT_NAME, OWN_FOLDER, StatePaths
 from launcher.registry import code as pedigree
-from launcher.schedule import engine, worker
+from launcher.schedule import carry, engine, worker
 from launcher.schedule import notice as telling
 
 SAVED_EVERY_S = 30.0
 RESULTS, BOOTS = "runs/", "boots/"
-TAKEN_BACK = "EC2 took its spot machine back; another one begins again"
+TAKEN_BACK = "EC2 took its spot machine back; another one is asked to go on"
+DIED = "the process that launched it died; its log is in boots/"
 LOST = "its machine is gone: taken back by EC2, or its time was up"
 Tell = Callable[[str], None]
 
@@ -76,6 +78,7 @@ def fire(unpacked: Unpacked, about: About, state: StatePaths, tell: Tell) -> int
         os.environ[pedigree.BROUGHT] = str(unpacked.code)
         books.bring(aws, unpacked.bucket, unpacked.prefix, state.ledger)
         with Ledger.open(state.ledger) as book:
+            _inherit(turn, book)
             try:
                 good = _passed(turn, book, now)
             finally:
@@ -130,7 +133,7 @@ def _kill_switch(turn: Turn, ends_at: datetime) -> Iterator[None]:
 def _passed(turn: Turn, book: Ledger, now: datetime) -> bool:
     """What is due, done to its end; whether all of it went well."""
     schedule = books.enter(book, turn.unpacked.schedule)
-    lost = _bury(book, now)
+    lost = _bury(book)
     hands = engine.Hands(
         start=lambda record, tick: turn.children.append(worker.start(turn.state, book, record, tick)),
         cloud=lambda _record: turn.aws,
@@ -147,8 +150,7 @@ def _passed(turn: Turn, book: Ledger, now: datetime) -> bool:
         turn.tell("nothing is due")
     turn.save()
     _attend(turn)
-    if turn.interrupted:
-        _say_why(book, ticks)
+    _settle(turn, book, ticks)
     ended = [book.ticks.get(tick.tick_id) for tick in ticks]
     for tick in ended:
         turn.tell(f"{tick.schedule} {tick.status.value} {tick.version}: {tick.reason}")
@@ -156,23 +158,38 @@ def _passed(turn: Turn, book: Ledger, now: datetime) -> bool:
     return all(tick.status not in {TickStatus.FAILED, TickStatus.CANCELLED} for tick in ended)
 
 
-def _bury(book: Ledger, now: datetime) -> list[TickRecord]:
-    """Close what an earlier machine left open: nobody will ever go on with it."""
-    lost = []
-    for tick in book.ticks.unfinished():
-        if tick.run_id is not None:
-            _fail(book, tick.run_id)
-        if book.ticks.end(tick, TickStatus.FAILED, LOST, now):
-            lost.append(book.ticks.get(tick.tick_id))
-    return lost
-
-
-def _fail(book: Ledger, run_id: str) -> None:
-    if book.get(run_id).status.final:
+def _inherit(turn: Turn, book: Ledger) -> None:
+    """Fetch the checkpoint of the run that this machine goes on for, if there is one."""
+    if turn.about.tags.get(names.TAG_CAUSE) != again.RETRY:
         return
-    with suppress(LedgerError):  # one that never had a machine fails at once
-        book.advance(run_id, RunStatus.TERMINATING)
-    book.advance(run_id, RunStatus.FAILED, reason=LOST)
+    before = next(iter(book.ticks.list(turn.unpacked.name, 1)), None)
+    if before is None or before.run_id is None or before.reason != TAKEN_BACK:
+        return
+    kept = f"{turn.unpacked.prefix}{RESULTS}{before.run_id}/{OWN_FOLDER}/{CHECKPOINT_NAME}/"
+    folder = turn.unpacked.folder / "inherited"
+    try:
+        count = download(turn.aws, turn.unpacked.bucket, kept, folder)
+    except (GpurunError, OSError) as error:
+        turn.tell(f"the checkpoint of {before.run_id} could not be fetched, the job begins anew: {error}")
+        return
+    if count:
+        os.environ[carry.INHERITED] = str(folder)
+        turn.tell(f"going on from the checkpoint of {before.run_id}: {count} files")
+
+
+def _bury(book: Ledger) -> list[TickRecord]:
+    """Close what an earlier machine left open: nobody will ever go on with it."""
+    return [_close(book, tick, TickStatus.FAILED, LOST) for tick in book.ticks.unfinished()]
+
+
+def _close(book: Ledger, tick: TickRecord, status: TickStatus, why: str) -> TickRecord:
+    """End a tick, and its run with it."""
+    if tick.run_id is not None and not book.get(tick.run_id).status.final:
+        with suppress(LedgerError):  # one that never had a machine fails at once
+            book.advance(tick.run_id, RunStatus.TERMINATING)
+        book.advance(tick.run_id, RunStatus.FAILED, reason=why)
+    book.ticks.end(tick, status, why, datetime.now(UTC))
+    return book.ticks.get(tick.tick_id)
 
 
 def _due_at(turn: Turn, now: datetime) -> datetime:
@@ -200,10 +217,14 @@ def _attend(turn: Turn) -> None:
         turn.save()
 
 
-def _say_why(book: Ledger, ticks: tuple[TickRecord, ...]) -> None:
-    """Nobody stopped these jobs but EC2."""
-    for tick in ticks:
-        if book.ticks.get(tick.tick_id).status is TickStatus.CANCELLED:
+def _settle(turn: Turn, book: Ledger, ticks: tuple[TickRecord, ...]) -> None:
+    """Close what a process that is over left open; where EC2 took the machine back, nobody else stopped its jobs."""
+    why = TAKEN_BACK if turn.interrupted else DIED
+    status = TickStatus.CANCELLED if turn.interrupted else TickStatus.FAILED
+    for tick in (book.ticks.get(tick.tick_id) for tick in ticks):
+        if tick.open:
+            _close(book, tick, status, why)
+        elif turn.interrupted and tick.status is TickStatus.CANCELLED:
             book.ticks.wait(tick.tick_id, TAKEN_BACK)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
-TAG_SCHEDULE = "gpurun:schedule"
-"""On all that a deployment makes: the schedule's name."""
+from launcher.aws.tags import TAG_SCHEDULE
+
 TAG_STORE = "gpurun:store"
 """Where its weights are kept: tells one deployment from another of the same name."""
 TAG_TICK = "gpurun:tick"
@@ -43,12 +43,12 @@ def template(name: str, digest: str) -> str:
 
 def launch_role(name: str, region: str) -> str:
     """The role that EventBridge Scheduler launches machines under."""
-    return _short(f"gpurun-{name}-{region}-launch")
+    return _short(f"gpurun-schedule-{name}-{region}-launch")
 
 
 def machine_role(name: str, region: str) -> str:
     """The role, and the instance profile, that the machines have."""
-    return _short(f"gpurun-{name}-{region}-machine")
+    return _short(f"gpurun-schedule-{name}-{region}-machine")
 
 
 def tags(name: str, store: str) -> dict[str, str]:

@@ -13,7 +13,6 @@ from launcher.aws import killswitch, policy
 from launcher.deploy import names
 from launcher.domain import TAG_RUN
 
-EC2 = "ec2.amazonaws.com"
 FLEET_USES = ("network-interface", "subnet", "security-group")
 
 
@@ -66,7 +65,7 @@ def launch(whose: Whose, *, template_id: str, image_id: str) -> dict[str, Any]:
         {"Sid": "Make", "Effect": "Allow", "Action": actions, "Resource": made, "Condition": tagged},
         {"Sid": "Use", "Effect": "Allow", "Action": actions, "Resource": used},
         {"Sid": "TagAtBirth", "Effect": "Allow", "Action": "ec2:CreateTags", "Resource": made, "Condition": born},
-        _lend("LendToMachines", whose.role(names.machine_role(whose.name, whose.region)), EC2),
+        _lend("LendToMachines", whose.role(names.machine_role(whose.name, whose.region)), policy.EC2),
         {
             "Sid": "SpotRoles",
             "Effect": "Allow",
@@ -79,7 +78,7 @@ def launch(whose: Whose, *, template_id: str, image_id: str) -> dict[str, Any]:
 
 def machine_trust() -> dict[str, Any]:
     """EC2 may take the machines' role."""
-    return _document({"Sid": "Machines", "Effect": "Allow", "Principal": {"Service": EC2}, "Action": "sts:AssumeRole"})
+    return _document({"Sid": "Machines", "Effect": "Allow", "Principal": {"Service": policy.EC2}, "Action": "sts:AssumeRole"})
 
 
 def machine(whose: Whose, *, bucket: str, prefix: str, data: tuple[str, str] | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 EVENT = "champion"
 VERSION_FILE = "version.json"
 WARM_START = "GPURUN_WARM_START"
+INHERITED = "GPURUN_INHERITED_CHECKPOINT"
+"""Names a folder, for a launch that goes on where an interrupted one was stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,14 @@ def stow(live: LiveRun, champion: Champion | None) -> None:
     live.event(EVENT, name=champion.name, number=champion.number)
 
 
+def inherit(live: LiveRun) -> None:
+    """Have the checkpoint of an interrupted run go along, where this process was told of one."""
+    place = os.environ.get(INHERITED)
+    if place and Path(place).is_dir():
+        live.event("inherits", checkpoint=place)
+        shutil.copytree(place, live.paths.inherited, symlinks=True)
+
+
 def sent(book: Ledger, run_id: RunId) -> int | None:
     """The number of the champion that went along with a run."""
     events = [event.data for event in book.events(run_id) if event.kind == EVENT]
@@ -76,5 +87,6 @@ def sent(book: Ledger, run_id: RunId) -> int | None:
 
 
 def drop(state: StatePaths, run_id: RunId) -> None:
-    """The run is over: its copy of the champion goes."""
+    """The run is over: its copies of champion and checkpoint go."""
     shutil.rmtree(state.run(run_id).champion, ignore_errors=True)
+    shutil.rmtree(state.run(run_id).inherited, ignore_errors=True)
