@@ -15,6 +15,7 @@ import requests
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from launcher.sandbox import control
 from launcher.sandbox.client import SandboxClient
 from tests.sandbox.conftest import Region
 
@@ -342,3 +343,25 @@ def test_a_machine_that_ends_itself_leaves_its_last_words(lent):
     region.until(instance_id, "terminated")
     assert "last words" in told(region, instance_id)
     assert "last words" in region.admin.console(instance_id)
+
+
+WHO = "import boto3; found = boto3.Session().get_credentials(); print('WHO', found and found.method, flush=True)"
+
+
+def test_on_loopback_hosts_too_and_only_where_a_role_is_lent(tmp_path, region_of):
+    sandbox = control.start(tmp_path / "sandbox", hosts="loopback")
+    try:
+        region = region_of(sandbox)
+        iam = region.client("iam")
+        for name, service in ((ROLE, "ec2.amazonaws.com"), ("other", "lambda.amazonaws.com")):
+            iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust(service))
+            iam.create_instance_profile(InstanceProfileName=name)
+            iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+        user_data = "#cloud-config\n" + json.dumps({"runcmd": [["python3", "-c", WHO]]})
+        for profile, method in (({"Name": ROLE}, "iam-role"), ({"Name": "other"}, "None"), (None, "None")):
+            more = {"IamInstanceProfile": profile} if profile else {}
+            (instance_id,) = region.run(UserData=user_data, **more)
+            seen = region.wait(lambda each=instance_id: told(region, each), lambda text: "WHO " in text, 60)
+            assert f"WHO {method}\n" in seen
+    finally:
+        control.stop(tmp_path / "sandbox")
