@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launcher import plan as planning
-from launcher.aws import fleet, network, recurring
+from launcher.aws import baked, fleet, network, recurring
 from launcher.aws import tags as tagging
 from launcher.aws.durable.place import Place, find
 from launcher.aws.storage import parts
@@ -133,7 +133,8 @@ def make(
         account_id=identity.account_id,
         partition=identity.arn.split(":")[1],
     )
-    narrowed = replace(spec, resources=replace(spec.resources, regions=(place.region,)))
+    image = spec.resources.image or _baked(aws, spec.resources.architecture)
+    narrowed = replace(spec, resources=replace(spec.resources, regions=(place.region,), image=image))
     chosen = planning.make(narrowed, aws, cache)
     offers = _of_one_market(chosen.offers, spec.resources.spot)
     hours, max_cost_usd = _bounds(spec, offers, max(spec.resources.disk_gib, chosen.image.root_size_gib))
@@ -158,7 +159,7 @@ def make(
         packs=packs,
         request=_request(schedule, spec, chosen.image, reachable, subnets, user_data, hours),
         warnings=chosen.warnings,
-        notes=_notes(schedule, spec, chosen.offers, offers),
+        notes=_notes(schedule, spec, chosen.offers, offers, image),
     )
 
 
@@ -180,6 +181,12 @@ def _require_deployable(schedule: ScheduleRecord, spec: JobSpec) -> None:
         )
     if spec.legs:
         raise SpecError("a comparison of ways to execute is not retrained", hint="a spec without compare:")
+
+
+def _baked(aws: Aws, architecture: str) -> str:
+    """The newest image that gpurun baked here; empty where there is none."""
+    ready = [each for each in baked.find(aws) if each.ready and each.architecture == (architecture or "x86_64")]
+    return max(ready, key=lambda each: each.created_at).image_id if ready else ""
 
 
 def _of_one_market(offers: tuple[Offer, ...], policy: SpotPolicy) -> tuple[Offer, ...]:
@@ -289,9 +296,11 @@ def _request(
 
 
 def _notes(
-    schedule: ScheduleRecord, spec: JobSpec, offers: tuple[Offer, ...], chosen: tuple[Offer, ...]
+    schedule: ScheduleRecord, spec: JobSpec, offers: tuple[Offer, ...], chosen: tuple[Offer, ...], image: str
 ) -> tuple[str, ...]:
     found = []
+    if not image:
+        found.append("no image is baked in this region: each machine installs what the launcher needs; gpurun ami bake")
     if isinstance(spec.data, Path):
         found.append(f"the data goes along as it is now, from {spec.data}; deploy again to renew it, or keep it in S3")
     if schedule.data:
