@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from launcher.aws.client import Aws
 
 SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
-EXECUTION_ID = "<aws.scheduler.execution-id>"
 RETRY_FOR_S = 3600
 RETRIES = 20
 """A launch that is refused outright, as by a throttled service, is tried again for an hour."""
@@ -55,7 +54,7 @@ class Recurring:
     role_arn: str
     """The role that it calls under."""
     fleet: Mapping[str, Any]
-    """Of CreateFleet; context attributes such as EXECUTION_ID are filled in when it fires."""
+    """Of CreateFleet; context attributes such as SCHEDULED_TIME are filled in when it fires."""
     enabled: bool = True
 
 

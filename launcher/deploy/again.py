@@ -40,7 +40,7 @@ def once(aws: Aws, name: str, cause: str, *, left_s: int | None = None, at: date
             expression=f"at({when:%Y-%m-%dT%H:%M:%S})",
             zone="UTC",
             role_arn=like["Target"]["RoleArn"],
-            fleet=_told(json.loads(like["Target"].get("Input", "{}")), cause, left_s),
+            fleet=_told(name, json.loads(like["Target"].get("Input", "{}")), cause, left_s),
         ),
     )
     return when
@@ -60,9 +60,10 @@ def soon(aws: Aws, unpacked: Unpacked, about: About, ends_at: datetime, tell: Ca
         tell(f"another machine is asked for in place of {about.instance_id}, for {left_s} seconds at most")
 
 
-def _told(fleet: dict[str, Any], cause: str, left_s: int | None) -> dict[str, Any]:
+def _told(name: str, fleet: dict[str, Any], cause: str, left_s: int | None) -> dict[str, Any]:
     """The fleet with other tags on its machine."""
     changed = {names.TAG_CAUSE: cause, **({names.TAG_LEFT_S: str(left_s)} if left_s is not None else {})}
+    fleet["ClientToken"] = names.token(name, recurring.SCHEDULED_TIME, cause)
     for each in fleet["TagSpecifications"]:
         if each["ResourceType"] == "instance":
             kept = [tag for tag in each["Tags"] if tag["Key"] not in changed]

@@ -277,7 +277,7 @@ def _request(
     name = schedule.name
     return FleetRequest(
         run_id=names.run_id(name),
-        token=recurring.EXECUTION_ID,
+        token=names.token(name, recurring.SCHEDULED_TIME),
         image=image,
         offers=offers,
         subnets=subnets,

@@ -51,6 +51,19 @@ def machine_role(name: str, region: str) -> str:
     return _short(f"gpurun-schedule-{name}-{region}-machine")
 
 
+def roles(name: str, region: str) -> tuple[str, str]:
+    """Both of them."""
+    return launch_role(name, region), machine_role(name, region)
+
+
+def token(name: str, tick: str, cause: str = "") -> str:
+    """What makes a launch one and the same, however often it is asked for: at most 64 characters.
+
+    Scheduler calls at least once, and each attempt has an execution id of its own: the time alone stays.
+    """
+    return f"{name}-{tick}{cause[:1]}"
+
+
 def tags(name: str, store: str) -> dict[str, str]:
     """What is on all of it."""
     return {TAG_SCHEDULE: name, TAG_STORE: store}
