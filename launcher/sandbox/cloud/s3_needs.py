@@ -63,8 +63,9 @@ def needs(call: Call, environ: Environ) -> list[Need]:
     if call.action == POST_OBJECT:
         return []  # asked for again when the form has been read and the object is put
     bucket, _, key = environ["PATH_INFO"].encode("latin-1").decode(errors="replace").lstrip("/").partition("/")
-    if not environ.get("HTTP_HOST", "").rpartition(":")[0].replace(".", "").isdecimal() and not _local(environ):
-        raise Unjudged("S3 under a host name of its own")
+    host = environ.get("HTTP_HOST", "").partition(":")[0]
+    if host != "localhost" and not host.replace(".", "").isdecimal():
+        raise Unjudged(f"S3 at {host}: the bucket belongs in the path")
     query = dict(parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True))
     named = [name for name in query if name not in _NO_RESOURCE and not name.startswith(("X-Amz-", "response-"))]
     method, resource = environ["REQUEST_METHOD"], ",".join(named)
@@ -110,7 +111,3 @@ def _deleted(environ: Environ) -> list[str]:
         return [str(each.text) for each in ET.fromstring(body).iterfind(".//{*}Key")]  # noqa: S314 - this computer's own
     except ET.ParseError as error:
         raise Unjudged(f"DeleteObjects with {error!r}") from None
-
-
-def _local(environ: Environ) -> bool:
-    return bool(environ.get("HTTP_HOST", "").partition(":")[0] == "localhost")
