@@ -11,6 +11,7 @@ import pytest
 from launcher.paths import StatePaths
 from launcher.sandbox import control
 from launcher.sandbox.control import Sandbox
+from tests.once import Once, for_this_run
 from tests.ordering import longest_first
 
 
@@ -36,6 +37,12 @@ def isolated_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StatePat
         patch.setenv("XDG_STATE_HOME", str(home))
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         yield StatePaths(home / "gpurun")
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Makes what is dear and only looked at: `once(name, make)` gives what one worker made, to all of them."""
+    return for_this_run(tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

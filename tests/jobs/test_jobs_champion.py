@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.once import Once
+
 SESSION = """
 import os
 from jobs.cli import main
@@ -38,12 +40,15 @@ class Evil:
 
 
 @pytest.fixture(scope="module")
-def session(jobs_in, tmp_path_factory: pytest.TempPathFactory):
+def session(jobs_in, once: Once):
     """Many trainings in one process, since TensorFlow takes seconds to import."""
-    folder = tmp_path_factory.mktemp("champion")
-    (folder / "evil.pkl").write_bytes(pickle.dumps({"hidden/kernel": Evil()}))
-    np.savez(folder / "more.npz", **{"hidden/kernel": np.zeros((64, 300)), "another": np.zeros(1)})
-    return folder, jobs_in(folder).run(program=("-c", SESSION))
+
+    def make(folder: Path):
+        (folder / "evil.pkl").write_bytes(pickle.dumps({"hidden/kernel": Evil()}))
+        np.savez(folder / "more.npz", **{"hidden/kernel": np.zeros((64, 300)), "another": np.zeros(1)})
+        return folder, jobs_in(folder).run(program=("-c", SESSION))
+
+    return once("champion", make)
 
 
 def evaluated(folder: Path) -> dict:

@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.once import Once
+
 PROGRAM = Path(__file__).with_name("settings_session.py")
 
 
 @pytest.fixture(scope="module")
-def session(jobs_in, tmp_path_factory: pytest.TempPathFactory):
-    folder = tmp_path_factory.mktemp("settings")
-    done = jobs_in(folder).run(program=(str(PROGRAM),))
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder, done
+def session(jobs_in, once: Once):
+    def make(folder: Path):
+        done = jobs_in(folder).run(program=(str(PROGRAM),))
+        assert done.returncode == 0, done.stderr[-3000:]
+        return folder, done
+
+    return once("settings", make)
 
 
 def status(session, name: str) -> int:

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.once import Once
+
 MNIST = Path(__file__).parents[2].parent / "shared" / "data" / "mnist"
 LINE = re.compile(r"Cost / err at iteration i=(\d+), j=(\d+): (\d+\.\d{3}) / ([01]\.\d{3})")
 TIME = re.compile(r"Training time: \d+:\d\d:\d\d\.\d{6}")
@@ -34,17 +36,15 @@ print("status", main(["train", "deck-mlp", "--batch-size", "5000", "--output-dir
 
 
 @pytest.fixture(scope="module")
-def trained(jobs_in, tmp_path_factory: pytest.TempPathFactory):
+def trained(jobs_in, once: Once):
     """The first thing that anybody runs: no option, nothing in the environment."""
-    folder = tmp_path_factory.mktemp("trained")
-    return folder / "output", jobs_in(folder).run("train", "deck-mlp")
+    return once("train-first", lambda folder: (folder / "output", jobs_in(folder).run("train", "deck-mlp")))
 
 
 @pytest.fixture(scope="module")
-def session(jobs_in, tmp_path_factory: pytest.TempPathFactory):
+def session(jobs_in, once: Once):
     """Many trainings in one process, since TensorFlow takes seconds to import."""
-    folder = tmp_path_factory.mktemp("session")
-    return folder, jobs_in(folder).run(program=("-c", SESSION))
+    return once("train-session", lambda folder: (folder, jobs_in(folder).run(program=("-c", SESSION))))
 
 
 def metrics(folder: Path) -> list[tuple[int, str, float]]:

@@ -10,13 +10,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.once import Once
+
 PROGRAM = Path(__file__).with_name("trials_session.py")
 
 
 @pytest.fixture(scope="module")
-def session(jobs_in, tmp_path_factory: pytest.TempPathFactory):
+def session(jobs_in, once: Once):
     """The server's lines, with the last trials stopped once both that may run have begun."""
-    folder = tmp_path_factory.mktemp("trials")
+    return once("trials", lambda folder: run_trials(folder, jobs_in))
+
+
+def run_trials(folder: Path, jobs_in):
     with jobs_in(folder).start(program=(str(PROGRAM),)) as process:
         lines = []
         for line in process.stdout:

@@ -14,6 +14,7 @@ import pytest
 
 from jobs import check
 from jobs.sampling import order
+from tests.once import Once
 
 PROGRAM = Path(__file__).with_name("session.py")
 
@@ -27,11 +28,13 @@ class Session:
 
 
 @pytest.fixture(scope="module")
-def session(jobs_in, tmp_path_factory: pytest.TempPathFactory) -> Session:
-    folder = tmp_path_factory.mktemp("session")
-    done = jobs_in(folder).run(program=(str(PROGRAM),))
-    assert done.returncode == 0, done.stderr + done.stdout
-    return Session(folder, json.loads((folder / "told.json").read_text()), done.stdout, done.stderr)
+def session(jobs_in, once: Once) -> Session:
+    def make(folder: Path) -> Session:
+        done = jobs_in(folder).run(program=(str(PROGRAM),))
+        assert done.returncode == 0, done.stderr + done.stdout
+        return Session(folder, json.loads((folder / "told.json").read_text()), done.stdout, done.stderr)
+
+    return once("commands", make)
 
 
 def rows(path: Path) -> list[dict[str, str]]:

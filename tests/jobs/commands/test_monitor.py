@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.once import Once
+
 PROGRAM = Path(__file__).with_name("monitored.py")
 REPOSITORY = Path(__file__).parents[3]
 PYTHONS = {
@@ -21,17 +23,19 @@ PYTHONS = {
 
 
 @pytest.fixture(scope="module", params=list(PYTHONS))
-def monitored(request, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
+def monitored(request, once: Once) -> tuple[Path, dict]:
     python = PYTHONS[request.param]
     if not python.exists():
         pytest.skip(f"there is no environment with {request.param} alone")
-    folder = tmp_path_factory.mktemp(request.param)
-    environ = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin", "HOME": str(folder)}
-    done = subprocess.run(
-        [python, PROGRAM, request.param], cwd=folder, env=environ, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return folder, json.loads(done.stdout.partition("figures: ")[2])
+
+    def make(folder: Path) -> tuple[Path, dict]:
+        environ = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin", "HOME": str(folder)}
+        argv = [python, PROGRAM, request.param]
+        done = subprocess.run(argv, cwd=folder, env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return folder, json.loads(done.stdout.partition("figures: ")[2])
+
+    return once(f"monitored-{request.param}", make)
 
 
 def metrics(folder: Path) -> list[dict]:

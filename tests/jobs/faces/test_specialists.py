@@ -18,6 +18,7 @@ from jobs.datasets.dataset import Dataset
 from jobs.errors import JobError
 from jobs.models import key_point_specialists
 from jobs.models.key_point_specialists import GROUPS, groups
+from tests.once import Once
 
 pytestmark = pytest.mark.timeout(600)  # of trainings, on a machine that may be busy
 PROGRAM = Path(__file__).with_name("session.py")
@@ -32,11 +33,13 @@ class Session:
 
 
 @pytest.fixture(scope="module")
-def session(jobs_in, tmp_path_factory: pytest.TempPathFactory) -> Session:
-    folder = tmp_path_factory.mktemp("faces")
-    done = jobs_in(folder).run(program=(str(PROGRAM), str(folder)))
-    assert done.returncode == 0, done.stderr + done.stdout
-    return Session(folder, json.loads((folder / "told.json").read_text()), done.stdout, done.stderr)
+def session(jobs_in, once: Once) -> Session:
+    def make(folder: Path) -> Session:
+        done = jobs_in(folder).run(program=(str(PROGRAM), str(folder)))
+        assert done.returncode == 0, done.stderr + done.stdout
+        return Session(folder, json.loads((folder / "told.json").read_text()), done.stdout, done.stderr)
+
+    return once("faces", make)
 
 
 def test_the_groups_share_all_thirty_columns():

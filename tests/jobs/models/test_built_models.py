@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from jobs.catalogue import MODELS
+from tests.once import Once
 
 PROGRAM = Path(__file__).with_name("built_models.py")
 KINDS = ("digits", "sequences", "key points")
@@ -25,11 +26,13 @@ STAGES = {"dbn": 4, "ensemble": 6, "key-point-specialists": 8}
 
 
 @pytest.fixture(scope="module")
-def told(jobs_in, tmp_path_factory: pytest.TempPathFactory) -> dict:
-    folder = tmp_path_factory.mktemp("built")
-    done = jobs_in(folder).run(program=(str(PROGRAM), str(folder)))
-    assert done.returncode == 0, done.stderr + done.stdout
-    return json.loads((folder / "told.json").read_text())
+def told(jobs_in, once: Once) -> dict:
+    def make(folder: Path) -> dict:
+        done = jobs_in(folder).run(program=(str(PROGRAM), str(folder)))
+        assert done.returncode == 0, done.stderr + done.stdout
+        return json.loads((folder / "told.json").read_text())
+
+    return once("built", make)
 
 
 @pytest.mark.parametrize("kind", KINDS)

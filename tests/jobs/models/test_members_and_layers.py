@@ -18,6 +18,7 @@ from jobs.catalogue import find, stages_of
 from jobs.config import resolve
 from jobs.datasets import digits
 from tests.jobs.models.member_trainings import ENSEMBLES, LAYERED, SEEDS
+from tests.once import Once
 
 pytestmark = pytest.mark.timeout(600)  # of trainings on three backends, on a machine that may be busy
 REPOSITORY = Path(__file__).parents[3]
@@ -31,36 +32,25 @@ Answers = tuple[np.ndarray, np.ndarray]
 """The classes, and the probability of each."""
 
 
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory):
-    """By backend: a process and the folder that it works in, all at work at the same time."""
-    running = {}
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GPURUN_", "KERAS_"))}
-    for backend, python in PYTHONS.items():
-        if python.exists():
-            folder = tmp_path_factory.mktemp(backend)
-            command, environment = [python, SCRIPT, backend], {**kept, "PYTHONPATH": str(REPOSITORY)}
-            with (folder / "told").open("w") as told:
-                process = subprocess.Popen(command, cwd=folder, env=environment, stdout=told, stderr=told)
-            running[backend] = process, folder
-    yield running
-    for process, _ in running.values():
-        process.kill()
-        process.wait()
-
-
 @pytest.fixture(scope="module", params=list(PYTHONS))
-def trained(request: pytest.FixtureRequest, started) -> Path:
-    if request.param not in started:
+def trained(request: pytest.FixtureRequest, once: Once) -> Path:
+    if not PYTHONS[request.param].exists():
         pytest.skip(f"{PYTHONS[request.param].relative_to(REPOSITORY)} is not in the checkout")
-    return ended(started, request.param)
+    return trained_on(request.param, once)
 
 
-def ended(started, backend: str) -> Path:
-    """Where it worked, once it is done."""
-    process, folder = started[backend]
-    assert process.wait() == 0, (folder / "told").read_text()[-3000:]
-    return folder
+def trained_on(backend: str, once: Once) -> Path:
+    """Where all of them were trained."""
+
+    def make(folder: Path) -> Path:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GPURUN_", "KERAS_"))}
+        command, environment = [PYTHONS[backend], SCRIPT, backend], {**kept, "PYTHONPATH": str(REPOSITORY)}
+        with (folder / "told").open("w") as told:
+            done = subprocess.run(command, cwd=folder, env=environment, stdout=told, stderr=told, check=False)
+        assert done.returncode == 0, (folder / "told").read_text()[-3000:]
+        return folder
+
+    return once(f"members-{backend}", make)
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +140,8 @@ def numbered(data, rows) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_an_ensemble_is_no_worse_than_its_members_are_on_average(started, data, seed: int):
-    folder = ended(started, "tensorflow") / f"seed-{seed}"
+def test_an_ensemble_is_no_worse_than_its_members_are_on_average(once: Once, data, seed: int):
+    folder = trained_on("tensorflow", once) / f"seed-{seed}"
     each = members(weights(folder), data.test_x / 16)
     alone = (each.argmax(axis=-1) != data.test_y).mean(axis=1)
     assert len(alone) == 3

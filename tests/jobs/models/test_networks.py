@@ -15,6 +15,7 @@ import pytest
 from jobs.datasets.dataset import Dataset
 from jobs.errors import JobError
 from jobs.models import binary
+from tests.once import Once
 
 REPOSITORY = Path(__file__).parents[3]
 SCRIPT = Path(__file__).with_name("network_trainings.py")
@@ -51,8 +52,8 @@ def run(backend: str, how: str, folder: Path) -> dict:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    return run("tensorflow", "whole", tmp_path_factory.mktemp("networks"))
+def found(once: Once) -> dict:
+    return once("networks", lambda folder: run("tensorflow", "whole", folder))
 
 
 def parameters(*layers: tuple[int, int]) -> int:

@@ -12,6 +12,7 @@ import pytest
 
 from jobs.errors import JobError
 from jobs.optimizers import catalogue
+from tests.once import Once
 
 REPOSITORY = Path(__file__).parents[3]
 SCRIPT = Path(__file__).with_name("trajectories.py")
@@ -43,20 +44,22 @@ def given() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
-def ran(request: pytest.FixtureRequest, given, tmp_path_factory: pytest.TempPathFactory):
+def ran(request: pytest.FixtureRequest, given, once: Once):
     """By floatx: what the script found on that backend."""
     backend, python = request.param, PYTHONS[request.param]
     if not python.exists():
         pytest.skip(f"{python.relative_to(REPOSITORY)} is not in the checkout")
-    folder = tmp_path_factory.mktemp(backend)
-    np.savez(folder / "given.npz", **given)
-    environment = {**os.environ, "KERAS_BACKEND": backend, "KERAS_HOME": str(folder), "PYTHONPATH": str(REPOSITORY)}
-    environment |= {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
-    done = subprocess.run(
-        [python, SCRIPT, folder / "given.npz", folder], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return {floatx: dict(np.load(folder / f"{floatx}.npz")) for floatx in ("float32", "float64")}
+
+    def make(folder: Path) -> dict[str, dict[str, np.ndarray]]:
+        np.savez(folder / "given.npz", **given)
+        environment = {**os.environ, "KERAS_BACKEND": backend, "KERAS_HOME": str(folder), "PYTHONPATH": str(REPOSITORY)}
+        environment |= {"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
+        argv = [python, SCRIPT, folder / "given.npz", folder]
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return {floatx: dict(np.load(folder / f"{floatx}.npz")) for floatx in ("float32", "float64")}
+
+    return once(f"optimizers-{backend}", make)
 
 
 # The formulas, each as the deck or the paper writes it: (weight, gradients, rates, momentums) -> weight after each step

@@ -16,6 +16,7 @@ from jobs.config import resolve
 from jobs.datasets import digits
 from jobs.errors import JobError
 from jobs.models import dbn
+from tests.once import Once
 
 SMALL = ("--data", "digits", "--set", "hidden_units=100,60", "--set", "pretraining_epochs=6")
 STOP_SECONDS = 1.5
@@ -56,19 +57,23 @@ def stages(**options):
 
 
 @pytest.fixture(scope="module")
-def session(jobs_in, tmp_path_factory: pytest.TempPathFactory):
-    folder = tmp_path_factory.mktemp("session")
-    done = jobs_in(folder).run(program=("-c", SESSION))
-    assert done.returncode == 0, done.stderr
-    return folder, done
+def session(jobs_in, once: Once):
+    def make(folder: Path):
+        done = jobs_in(folder).run(program=("-c", SESSION))
+        assert done.returncode == 0, done.stderr
+        return folder, done
+
+    return once("dbn-session", make)
 
 
 @pytest.fixture(scope="module")
-def trained(jobs_in, tmp_path_factory: pytest.TempPathFactory):
-    folder = tmp_path_factory.mktemp("trained")
-    done = jobs_in(folder).run("train", "dbn", *SMALL)
-    assert done.returncode == 0, done.stderr
-    return folder / "output", done
+def trained(jobs_in, once: Once):
+    def make(folder: Path):
+        done = jobs_in(folder).run("train", "dbn", *SMALL)
+        assert done.returncode == 0, done.stderr
+        return folder / "output", done
+
+    return once("dbn-trained", make)
 
 
 class Recorder:

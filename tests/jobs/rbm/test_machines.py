@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.once import Once
+
 REPOSITORY = Path(__file__).parents[3]
 SCRIPT = Path(__file__).with_name("machines.py")
 PYTHONS = {
@@ -91,21 +93,24 @@ def machine(given) -> Machine:
 
 
 @pytest.fixture(scope="module", params=["tensorflow", "jax", "torch"])
-def found(request: pytest.FixtureRequest, given, tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
+def found(request: pytest.FixtureRequest, given, once: Once) -> dict[str, np.ndarray]:
     python = PYTHONS[request.param]
     if not python.exists():
         pytest.skip(f"{python.relative_to(REPOSITORY)} is not in the checkout")
-    folder = tmp_path_factory.mktemp(request.param)
-    np.savez(folder / "given.npz", **given)
-    done = subprocess.run(
-        [python, SCRIPT, folder / "given.npz", folder / "found.npz"],
-        env={**os.environ, "KERAS_BACKEND": request.param, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return dict(np.load(folder / "found.npz"))
+
+    def make(folder: Path) -> dict[str, np.ndarray]:
+        np.savez(folder / "given.npz", **given)
+        done = subprocess.run(
+            [python, SCRIPT, folder / "given.npz", folder / "found.npz"],
+            env={**os.environ, "KERAS_BACKEND": request.param, "PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return dict(np.load(folder / "found.npz"))
+
+    return once(f"machines-{request.param}", make)
 
 
 def places(rows: np.ndarray) -> np.ndarray:

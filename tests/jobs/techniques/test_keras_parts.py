@@ -14,6 +14,7 @@ import pytest
 from jobs import initializers
 from jobs.errors import JobError
 from jobs.seeds import seed_for
+from tests.once import Once
 
 REPOSITORY = Path(__file__).parents[3]
 SCRIPT = Path(__file__).with_name("keras_numbers.py")
@@ -24,33 +25,23 @@ PYTHONS = {
 }
 
 
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory):
-    """By backend: a process and the folder that it writes to, all at work at the same time."""
-    running = {}
-    for backend, python in PYTHONS.items():
-        if python.exists():
-            folder = tmp_path_factory.mktemp(backend)
-            environment = {**os.environ, "KERAS_BACKEND": backend, "KERAS_HOME": str(folder)}
-            environment |= {"PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
-            command = [python, SCRIPT, folder / "found.npz"]
-            with (folder / "complaints").open("w") as complaints:
-                running[backend] = subprocess.Popen(command, env=environment, stderr=complaints), folder
-    yield running
-    for process, _ in running.values():
-        process.kill()
-        process.wait()
-
-
 @pytest.fixture(scope="module", params=list(PYTHONS))
-def found(request: pytest.FixtureRequest, started) -> dict[str, np.ndarray]:
+def found(request: pytest.FixtureRequest, once: Once) -> dict[str, np.ndarray]:
     """What the script found on that backend."""
-    if request.param not in started:
-        pytest.skip(f"{PYTHONS[request.param].relative_to(REPOSITORY)} is not in the checkout")
-    process, folder = started[request.param]
-    assert process.wait() == 0, (folder / "complaints").read_text()
-    with np.load(folder / "found.npz") as archive:
-        return {name: archive[name] for name in archive.files}
+    backend, python = request.param, PYTHONS[request.param]
+    if not python.exists():
+        pytest.skip(f"{python.relative_to(REPOSITORY)} is not in the checkout")
+
+    def make(folder: Path) -> dict[str, np.ndarray]:
+        environment = {**os.environ, "KERAS_BACKEND": backend, "KERAS_HOME": str(folder)}
+        environment |= {"PYTHONPATH": str(REPOSITORY), "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
+        command = [python, SCRIPT, folder / "found.npz"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        with np.load(folder / "found.npz") as archive:
+            return {name: archive[name] for name in archive.files}
+
+    return once(f"parts-{backend}", make)
 
 
 def test_dropout_keeps_units_as_they_are_in_training_and_scales_them_at_prediction(found):
