@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from launcher.aws.killswitch import GROUP, ROLE
-from launcher.aws.tags import TAG_BAKE
+from launcher.aws.tags import TAG_BAKE, TAG_SCHEDULE
 from launcher.domain import TAG_RUN
 
 READ = (
@@ -73,6 +73,9 @@ SWITCH = {
 """The kill switch: our schedules, which lie in our group alone."""
 
 SCHEDULER = "scheduler.amazonaws.com"
+EC2 = "ec2.amazonaws.com"
+DEPLOYED = "gpurun-schedule-*"
+"""Roles, instance profiles and schedule groups of deployed schedules; the kill switch's role is not among them."""
 SPOT_ROLES = ("spot.amazonaws.com", "ec2fleet.amazonaws.com")
 
 
@@ -190,6 +193,51 @@ def bake() -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": statements}
 
 
+def deploy() -> dict[str, Any]:
+    """What `gpurun schedule deploy` needs besides: roles, groups and templates of its own, by name and by tag.
+
+    IAM tells of what is gone only where the name alone decides, so that tags are asked for at birth and not at the end.
+    """
+    asked = {"Null": {f"aws:RequestTag/{TAG_SCHEDULE}": "false"}}
+    there = {"Null": {f"aws:ResourceTag/{TAG_SCHEDULE}": "false"}}
+    role, profile = f"arn:aws:iam::*:role/{DEPLOYED}", f"arn:aws:iam::*:instance-profile/{DEPLOYED}"
+    group, fires = f"arn:aws:scheduler:*:*:schedule-group/{DEPLOYED}", f"arn:aws:scheduler:*:*:schedule/{DEPLOYED}/*"
+    of_role = [f"iam:{verb}" for verb in ("DeleteRole", "DeleteRolePolicy", "GetRole", "PutRolePolicy")]
+    of_profile = ("AddRoleTo", "Delete", "Get", "RemoveRoleFrom")
+    of_group = [f"scheduler:{verb}" for verb in ("DeleteScheduleGroup", "GetScheduleGroup", "ListTagsForResource")]
+    statements = [
+        {"Sid": "MakeRole", **_allow(["iam:CreateRole", "iam:TagRole"], role), "Condition": asked},
+        {"Sid": "KeepRole", **_allow([*of_role, "iam:UpdateAssumeRolePolicy"], role)},
+        {
+            "Sid": "MakeProfile",
+            **_allow(["iam:CreateInstanceProfile", "iam:TagInstanceProfile"], profile),
+            "Condition": asked,
+        },
+        {"Sid": "KeepProfile", **_allow([f"iam:{verb}InstanceProfile" for verb in of_profile], profile)},
+        {
+            "Sid": "LendRoles",
+            **_allow("iam:PassRole", role),
+            "Condition": {"StringEquals": {"iam:PassedToService": [EC2, SCHEDULER]}},
+        },
+        _statement("MakeTemplate", "ec2:CreateLaunchTemplate", ("launch-template",), asked),
+        _statement(
+            "TagTemplateAtBirth",
+            "ec2:CreateTags",
+            ("launch-template",),
+            {"StringEquals": {"ec2:CreateAction": "CreateLaunchTemplate"}},
+        ),
+        _statement("EndTemplate", "ec2:DeleteLaunchTemplate", ("launch-template",), there),
+        {
+            "Sid": "MakeGroup",
+            **_allow(["scheduler:CreateScheduleGroup", "scheduler:TagResource"], group),
+            "Condition": asked,
+        },
+        {"Sid": "KeepGroup", **_allow(of_group, group)},
+        {"Sid": "KeepTime", **_allow([f"scheduler:{name}" for name in SWITCH["schedule"]], fires)},
+    ]
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
 def text(policy: dict[str, Any] | None = None) -> str:
     """A policy, the launcher's where none is given, as its file holds it."""
     return json.dumps(policy or document(), indent=2) + "\n"
@@ -215,6 +263,10 @@ def _switch(sid: str, kind: str, resource: str) -> dict[str, Any]:
         "Action": [f"scheduler:{name}" for name in SWITCH[kind]],
         "Resource": f"arn:aws:scheduler:*:*:{kind}/{resource}",
     }
+
+
+def _allow(actions: str | list[str], resource: str) -> dict[str, Any]:
+    return {"Effect": "Allow", "Action": actions, "Resource": resource}
 
 
 def _bare(action: str) -> str:

@@ -19,14 +19,18 @@ TRUST = "gpurun-scheduler-trust.json"
 PERMISSION = "gpurun-scheduler-policy.json"
 OUTPUTS = "gpurun-outputs-policy.json"
 BAKE = "gpurun-bake-policy.json"
+DEPLOY = "gpurun-deploy-policy.json"
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
-def write(folder: Path, identity: Identity, outputs: str | None = None, *, bake: bool = False) -> tuple[str, ...]:
+def write(
+    folder: Path, identity: Identity, outputs: str | None = None, *, bake: bool = False, deploy: bool = False
+) -> tuple[str, ...]:
     """Write the files for an account; gives the lines, commands and remarks, that put them in force.
 
-    `outputs` is a bucket, or `s3://bucket/prefix`; `bake` adds what machine images need. Raises `SpecError` where the
+    `outputs` is a bucket, or `s3://bucket/prefix`; `bake` adds what machine images need, `deploy` what schedules in
+    the cloud do. Raises `SpecError` where the
     bucket is none, or the folder is no good.
     """
     partition = identity.arn.split(":")[1]
@@ -39,6 +43,8 @@ def write(folder: Path, identity: Identity, outputs: str | None = None, *, bake:
         texts[OUTPUTS] = policy.text(policy.outputs(*_bucket(outputs)))
     if bake:
         texts[BAKE] = policy.text(policy.bake())
+    if deploy:
+        texts[DEPLOY] = policy.text(policy.deploy())
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
@@ -48,8 +54,8 @@ def write(folder: Path, identity: Identity, outputs: str | None = None, *, bake:
             f"the policies cannot be written to {folder}: {error.strerror}",
             hint="gpurun doctor --print-iam OTHER_FOLDER",
         ) from error
-    more = {"gpurun-outputs": OUTPUTS} if outputs is not None else {}
-    return _lines(folder, identity, partition, more | ({"gpurun-bake": BAKE} if bake else {}))
+    more = {"gpurun-outputs": OUTPUTS, "gpurun-bake": BAKE, "gpurun-deploy": DEPLOY}
+    return _lines(folder, identity, partition, {name: file for name, file in more.items() if file in texts})
 
 
 def _lines(folder: Path, identity: Identity, partition: str, more: dict[str, str]) -> tuple[str, ...]:
@@ -61,6 +67,8 @@ def _lines(folder: Path, identity: Identity, partition: str, more: dict[str, str
     for name, document in policies.items():
         lines.append(f"aws iam create-policy --policy-name {name} --policy-document {file(document)}")
         lines.append(_attach(identity, f"arn:{partition}:iam::{identity.account_id}:policy/{name}"))
+    if DEPLOY in more.values():
+        lines.append("# gpurun-deploy lets its holder make roles: whoever has it can give himself what he likes")
     lines += [
         "# the kill switch in the cloud (optional): a role that can only end machines of runs",
         f"aws iam create-role --role-name {ROLE} --assume-role-policy-document {file(TRUST)}",

@@ -16,6 +16,8 @@ TAG_BAKE = "gpurun:bake"
 """On a machine image that gpurun made, and on its snapshots: the run that baked it."""
 TAG_HOURS = "gpurun:hours"
 """On a machine that a schedule in the cloud launches: how long it lives at most, from its launch on."""
+TAG_SCHEDULE = "gpurun:schedule"
+"""On all that a deployed schedule stands of: its name."""
 TAG_IMAGE = "gpurun:image"
 """On those that are tested and ready: the name to launch from them by."""
 

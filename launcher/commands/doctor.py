@@ -27,6 +27,9 @@ def command(
         str | None, typer.Option(metavar="S3", help="With --print-iam: the bucket of durable outputs, also s3://a/b.")
     ] = None,
     bake: Annotated[bool, typer.Option("--bake", help="With --print-iam: what gpurun ami needs, too.")] = False,
+    deploy: Annotated[
+        bool, typer.Option("--deploy", help="With --print-iam: what gpurun schedule deploy needs, too.")
+    ] = False,
     sandbox: options.Sandbox = False,
     profile: options.Profile = None,
     region: options.Region = None,
@@ -37,10 +40,10 @@ def command(
 
     account = session.account(sandbox=sandbox, profile=profile, region=region)
     if print_iam:
-        return _print_iam(account, folder or Path("gpurun-iam"), outputs, bake=bake)
-    if folder is not None or outputs is not None or bake:
+        return _print_iam(account, folder or Path("gpurun-iam"), outputs, bake=bake, deploy=deploy)
+    if folder is not None or outputs is not None or bake or deploy:
         raise SpecError(
-            "a folder, --outputs and --bake are for --print-iam", hint="gpurun doctor --print-iam gpurun-iam"
+            "a folder, --outputs, --bake and --deploy are for --print-iam", hint="gpurun doctor --print-iam gpurun-iam"
         )
     findings = checkup.run(account, session.state())
     bad = [finding for finding in findings if finding.verdict == "bad"]
@@ -55,10 +58,10 @@ def command(
     return 1 if bad else 0
 
 
-def _print_iam(account: Account, folder: Path, outputs: str | None, *, bake: bool) -> int:
+def _print_iam(account: Account, folder: Path, outputs: str | None, *, bake: bool, deploy: bool) -> int:
     from launcher.aws import policyfiles
     from launcher.aws.client import Aws
 
-    for line in policyfiles.write(folder, Aws(account).identity(), outputs, bake=bake):
+    for line in policyfiles.write(folder, Aws(account).identity(), outputs, bake=bake, deploy=deploy):
         sys.stdout.write(line + "\n")
     return 0

@@ -7,11 +7,14 @@ AWS IAM, Amazon S3.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from launcher.aws import killswitch, policy
 from launcher.deploy import names
 from launcher.domain import TAG_RUN
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FLEET_USES = ("network-interface", "subnet", "security-group")
 
@@ -52,19 +55,29 @@ def launch_trust(whose: Whose) -> dict[str, Any]:
     return _document(statement)
 
 
-def launch(whose: Whose, *, template_id: str, image_id: str) -> dict[str, Any]:
-    """Launch machines of this template and image with the schedule's tag, lend them their role; nothing else."""
+def launch(whose: Whose, *, template_id: str, image_id: str, instance_types: Sequence[str]) -> dict[str, Any]:
+    """Launch machines of this template, image and types with the schedule's tag, lend them their role; nothing else.
+
+    A machine may ask for one launch more under this role: a job of it must not come by a dearer one.
+    """
     tagged = {"StringEquals": {f"aws:RequestTag/{TAG_RUN}": names.run_id(whose.name)}}
     template = whose.arn("ec2", f"launch-template/{template_id}")
     born = {"StringEquals": {"ec2:CreateAction": ["CreateFleet", "RunInstances"]}}
     made = [whose.arn("ec2", f"{kind}/*") for kind in ("fleet", "instance", "volume")]
+    _, instances, volumes = made
+    planned = {
+        "StringEquals": {**tagged["StringEquals"], "ec2:InstanceType": sorted(set(instance_types))},
+        "ArnEquals": {"ec2:LaunchTemplate": template},
+    }
     image = f"arn:{whose.partition}:ec2:{whose.region}:*:image/{image_id}"
     used = [template, image, *(whose.arn("ec2", f"{kind}/*") for kind in FLEET_USES)]
     actions = ["ec2:CreateFleet", "ec2:RunInstances"]
     return _document(
-        {"Sid": "Make", "Effect": "Allow", "Action": actions, "Resource": made, "Condition": tagged},
-        {"Sid": "Use", "Effect": "Allow", "Action": actions, "Resource": used},
-        {"Sid": "TagAtBirth", "Effect": "Allow", "Action": "ec2:CreateTags", "Resource": made, "Condition": born},
+        _on("MakeFleet", "ec2:CreateFleet", made, tagged),
+        _on("MakeMachine", "ec2:RunInstances", instances, planned),
+        _on("MakeDisk", "ec2:RunInstances", volumes, tagged),
+        _on("Use", actions, used),
+        _on("TagAtBirth", "ec2:CreateTags", made, born),
         _lend("LendToMachines", whose.role(names.machine_role(whose.name, whose.region)), policy.EC2),
         {
             "Sid": "SpotRoles",
@@ -78,7 +91,9 @@ def launch(whose: Whose, *, template_id: str, image_id: str) -> dict[str, Any]:
 
 def machine_trust() -> dict[str, Any]:
     """EC2 may take the machines' role."""
-    return _document({"Sid": "Machines", "Effect": "Allow", "Principal": {"Service": policy.EC2}, "Action": "sts:AssumeRole"})
+    return _document(
+        {"Sid": "Machines", "Effect": "Allow", "Principal": {"Service": policy.EC2}, "Action": "sts:AssumeRole"}
+    )
 
 
 def machine(whose: Whose, *, bucket: str, prefix: str, data: tuple[str, str] | None) -> dict[str, Any]:
@@ -116,8 +131,11 @@ def _schedules(sid: str, resource: str) -> dict[str, Any]:
     return _on(sid, [f"scheduler:{verb}Schedule" for verb in ("Create", "Delete", "Update")], resource)
 
 
-def _on(sid: str, actions: str | list[str], resource: str) -> dict[str, Any]:
-    return {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resource}
+def _on(
+    sid: str, actions: str | list[str], resource: str | list[str], condition: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    statement: dict[str, Any] = {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resource}
+    return statement | ({"Condition": condition} if condition else {})
 
 
 def _lend(sid: str, role_arn: str, service: str) -> dict[str, Any]:

@@ -6,10 +6,11 @@ unless that is asked for too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from launcher.aws import fleet, killswitch, recurring, roles
 from launcher.aws import template as templates
+from launcher.aws.tags import TAG_SCHEDULE
 from launcher.deploy import names
 from launcher.deploy.stand import template_ids
 from launcher.errors import SpecError
@@ -31,14 +32,26 @@ def machines(aws: Aws, name: str) -> list[str]:
 
 
 def require_ours(aws: Aws, name: str, store: str) -> None:
-    """Raise `SpecError` where what stands under that name keeps its weights elsewhere: it is somebody else's."""
-    there = recurring.group_tags(aws, names.group(name)) or {}
-    other = there.get(names.TAG_STORE, store)
-    if other != store:
-        raise SpecError(
-            f"the schedule {name} that is deployed in {aws.region} keeps its weights in {other}, not in {store}",
-            hint=f"undeploy it where it was deployed; or: gpurun schedule undeploy {name} --store {other}",
-        )
+    """Raise `SpecError` where what has our names is another deployment's, or is none; nothing is touched then."""
+    roles_there = {each: roles.tags_of(aws, each) for each in names.roles(name, aws.region)}
+    groups_there = {names.group(name): recurring.group_tags(aws, names.group(name))}
+    for kind, found in (("schedule group", groups_there), ("role", roles_there)):
+        for there, tags in found.items():
+            if tags is None or names.tags(name, store).items() <= tags.items():
+                continue
+            if tags.get(TAG_SCHEDULE) == name:
+                _refuse_other(aws, name, store, tags.get(names.TAG_STORE, "?"))
+            raise SpecError(
+                f"the account has a {kind} {there} that is not this schedule's: {tags or 'it has no tags'}",
+                hint="another name for the schedule; or remove that first",
+            )
+
+
+def _refuse_other(aws: Aws, name: str, store: str, other: str) -> NoReturn:
+    raise SpecError(
+        f"the schedule {name} that is deployed in {aws.region} keeps its weights in {other}, not in {store}",
+        hint="another name for the schedule; or undeploy it from where it was deployed",
+    )
 
 
 def raze(aws: Aws, name: str, place: Place, *, everything: bool, tell: Callable[[str], None]) -> None:
@@ -54,9 +67,9 @@ def raze(aws: Aws, name: str, place: Place, *, everything: bool, tell: Callable[
     for template_id, _ in template_ids(aws, name):
         templates.delete_by_id(aws, template_id)
     tell("the launch template")
-    roles.remove_role(aws, names.launch_role(name, aws.region))
     roles.remove_profile(aws, names.machine_role(name, aws.region))
-    roles.remove_role(aws, names.machine_role(name, aws.region))
+    for role in names.roles(name, aws.region):
+        roles.remove_role(aws, role)
     tell("the roles")
     prefix = f"{place.prefix}/{names.FOLDER}/{name}/".lstrip("/")
     count = _empty(aws, place.bucket, prefix, everything=everything)

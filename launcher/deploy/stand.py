@@ -76,7 +76,8 @@ def _of_machines(wanted: Deployment) -> dict[str, Any]:
 
 
 def _of_launches(wanted: Deployment, template_id: str) -> dict[str, Any]:
-    return permits.launch(wanted.whose, template_id=template_id, image_id=wanted.image.image_id)
+    types = [offer.instance_type for offer in wanted.offers]
+    return permits.launch(wanted.whose, template_id=template_id, image_id=wanted.image.image_id, instance_types=types)
 
 
 def _template(aws: Aws, wanted: Deployment, tags: dict[str, str]) -> str:
@@ -111,7 +112,7 @@ def template_ids(aws: Aws, name: str) -> list[tuple[str, str]]:
     """(id, name) of a schedule's launch templates, found by tag."""
     with aws.errors("look for launch templates"):
         pages = aws.ec2.get_paginator("describe_launch_templates").paginate(
-            Filters=[{"Name": f"tag:{names.TAG_SCHEDULE}", "Values": [name]}]
+            Filters=[{"Name": f"tag:{tagging.TAG_SCHEDULE}", "Values": [name]}]
         )
         return [
             (each["LaunchTemplateId"], each["LaunchTemplateName"]) for page in pages for each in page["LaunchTemplates"]

@@ -1,5 +1,6 @@
 import json
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 import botocore.session
@@ -89,6 +90,8 @@ NEVER_CALLED = {
     "ec2:RunInstances": "CreateFleet asks for it",
     "scheduler:TagResource": "CreateScheduleGroup with tags asks for it",
     "iam:PassRole": "CreateSchedule asks for it",
+    "iam:TagRole": "CreateRole with tags asks for it",
+    "iam:TagInstanceProfile": "CreateInstanceProfile with tags asks for it",
     "iam:CreateServiceLinkedRole": "the first spot fleet of an account asks for it",
 }
 """What AWS wants permitted for other calls (Service Authorization Reference, "Dependent actions")."""
@@ -106,10 +109,35 @@ def test_the_policies_grant_nothing_that_the_code_does_not_call():
     called = set(re.findall(r"\.([a-z_0-9]+)\(", source)) | set(re.findall(r'get_paginator\("([a-z_0-9]+)"\)', source))
     idle = {
         action
-        for action in granted() | granted(policy.outputs("bucket")) | granted(policy.bake())
+        for action in granted() | granted(policy.outputs("bucket")) | granted(policy.bake()) | granted(policy.deploy())
         if OTHER_NAMES.get(action, xform_name(action.partition(":")[2])) not in called
     }
     assert idle == NEVER_CALLED.keys()
+
+
+def test_the_policy_of_deployments_grants_all_that_they_call_of_iam_and_scheduler():
+    session = botocore.session.Session()
+    source = "".join((ROOT / f"launcher/aws/{name}.py").read_text() for name in ("roles", "recurring", "killswitch"))
+    for service in ("iam", "scheduler"):
+        names = session.get_service_model(service).operation_names
+        called = {name for name in names if f"{service}.{xform_name(name)}(" in source}
+        called |= {name for name in names if f'get_paginator("{xform_name(name)}")' in source}
+        assert called
+        assert {f"{service}:{name}" for name in called} <= granted() | granted(policy.deploy())
+
+
+def test_deployments_touch_what_is_called_after_them_alone():
+    for statement in policy.deploy()["Statement"]:
+        resources = statement["Resource"]
+        for resource in [resources] if isinstance(resources, str) else resources:
+            tagged = "gpurun:schedule" in json.dumps(statement.get("Condition", {}))
+            at_birth = statement["Action"] == "ec2:CreateTags"
+            assert "gpurun-schedule-*" in resource or (":launch-template/" in resource and (tagged or at_birth))
+            assert not fnmatch("arn:aws:iam::123456789012:role/gpurun-scheduler", resource)
+    (passing,) = [each for each in policy.deploy()["Statement"] if each["Action"] == "iam:PassRole"]
+    assert passing["Resource"] == "arn:aws:iam::*:role/gpurun-schedule-*"
+    to = {"iam:PassedToService": ["ec2.amazonaws.com", "scheduler.amazonaws.com"]}
+    assert passing["Condition"] == {"StringEquals": to}
 
 
 def test_what_ends_things_is_granted_by_tag_alone():

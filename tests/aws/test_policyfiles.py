@@ -38,6 +38,7 @@ def torment(sandbox_none):
         ("iam-scheduler-trust.json", policy.role_trust(ACCOUNT)),
         ("iam-scheduler-policy.json", policy.role_permission(ACCOUNT)),
         ("iam-bake-policy.json", policy.bake()),
+        ("iam-deploy-policy.json", policy.deploy()),
         ("iam-outputs-policy.json", policy.outputs("YOUR-BUCKET", "YOUR-PREFIX")),
     ],
 )
@@ -62,6 +63,14 @@ def test_what_images_need_is_a_policy_of_its_own(tmp_path):
     launch = policy.text()
     assert "CreateImage" not in launch
     assert "CopyImage" not in launch
+
+
+def test_what_deployments_need_is_a_policy_of_its_own(tmp_path):
+    lines = policyfiles.write(tmp_path, USER, deploy=True)
+    assert (tmp_path / "gpurun-deploy-policy.json").read_text() == policy.text(policy.deploy())
+    assert any("create-policy --policy-name gpurun-deploy" in line for line in lines)
+    assert any(line.startswith("# gpurun-deploy lets its holder make roles") for line in lines)
+    assert "CreateRole" not in policy.text()
 
 
 def test_the_role_may_end_machines_of_runs_and_nothing_else():
