@@ -41,7 +41,11 @@ with Ledger.open(StatePaths(state_home()).ledger) as book:
 """
 
 
-@pytest.mark.parametrize("moment", ["before", "champion"])
+MOMENTS = ("before", "champion")
+"""Ahead of its event, and at it."""
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_one_killed_as_the_champion_is_taken_along(desk: Desk, moment: str) -> None:
     weekly = Weekly(desk, "--metric", "test_error", "--warm-start", "champion")
     weekly.run(0.5)
