@@ -33,6 +33,7 @@ def ec2(*kinds: str) -> list[str]:
 def permits() -> dict[str, dict[str, Any]]:
     """Statements by what each is for, as narrow as a real deployment's."""
     asked = {"StringEquals": {"aws:RequestTag/gpurun:schedule": "digits"}}
+    planned = {"StringEquals": {**asked["StringEquals"], "ec2:InstanceType": ["t3.micro", "t3.small"]}}
     of_template = {"ArnLike": {"ec2:LaunchTemplate": "arn:aws:ec2:*:*:launch-template/lt-*"}}
     at_birth = {"StringEquals": {"ec2:CreateAction": ["CreateFleet", "RunInstances"]}}
     passed = {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}}
@@ -40,7 +41,7 @@ def permits() -> dict[str, dict[str, Any]]:
     rows: dict[str, tuple[str, list[str], dict[str, Any]]] = {
         "fleet": ("ec2:CreateFleet", ec2("fleet"), asked),
         "template of the fleet": ("ec2:CreateFleet", ec2("launch-template"), {}),
-        "instance": ("ec2:RunInstances", ec2("instance"), asked | of_template),
+        "instance": ("ec2:RunInstances", ec2("instance"), planned | of_template),
         "volume": ("ec2:RunInstances", ec2("volume"), of_template),
         "interface": ("ec2:RunInstances", ec2("network-interface"), {}),
         "image": ("ec2:RunInstances", ["arn:aws:ec2:*::image/*"], {}),
@@ -259,3 +260,12 @@ def test_a_profile_that_is_not_there_or_has_no_role(region):
     assert made["Instances"] == []
     assert [each["ErrorCode"] for each in made["Errors"]] == ["InvalidParameterValue"]
     iam.delete_instance_profile(InstanceProfileName="bare")
+
+
+def test_machines_of_another_type_are_not_launched(region, scheduler, may):
+    may()
+    data = {"InstanceType": "t3.large", "TagSpecifications": [{"ResourceType": "instance", "Tags": [TAG]}]}
+    fire(scheduler, target(region.template(**data)))
+    (call,) = attempts(region)
+    assert "ec2:RunInstances on resource: arn:aws:ec2:us-east-1:123456789012:instance/*" in call["refused"]
+    assert launched(region) == []

@@ -50,8 +50,7 @@ def of_fleet(region: str, params: Request, templates: Iterable[str]) -> list[Nee
     found = [Need(action="ec2:CreateFleet", resource=fleet, context=_with_tags({}, tags))]
     for each in sorted(set(templates)):
         template = _arn(region, "launch-template", each)
-        context = {"ec2:LaunchTemplate": template} | _template_tags(region, each)
-        found.append(Need(action="ec2:CreateFleet", resource=template, context=context))
+        found.append(Need(action="ec2:CreateFleet", resource=template, context=_template_tags(region, each)))
     if tags:
         found.append(_tagging(fleet, tags, "CreateFleet"))
     return found
@@ -63,16 +62,18 @@ def of_launch(region: str, request: Request, template: str, by: str = "RunInstan
     AWS does not say whether tags that a fleet gives its instances are made by CreateFleet or by RunInstances (`by`):
     where the two differ, both are asked for.
     """
-    context: dict[str, str | tuple[str, ...]] = {"ec2:InstanceType": str(request.get("InstanceType", ""))}
-    if template:
-        context["ec2:LaunchTemplate"] = _arn(region, "launch-template", template)
+    by_template = {"ec2:LaunchTemplate": _arn(region, "launch-template", template)} if template else {}
+    own: dict[str, Context] = {
+        "instance": {"ec2:InstanceType": str(request.get("InstanceType", ""))},
+        "launch-template": _template_tags(region, template),
+    }
     found = []
     for kind, name in _touched(request, template):
         tags = _asked_tags(request, kind) if name == "*" else {}
         account = "" if kind == "image" else ACCOUNT
         resource = f"arn:aws:ec2:{region}:{account}:{kind}/{name}"
-        own = _template_tags(region, name) if kind == "launch-template" else {}
-        found.append(Need(action="ec2:RunInstances", resource=resource, context=_with_tags(context | own, tags)))
+        context = _with_tags({**by_template, **own.get(kind, {})}, tags)
+        found.append(Need(action="ec2:RunInstances", resource=resource, context=context))
         if tags:
             found += [_tagging(resource, tags, action) for action in sorted({"RunInstances", by})]
     role = profiles.role_arn(request)
