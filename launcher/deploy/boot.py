@@ -55,6 +55,7 @@ for name, (key, sha256) in told["packs"].items():
     with open(name + ".tar.gz", "rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
             sys.exit("gpurun: " + key + " is not what was deployed")
+    os.makedirs(name, exist_ok=True)
     with tarfile.open(name + ".tar.gz") as packed:
         packed.extractall(name, filter="data")
     os.remove(name + ".tar.gz")

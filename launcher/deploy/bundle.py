@@ -53,6 +53,7 @@ def work(folder: Path, code: tree.Scan, texts: Mapping[str, bytes]) -> Pack:
     """The code below `code/`, and files by name."""
 
     def fill(tar: tarfile.TarFile) -> None:
+        _add_other(tar, "code", tarfile.DIRTYPE)
         _add_scan(tar, code, "code")
         for name in sorted(texts):
             _add(tar, name, io.BytesIO(texts[name]), len(texts[name]), FILE_MODE)
@@ -114,10 +115,7 @@ def _add_scan(tar: tarfile.TarFile, scan: tree.Scan, below: str) -> None:
                 mode = PROGRAM_MODE if item.mode & 0o100 else FILE_MODE
                 _add(tar, name, file, file.seek(0, io.SEEK_END), mode)
             continue
-        told = tarfile.TarInfo(name)
-        told.type, told.mode = (tarfile.SYMTYPE, 0o777) if item.kind == "l" else (tarfile.DIRTYPE, PROGRAM_MODE)
-        told.linkname = item.link_target
-        tar.addfile(told)
+        _add_other(tar, name, tarfile.SYMTYPE if item.kind == "l" else tarfile.DIRTYPE, item.link_target)
 
 
 def _add(tar: tarfile.TarFile, name: str, file: IO[bytes], size_bytes: int, mode: int) -> None:
@@ -125,3 +123,9 @@ def _add(tar: tarfile.TarFile, name: str, file: IO[bytes], size_bytes: int, mode
     told = tarfile.TarInfo(name)
     told.size, told.mode = size_bytes, mode
     tar.addfile(told, file)
+
+
+def _add_other(tar: tarfile.TarFile, name: str, kind: bytes, link_target: str = "") -> None:
+    told = tarfile.TarInfo(name)
+    told.type, told.mode, told.linkname = kind, PROGRAM_MODE, link_target
+    tar.addfile(told)
