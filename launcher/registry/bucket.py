@@ -7,9 +7,13 @@ Two writers of one key cannot both win: S3 creates an object under `If-None-Matc
 from __future__ import annotations
 
 import base64
+import random
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -19,7 +23,7 @@ from launcher.aws.client import Aws
 from launcher.aws.durable.place import find
 from launcher.aws.faults import code_of
 from launcher.errors import WeightsError
-from launcher.registry import documents, names
+from launcher.registry import documents, entry, names
 from launcher.registry.documents import MAX_BYTES
 from launcher.registry.store import MARK, MARK_CONTENT, OBJECTS, TRASH, Held
 from launcher.registry.version import Version, dump
@@ -28,10 +32,32 @@ THREADS = 16
 SINGLE_PUT_BYTES = 1 << 30
 """What is larger goes up in parts."""
 CONFLICT_ATTEMPTS = 8
+LONGEST_POINTING = 1000
 _MISSING = frozenset({"NoSuchKey", "404"})
 _TAKEN = frozenset({"PreconditionFailed", "412"})
 _BUSY = frozenset({"ConditionalRequestConflict", "OperationAborted", "409"})
 _UNKNOWN = frozenset({"NotImplemented", "501", "InvalidArgument"})
+
+
+class _Answer(StrEnum):
+    """What came of a conditional write."""
+
+    WRITTEN = "written"
+    TAKEN = "taken"
+    IN_DOUBT = "in doubt"
+    """The condition did not hold, which may be by our own doing: the request was sent more than once."""
+
+
+class _UnknownConditionError(Exception):
+    """The service does not know the condition of a write; its text is the service's code."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """A document, and the mark under which S3 knows it."""
+
+    data: bytes
+    etag: str
 
 
 class Bucket:
@@ -50,22 +76,13 @@ class Bucket:
 
     def prepare(self) -> None:
         """See that conditional writes are conditional; raises `WeightsError` where they are not."""
-        if self._put_new(MARK, MARK_CONTENT) and self._put_new(MARK, MARK_CONTENT):
+        if all(self._put_new(MARK, MARK_CONTENT) is _Answer.WRITTEN for _ in range(2)):
             raise self._unconditional("it wrote over what was there")
 
     def read(self, key: str) -> bytes | None:
         """A document."""
-        with self._aws.errors(f"read {self.uri}/{key}"):
-            try:
-                answer = self._aws.s3.get_object(Bucket=self._place.bucket, Key=self._prefix + key)
-            except ClientError as error:
-                if code_of(error) in _MISSING:
-                    return None
-                raise
-            with closing(answer["Body"]) as body:
-                if answer["ContentLength"] > MAX_BYTES:
-                    raise documents.broken(f"{self.uri}/{key}", f"it is larger than {MAX_BYTES} bytes")
-                return body.read()
+        seen = self._get(key)
+        return None if seen is None else seen.data
 
     def read_many(self, keys: list[str]) -> list[bytes | None]:
         """Several documents, side by side."""
@@ -76,12 +93,13 @@ class Bucket:
 
     def create(self, key: str, data: bytes) -> bool:
         """Write where nothing lies yet; whether it was ours that did."""
-        # A request that was sent again after a lost answer meets its own first: that is ours, and `data` tells.
-        return self._put_new(key, data) or self.read(key) == data
+        answer = self._put_new(key, data)
+        # Sent again after a lost answer it meets its own first: `data`, which nobody else writes, tells.
+        return answer is _Answer.WRITTEN or (answer is _Answer.IN_DOUBT and self.read(key) == data)
 
-    def keys(self, prefix: str) -> list[Held]:
+    def keys(self, prefix: str, *, after: str = "") -> list[Held]:
         """The documents right below a prefix."""
-        return [held for held in self._listed(prefix) if "/" not in held.key.removeprefix(prefix)]
+        return [held for held in self._listed(prefix, after) if "/" not in held.key.removeprefix(prefix)]
 
     def models(self) -> list[str]:
         """The names that have anything."""
@@ -103,9 +121,8 @@ class Bucket:
             if size_bytes > SINGLE_PUT_BYTES:
                 self._aws.s3.upload_file(str(source), bucket, key)
                 return
-            checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
             with source.open("rb") as file:
-                self._aws.s3.put_object(Bucket=bucket, Key=key, Body=file, ChecksumSHA256=checksum)
+                self._aws.s3.put_object(Bucket=bucket, Key=key, Body=file, ChecksumSHA256=_checksum(sha256))
 
     def has(self, sha256: str, size_bytes: int) -> bool:
         """Whether an object of that size is kept."""
@@ -153,18 +170,27 @@ class Bucket:
             return None  # it is derived, and is written again
         return number if documents.positive(number) else None
 
-    def point(self, version: Version) -> None:
-        """Write the pointer: the version's description, and under which key each file lies."""
+    def point(self, version: Version, crowned: int) -> bool:
+        """Write the pointer: the version's description, and under which key each file lies.
+
+        Pointers only go forward in the log: each is written in the place of the one that was seen, under `If-Match`.
+        """
+        key = _pointer(version.name)
         where = {file.name: f"{OBJECTS}/{file.sha256}" for file in version.files}
-        data = documents.dump({**documents.load(dump(version), str(version)), "keys": where})
-        with self._aws.errors(f"write to {self.uri}"):
-            self._aws.s3.put_object(
-                Bucket=self._place.bucket,
-                Key=self._prefix + _pointer(version.name),
-                Body=data,
-                ContentType="application/json",
-                CacheControl="no-cache",
-            )
+        values = {**documents.load(dump(version), str(version)), "keys": where, "crowned": crowned}
+        data = documents.dump(values)
+        for _ in range(LONGEST_POINTING):
+            seen = self._get(key)
+            if seen is not None and (seen.data == data or self._is_later(version.name, seen.data, crowned)):
+                return True
+            condition = {"IfNoneMatch": "*"} if seen is None else {"IfMatch": seen.etag}
+            try:
+                if self._put(key, data, condition, CacheControl="no-cache") is _Answer.WRITTEN:
+                    return True
+            except _UnknownConditionError:  # then as in a folder: who wrote it looks at the log after that
+                self._put(key, data, {}, CacheControl="no-cache")
+                return False
+        raise AssertionError
 
     def check_pointed(self, version: Version) -> None:
         """Nothing more than `pointed` saw: it leads to the objects themselves."""
@@ -172,7 +198,27 @@ class Bucket:
     def tidy(self, older_than_s: float) -> None:
         """Nothing is ever half there, and there are no folders of champions."""
 
-    def _put_new(self, key: str, data: bytes) -> bool:
+    def _get(self, key: str) -> _Seen | None:
+        with self._aws.errors(f"read {self.uri}/{key}"):
+            try:
+                answer = self._aws.s3.get_object(Bucket=self._place.bucket, Key=self._prefix + key)
+            except ClientError as error:
+                if code_of(error) in _MISSING:
+                    return None
+                raise
+            with closing(answer["Body"]) as body:
+                if answer["ContentLength"] > MAX_BYTES:
+                    raise documents.broken(f"{self.uri}/{key}", f"it is larger than {MAX_BYTES} bytes")
+                return _Seen(data=body.read(), etag=answer["ETag"])
+
+    def _put_new(self, key: str, data: bytes) -> _Answer:
+        try:
+            return self._put(key, data, {"IfNoneMatch": "*"})
+        except _UnknownConditionError as error:
+            raise self._unconditional(f"it answers {error}") from error
+
+    def _put(self, key: str, data: bytes, condition: Mapping[str, str], **about: str) -> _Answer:
+        in_doubt = False
         with self._aws.errors(f"write to {self.uri}"):
             for attempt in range(CONFLICT_ATTEMPTS):
                 try:
@@ -181,30 +227,48 @@ class Bucket:
                         Key=self._prefix + key,
                         Body=data,
                         ContentType="application/json",
-                        IfNoneMatch="*",
+                        **condition,  # type: ignore[arg-type]  # names of parameters, all of them texts
+                        **about,  # type: ignore[arg-type]  # likewise
                     )
                 except ClientError as error:
                     code = code_of(error)
-                    if code in _TAKEN:
-                        return False
-                    if code in _UNKNOWN:
-                        raise self._unconditional(f"it answers {code}") from error
+                    # botocore sent it again by itself, after no answer, or after one that tells nothing.
+                    in_doubt |= error.response["ResponseMetadata"].get("RetryAttempts", 0) > 0
+                    if code in _TAKEN or (code in _MISSING and "IfMatch" in condition):
+                        return _Answer.IN_DOUBT if in_doubt else _Answer.TAKEN
+                    if code in _UNKNOWN and condition:
+                        raise _UnknownConditionError(code) from error
                     if code not in _BUSY or attempt + 1 == CONFLICT_ATTEMPTS:
                         raise
-                    time.sleep(0.02 * 2**attempt)  # S3 says to try again, and tells no time
+                    time.sleep(random.uniform(0, 0.04) * 2**attempt)  # noqa: S311 - dice; S3 tells no time
                 else:
-                    return True
+                    return _Answer.WRITTEN
         raise AssertionError
 
-    def _age_s(self, sha256: str, size_bytes: int) -> float:
-        """How long ago the object was written; infinite where it is not there or not as large."""
+    def _is_later(self, name: str, data: bytes, crowned: int) -> bool:
+        """Whether a pointer is of a later entry of the log, which there must be, than ours."""
         try:
-            found = self._aws.s3.head_object(Bucket=self._place.bucket, Key=f"{self._prefix}{OBJECTS}/{sha256}")
+            told = documents.load(data, _pointer(name)).get("crowned")
+        except WeightsError:
+            return False  # it is derived, and is written again
+        if not isinstance(told, int) or told <= crowned:
+            return False
+        return self.read(entry.key(name, told)) is not None
+
+    def _age_s(self, sha256: str, size_bytes: int) -> float:
+        """How long ago the object was written; infinite where it is not there, or is another by what S3 knows of it.
+
+        S3 tells the sha256 that came with the object; of one that went up in parts only the size can be compared.
+        """
+        key = f"{self._prefix}{OBJECTS}/{sha256}"
+        try:
+            found = self._aws.s3.head_object(Bucket=self._place.bucket, Key=key, ChecksumMode="ENABLED")
         except ClientError as error:
             if code_of(error) in _MISSING:
                 return float("inf")
             raise
-        whole = found["ContentLength"] == size_bytes
+        same = size_bytes > SINGLE_PUT_BYTES or found.get("ChecksumSHA256") == _checksum(sha256)
+        whole = same and found["ContentLength"] == size_bytes
         return time.time() - found["LastModified"].timestamp() if whole else float("inf")
 
     def _hashes(self, part: str) -> list[Held]:
@@ -214,10 +278,10 @@ class Bucket:
             if names.is_sha256(name := held.key.removeprefix(f"{part}/"))
         ]
 
-    def _listed(self, prefix: str) -> list[Held]:
+    def _listed(self, prefix: str, after: str = "") -> list[Held]:
         with self._aws.errors(f"list {self.uri}"):
             pages = self._aws.s3.get_paginator("list_objects_v2").paginate(
-                Bucket=self._place.bucket, Prefix=self._prefix + prefix
+                Bucket=self._place.bucket, Prefix=self._prefix + prefix, StartAfter=after and self._prefix + after
             )
             return [
                 Held(
@@ -246,6 +310,11 @@ class Bucket:
             f"{self.uri} does not keep conditional writes ({why}): two promotions could both win there",
             hint="use Amazon S3, or a service that honours If-None-Match; or a local folder: --store DIR",
         )
+
+
+def _checksum(sha256: str) -> str:
+    """As S3 writes it."""
+    return base64.b64encode(bytes.fromhex(sha256)).decode()
 
 
 def _pointer(name: str) -> str:

@@ -77,9 +77,9 @@ class Folder:
                 _settle(file)
                 return self._publish(draft, path)
 
-    def keys(self, prefix: str) -> list[Held]:
+    def keys(self, prefix: str, *, after: str = "") -> list[Held]:
         """The documents in one folder."""
-        return self._held(self._path(prefix.rstrip("/")), prefix)
+        return self._held(self._path(prefix.rstrip("/")), prefix, after)
 
     def models(self) -> list[str]:
         """The names that have a folder."""
@@ -150,12 +150,15 @@ class Folder:
         with self._doing("read"):
             return self._releases.pointed(name)
 
-    def point(self, version: Version) -> None:
-        """Swap the link `<name>/champion`."""
+    def point(self, version: Version, crowned: int) -> bool:  # noqa: ARG002 - a link says no sequence
+        """Swap the link `<name>/champion`; who swapped it looks at the log after that."""
         self._path(f"{version.name}/champion")
         objects = self._path(OBJECTS)
         with self._doing("write to"):
+            if self._releases.pointed(version.name) == version.number:
+                return True
             self._releases.point(version, objects)
+            return False
 
     def check_pointed(self, version: Version) -> None:
         """Hash the files below `<name>/champion`."""
@@ -184,11 +187,11 @@ class Folder:
                 raise self._strange(path, "is a symbolic link")
         return path / parts[-1]
 
-    def _held(self, folder: Path, prefix: str) -> list[Held]:
+    def _held(self, folder: Path, prefix: str, after: str = "") -> list[Held]:
         held = []
         with self._doing("read"), suppress(FileNotFoundError), os.scandir(folder) as found:
             for each in found:
-                if each.name.startswith("."):
+                if each.name.startswith(".") or f"{prefix}{each.name}" <= after:
                     continue
                 with suppress(FileNotFoundError):  # moved or pruned meanwhile
                     about = each.stat(follow_symlinks=False)

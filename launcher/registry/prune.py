@@ -62,7 +62,7 @@ def _versions(registry: Registry, name: str, keep: int, *, rehearsal: bool) -> l
         going = goners(log, registry.numbers(name), keep)
         if rehearsal or not going:
             return going
-        if registry.append(name, registry.entry(log, Action.PRUNED, tuple(going), why=f"prune --keep {keep}")):
+        if registry.append(name, registry.entry(log.end, Action.PRUNED, tuple(going), why=f"prune --keep {keep}")):
             return going
         pause(attempt, began_s)
     raise AssertionError

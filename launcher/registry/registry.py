@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from launcher.errors import ChampionMoved, WeightsError
-from launcher.registry import draft, history, names, reading, version
+from launcher.registry import draft, names, reading, spans, version
 from launcher.registry.documents import now
-from launcher.registry.history import Action, Entry, History, Stage
+from launcher.registry.entry import CROWNING, Action, Entry
+from launcher.registry.head import Head
+from launcher.registry.history import History, Stage
+from launcher.registry.log import Log
 from launcher.registry.names import CHAMPION, Address
 from launcher.registry.store import Store
 from launcher.registry.version import About, Version
@@ -22,6 +25,8 @@ from launcher.registry.who import who
 ANY: Final = "any"
 """For `expected_champion`: whatever the champion is."""
 SHORTEST_PAUSE_S = 0.002
+ATTEMPTS_PAUSED = 4
+"""The first pause after a lost race lasts up to so many times as long as the attempt."""
 LONGEST_PAUSE_S = 5.0
 LONGEST_POINTING = 1000
 
@@ -42,7 +47,7 @@ class Registry:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._histories: dict[str, History] = {}
+        self._logs: dict[str, Log] = {}
         self._versions: dict[tuple[str, int], Version] = {}
         self._prepared = False
 
@@ -74,13 +79,11 @@ class Registry:
 
     def history(self, name: str) -> History:
         """The log as it is now: only what is new is read. Raises `WeightsError` where it is not one line."""
-        known = self._histories.get(names.check_model(name))
-        if known is None:
-            known = self._first_look(name)
-            self._histories[name] = known
-        while (data := self.store.read(history.key(name, known.sequence + 1))) is not None:
-            known.take(data)
-        return known
+        return self._log(name).history()
+
+    def head(self, name: str) -> Head:
+        """Where the log ends now: what a writer needs, whatever the log's length. Raises `WeightsError`."""
+        return self._log(name).head()
 
     def resolve(self, address: Address | str) -> Version:
         """The version that is meant; raises `WeightsError` where there is none."""
@@ -150,10 +153,10 @@ class Registry:
         self._prepare()
         for attempt in range(1_000_000):
             began_s = time.monotonic()
-            log = self.history(name)
-            if log.champion == number and action is Action.RETIRED:
+            head = self.head(name)
+            if head.champion == number and action is Action.RETIRED:
                 raise WeightsError(f"{chosen} is the champion", hint=f"gpurun weights rollback {name} first")
-            entry = self.entry(log, action, (number,), why=why, details=details)
+            entry = self.entry(head, action, (number,), why=why, details=details)
             if self.append(name, entry):
                 return entry
             pause(attempt, began_s)
@@ -161,25 +164,15 @@ class Registry:
 
     def check(self, chosen: Version) -> None:
         """See that a version is whole, every byte; raises `WeightsError`."""
-        if chosen.number in self.history(chosen.name).pruned:
-            raise WeightsError(
-                f"{chosen} was pruned: its pedigree is kept, its weights are not",
-                hint=f"gpurun weights list {chosen.name} shows those that are",
-            )
+        _require_kept(chosen, self.head(chosen.name))
         reading.check(self.store, chosen)
 
     def repoint(self, name: str) -> int | None:
-        """Lead the stable address to the champion of the log; gives the champion.
-
-        Whoever points last looks at the log after that: it ends at the newest, whatever order the writers came in.
-        """
-        pointed = self.store.pointed(name)
+        """Lead the stable address to the champion of the log, whoever else does so; gives the champion."""
         for _ in range(LONGEST_POINTING):
-            champion = self.history(name).champion
-            if champion is None or pointed == champion:
-                return champion
-            self.store.point(self.version(name, champion))
-            pointed = champion
+            head = self.head(name)
+            if head.champion is None or self.store.point(self.version(name, head.champion), head.crowned):
+                return head.champion
         raise AssertionError
 
     def stage(self, chosen: Version) -> Stage:
@@ -188,7 +181,7 @@ class Registry:
 
     def entry(
         self,
-        log: History,
+        head: Head,
         action: Action,
         numbers: tuple[int, ...],
         *,
@@ -196,30 +189,25 @@ class Registry:
         details: Mapping[str, Any] | None = None,
     ) -> Entry:
         """What the log's next line would be."""
-        crowned = action in history.CROWNING
+        then = head.after(action, numbers)
         return Entry(
-            sequence=log.sequence + 1,
+            sequence=then.sequence,
             action=action,
             numbers=numbers,
-            champion=numbers[0] if crowned else log.champion,
-            before=log.champion,
+            champion=then.champion,
+            before=head.champion,
             at=now(),
             by=who(),
             why=why,
             token=secrets.token_hex(8),
-            previous=log.head,
+            previous=head.sha256,
+            state=then.state(),
             details=dict(details or {}),
         )
 
     def append(self, name: str, entry: Entry) -> bool:
         """Write an entry where the log ended when it was made; `False` where another came first."""
-        data = history.dump(entry)
-        if not self.store.create(history.key(name, entry.sequence), data):
-            return False
-        known = self._histories.get(name)
-        if known is not None and known.sequence + 1 == entry.sequence:
-            known.take(data)
-        return True
+        return self._log(name).append(entry)
 
     def _crown(
         self,
@@ -229,37 +217,37 @@ class Registry:
         why: str,
         details: Mapping[str, Any] | None,
     ) -> Change:
-        self.check(chosen)
+        self._look_over(chosen)
         self._prepare()
         for attempt in range(1_000_000):
             began_s = time.monotonic()
-            log = self.history(chosen.name)
-            if log.champion == chosen.number:
+            head = self.head(chosen.name)
+            if head.champion == chosen.number:
                 self.repoint(chosen.name)
-                return Change(version=chosen, before=log.champion, entry=None)
-            if expected not in (ANY, log.champion):
-                raise _moved(chosen, expected, log)
-            if chosen.number in log.pruned:
-                self.check(chosen)
-            entry = self.entry(log, action, (chosen.number,), why=why, details=details)
+                return Change(version=chosen, before=head.champion, entry=None)
+            if expected not in (ANY, head.champion):
+                raise _moved(chosen, expected, self.history(chosen.name))
+            _require_kept(chosen, head)
+            entry = self.entry(head, action, (chosen.number,), why=why, details=details)
             if self.append(chosen.name, entry):
-                self.repoint(chosen.name)
+                if not self.store.point(chosen, entry.sequence):
+                    self.repoint(chosen.name)
                 return Change(version=chosen, before=entry.before, entry=entry)
             pause(attempt, began_s)
         raise AssertionError
 
-    def _first_look(self, name: str) -> History:
-        known = History(name)
-        prefix = f"{name}/history/"
-        listed = sorted(held.key for held in self.store.keys(prefix))
-        for place, (key, data) in enumerate(zip(listed, self.store.read_many(listed), strict=True), start=1):
-            if key != history.key(name, place) or data is None:
-                raise WeightsError(
-                    f"{self.store.uri}/{history.key(name, place)} is missing: the log of {name} has a hole",
-                    hint="bring it back from a copy of the store; versions and objects are as they were",
-                )
-            known.take(data)
-        return known
+    def _look_over(self, chosen: Version) -> None:
+        """See that it is whole; where the log ends is asked for no earlier than it is needed."""
+        try:
+            reading.check(self.store, chosen)
+        except WeightsError:
+            _require_kept(chosen, self.head(chosen.name))
+            raise
+
+    def _log(self, name: str) -> Log:
+        if name not in self._logs:
+            self._logs[name] = Log(self.store, names.check_model(name))
+        return self._logs[name]
 
     def _prepare(self) -> None:
         if not self._prepared:
@@ -287,11 +275,20 @@ def pause(attempt: int, began_s: float) -> None:
     slow, short waits would keep it so.
     """
     took_s = max(SHORTEST_PAUSE_S, time.monotonic() - began_s)
-    time.sleep(random.uniform(0, min(LONGEST_PAUSE_S, took_s * 2 ** min(attempt, 10))))  # noqa: S311 - dice, no secret
+    longest_s = min(LONGEST_PAUSE_S, took_s * ATTEMPTS_PAUSED * 2 ** min(attempt, 10))
+    time.sleep(random.uniform(0, longest_s))  # noqa: S311 - dice, no secret
+
+
+def _require_kept(chosen: Version, head: Head) -> None:
+    if spans.holds(head.pruned, chosen.number):
+        raise WeightsError(
+            f"{chosen} was pruned: its pedigree is kept, its weights are not",
+            hint=f"gpurun weights list {chosen.name} shows those that are",
+        )
 
 
 def _moved(chosen: Version, expected: int | str | None, log: History) -> ChampionMoved:
-    last = next((entry for entry in reversed(log.entries) if entry.action in history.CROWNING), None)
+    last = next((entry for entry in reversed(log.entries) if entry.action in CROWNING), None)
     told = f", {last.action} by {last.by} at {last.at}" if last else ""
     was = f"{chosen.name}@{expected}" if expected is not None else "no champion"
     is_now = f"{chosen.name}@{log.champion}" if log.champion is not None else "none"

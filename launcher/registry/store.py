@@ -44,8 +44,8 @@ class Store(Protocol):
     def create(self, key: str, data: bytes) -> bool:
         """Write where nothing lies yet, whole and for good; whether it was ours that did."""
 
-    def keys(self, prefix: str) -> list[Held]:
-        """All documents whose key begins so, which ends with `/`."""
+    def keys(self, prefix: str, *, after: str = "") -> list[Held]:
+        """All documents whose key begins so, which ends with `/`; only those that come after `after`."""
 
     def models(self) -> list[str]:
         """The names that have a folder, checked."""
@@ -77,8 +77,11 @@ class Store(Protocol):
     def pointed(self, name: str) -> int | None:
         """The version that the stable address leads to, `None` where it leads nowhere that can be told."""
 
-    def point(self, version: Version) -> None:
-        """Lead the stable address `<name>/champion` to a version, at once for whoever reads it."""
+    def point(self, version: Version, crowned: int) -> bool:
+        """Lead the stable address `<name>/champion` to the version that the log's entry `crowned` made the champion.
+
+        At once for whoever reads it. `False`: another may have led it elsewhere meanwhile, look at the log once more.
+        """
 
     def check_pointed(self, version: Version) -> None:
         """See that what the stable address shows is that version, whole; raises `WeightsError`."""

@@ -76,6 +76,58 @@ def test_a_pointer_that_was_altered_is_put_right(bucket, aws, add):
     assert registry.store.pointed(NAME) == 1
 
 
+def pointer_of(bucket: Bucket) -> dict:
+    return json.loads(bucket.read(f"{NAME}/champion/version.json"))
+
+
+def test_a_late_pointer_leaves_a_later_one_alone(bucket, sandbox_none, add):
+    """Between this one's look at the pointer and its write another promotes, and points."""
+    first = Registry(bucket)
+    for value in (1, 2, 3):
+        add(first, value)
+    first.promote(NAME, 1)
+    late = Bucket(Aws(sandbox_none.account), bucket.uri)
+    others = [2]
+
+    def meanwhile(request: AWSPreparedRequest, **_: object) -> None:
+        if "/champion/" in request.url and others:
+            Registry(bucket).promote(NAME, others.pop())
+
+    late._aws.s3.meta.events.register("before-send.s3.PutObject", meanwhile)
+    Registry(late).promote(NAME, 3)
+    assert others == []
+    assert (pointer_of(bucket)["number"], pointer_of(bucket)["crowned"]) == (2, 3)
+    assert Registry(bucket).history(NAME).champion == 2
+
+
+def test_a_service_that_knows_no_if_match_has_a_pointer_that_is_looked_after(bucket, cloud, add):
+    registry = Registry(bucket)
+    for value in (1, 2):
+        add(registry, value)
+    registry.promote(NAME, 1)
+    effect = {"error": "NotImplemented", "status": 501}
+    cloud.fault({"match": {"service": "s3", "action": "PUT .*/champion/.*"}, "effect": effect})
+    registry.promote(NAME, 2)
+    assert [fault["hits"] for fault in cloud.faults()] == [1]
+    assert (pointer_of(bucket)["number"], Registry(bucket).history(NAME).champion) == (2, 2)
+
+
+@pytest.mark.parametrize("changes", [{"crowned": 10**6}, {"crowned": "9"}, {"crowned": None}, {"keys": {}}])
+def test_a_pointer_that_lies_about_its_place_is_put_right(bucket, aws, add, changes):
+    """Also one of a gpurun whose pointers said none."""
+    registry = Registry(bucket)
+    for value in (1, 2):
+        add(registry, value)
+    registry.promote(NAME, 1)
+    lie = json.dumps({**pointer_of(bucket), **changes}).encode()
+    aws.s3.put_object(Bucket=bucket._place.bucket, Key="team/weights/digits/champion/version.json", Body=lie)
+    assert registry.repoint(NAME) == 1
+    assert (pointer_of(bucket)["number"], pointer_of(bucket)["crowned"]) == (1, 1)
+    aws.s3.put_object(Bucket=bucket._place.bucket, Key="team/weights/digits/champion/version.json", Body=lie)
+    registry.promote(NAME, 2)
+    assert (pointer_of(bucket)["number"], pointer_of(bucket)["crowned"]) == (2, 2)
+
+
 def test_a_bucket_that_is_not_there(aws):
     with pytest.raises(SpecError, match="there is no bucket no-such-bucket-here"):
         Bucket(aws, "s3://no-such-bucket-here/x")

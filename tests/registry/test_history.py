@@ -27,7 +27,8 @@ def following(log: History, action: Action, *numbers: int) -> Entry:
         by="ada@laptop",
         why="",
         token="t",
-        previous=log.head,
+        previous=log.end.sha256,
+        state=log.end.after(action, numbers).state(),
     )
 
 
@@ -67,7 +68,7 @@ def test_a_log_reads_back_as_it_was_written(moves):
     again = History("digits")
     for text in texts:
         again.take(text)
-    assert (again.entries, again.champions, again.head) == (log.entries, log.champions, log.head)
+    assert (again.entries, again.champions, again.end) == (log.entries, log.champions, log.end)
 
 
 def test_an_altered_entry_breaks_the_chain():

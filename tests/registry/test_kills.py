@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 import signal
+from pathlib import Path
 
 import pytest
 
+from launcher.domain import Account
 from launcher.registry import prune
 from launcher.registry.registry import Registry
+from launcher.registry.store import Store
 from launcher.registry.verify import verify
 from tests.registry import crew
 from tests.registry.conftest import NAME
@@ -16,20 +19,32 @@ from tests.registry.conftest import NAME
 ROUNDS = 12
 
 
+def test_a_writer_to_a_bucket_that_is_killed_leaves_all_or_nothing(bucket, weights_file, sandbox_none):
+    dice = random.Random(1)
+    kill_again_and_again(bucket, sandbox_none.account, weights_file(1), dice, rounds=5)
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_a_killed_writer_leaves_all_or_nothing(local, weights_file, seed, monkeypatch, tmp_path):
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # the killed leave theirs
-    dice = random.Random(seed)
-    path = weights_file(1)
+    kill_again_and_again(local.store, None, weights_file(1), random.Random(seed), rounds=ROUNDS)
+    registry = Registry(local.store)
+    registry.store.tidy(-60)
+    root = local.store._root
+    assert [path for path in root.rglob(".*") if not path.name.startswith(".lock")] == []
+
+
+def kill_again_and_again(store: Store, account: Account | None, path: Path, dice: random.Random, rounds: int) -> None:
+    """A writer each round, killed at some moment; then what is there is compared with what it told."""
     promoted, added = 0, 0
-    for _ in range(ROUNDS):
-        worker = crew.start("toil", local.store.uri, None, path)
+    for _ in range(rounds):
+        worker = crew.start("toil", store.uri, account, path)
         try:
             crew.go([worker])
             for _ in range(dice.randrange(1, 9)):
                 worker.stdout.readline()
             # Somewhere in the next addition or promotion, which take some milliseconds each.
-            for _ in range(dice.randrange(0, 20_000)):
+            for _ in range(dice.randrange(0, 20_000 if account is None else 500_000)):
                 pass
         finally:
             worker.send_signal(signal.SIGKILL)
@@ -38,19 +53,15 @@ def test_a_killed_writer_leaves_all_or_nothing(local, weights_file, seed, monkey
         for line in rest.splitlines():
             word, number = line.split()
             promoted, added = (int(number), added) if word == "promoted" else (promoted, int(number))
-        fresh = Registry(local.store)
+        fresh = Registry(store)
         log = fresh.history(NAME)
         assert set(range(1, added + 1)) <= set(fresh.numbers(NAME))
         assert promoted in {0, *(entry.champion for entry in log.entries)}
         found = verify(fresh, [NAME])
         assert found.findings == ()
         assert found.versions == len(fresh.numbers(NAME))
-        assert fresh.store.pointed(NAME) == log.champion
-    assert Registry(local.store).history(NAME).sequence > ROUNDS
-    registry = Registry(local.store)
-    registry.store.tidy(-60)
-    root = local.store._root
-    assert [path for path in root.rglob(".*") if not path.name.startswith(".lock")] == []
+        assert store.pointed(NAME) == log.champion
+    assert Registry(store).history(NAME).sequence > rounds
 
 
 def test_a_killed_prune_loses_nothing_that_is_needed(local, add, monkeypatch):

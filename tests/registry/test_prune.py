@@ -77,7 +77,7 @@ def test_a_promotion_that_was_meant_for_a_pruned_version_is_refused(registry, ad
     registry.promote(NAME, 3)
     other = Registry(registry.store)
     stale = other.history(NAME)
-    entry = other.entry(stale, Action.PROMOTED, (1,))
+    entry = other.entry(stale.end, Action.PROMOTED, (1,))
     prune(registry, [NAME], keep=0, grace_s=AT_ONCE)
     assert not other.append(NAME, entry)
     with pytest.raises(WeightsError, match="was pruned"):

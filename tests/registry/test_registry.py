@@ -178,7 +178,7 @@ def test_verify_finds_all_well_and_mends_the_address(registry, add):
     assert (found.versions, found.findings, found.repointed) == (2, (), ())
     # A promotion whose writer died before it came to the address.
     log = registry.history(NAME)
-    assert registry.append(NAME, registry.entry(log, Action.PROMOTED, (2,)))
+    assert registry.append(NAME, registry.entry(log.end, Action.PROMOTED, (2,)))
     assert registry.store.pointed(NAME) == 1
     assert verify(registry, [NAME]).repointed == (NAME,)
     assert registry.store.pointed(NAME) == 2
