@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
+from launcher.aws import instances
 from launcher.aws import tags as tagging
 from launcher.aws.faults import code_of
 from launcher.aws.polling import backoff, until
 from launcher.aws.tags import TAG_BAKE, TAG_IMAGE
-from launcher.domain import TAG_DEADLINE
+from launcher.domain import TAG_DEADLINE, TAG_RUN
 from launcher.errors import ProvisionError, SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from types_boto3_ec2.type_defs import FilterTypeDef, ImageTypeDef, LaunchPermissionTypeDef
 
@@ -112,6 +113,20 @@ def get(aws: Aws, which: str) -> BakedImage:
 def surplus(aws: Aws, name: str, keep: int) -> list[BakedImage]:
     """What is older than the `keep` newest images of a name that are ready; one being made is none of them."""
     return [each for each in find(aws, name) if each.ready][keep:]
+
+
+def users(aws: Aws, images: Sequence[BakedImage]) -> dict[str, str]:
+    """Of those that a machine of a run was launched from: the image's id and the run, which may need it once more.
+
+    A run whose machine is taken back goes on with another one from the same image.
+    """
+    found = {}
+    for image in images:
+        machines = instances.by_filter(aws, [tagging.of_any_run(), {"Name": "image-id", "Values": [image.image_id]}])
+        runs = [each.tags.get(TAG_RUN, "") for each in machines if not each.gone]
+        if runs:
+            found[image.image_id] = runs[0]
+    return found
 
 
 def wait_available(

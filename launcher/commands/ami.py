@@ -211,6 +211,11 @@ def copy_(
         raise SpecError(f"image {image.image_id} is not ready", hint="gpurun ami list")
     if to not in regions.enabled(aws):
         raise SpecError(f"{to!r:.40} is no region of this account", hint="gpurun ami copy NAME us-west-2")
+    if to == image.region and not key:
+        raise SpecError(
+            f"image {image.image_id} is in {to} already",
+            hint=f"gpurun ami copy {image.image_id} {to} --kms-key KEY, for one that can be shared",
+        )
     now = datetime.now(UTC)
     deadline = (now + timedelta(seconds=2 * COPY_TIMEOUT_S)).strftime("%Y-%m-%dT%H:%M:%SZ")
     image_id = baked.copy(
@@ -252,12 +257,14 @@ def prune(
 
     aws = _aws(sandbox, profile, region)
     old = baked.surplus(aws, name, keep)
-    for image in old if yes else ():
+    used = baked.users(aws, old)
+    free = [image for image in old if image.image_id not in used]
+    for image in free if yes else ():
         baked.remove(aws, image)
     if as_json:
-        render.print_json({"removed" if yes else "would_remove": old}, indent=1)
+        render.print_json({"removed" if yes else "would_remove": free, "in_use": used}, indent=1)
     else:
-        sys.stdout.write(amiview.pruned(old, name, keep, acted=yes))
+        sys.stdout.write(amiview.in_use(used) + amiview.pruned(free, name, keep, acted=yes))
 
 
 def _aws(sandbox: bool, profile: str | None, region: str | None) -> Aws:

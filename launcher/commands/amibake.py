@@ -15,7 +15,7 @@ from launcher.aws import baked
 from launcher.aws.client import Aws
 from launcher.bake import bake as baking
 from launcher.bake import order, recipe, trial
-from launcher.commands import planview, session
+from launcher.commands import amiview, planview, session
 from launcher.errors import SpecError
 from launcher.live import now
 
@@ -145,9 +145,12 @@ def _changes(wish: Wish) -> specs.Overrides:
 
 def _prune(aws: Aws, wish: Wish) -> list[BakedImage]:
     old = baked.surplus(aws, wish.name, wish.keep) if wish.keep else []
-    for image in old:
+    used = baked.users(aws, old)
+    sys.stderr.write(amiview.in_use(used))
+    free = [image for image in old if image.image_id not in used]
+    for image in free:
         baked.remove(aws, image)
-    return old
+    return free
 
 
 def _show(spec: JobSpec, planned: Plan, *, as_json: bool, rows: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from launcher.aws.baked import BakedImage
 
@@ -51,6 +51,11 @@ def one(image: BakedImage, shared: Sequence[str]) -> str:
     }
     width = max(map(len, facts)) + 2
     return "".join(f"{key:<{width}}{value}\n" for key, value in facts.items())
+
+
+def in_use(used: Mapping[str, str]) -> str:
+    """Which older images stay, and for whom."""
+    return "".join(f"{image} stays: run {run} uses it\n" for image, run in used.items())
 
 
 def pruned(old: Sequence[BakedImage], name: str, keep: int, *, acted: bool) -> str:

@@ -55,12 +55,12 @@ def names() -> list[str]:
     return [f"{number:02} {step}" for number, step in enumerate(STEPS)]
 
 
-def start_until(laptop: Laptop, number: int) -> Popen:
+def start_until(laptop: Laptop, number: int, *options: str) -> Popen:
     """Bake, holding still at a step; returns once it does."""
     halting = [sys.executable, "-W", "default", str(Path(__file__).with_name("halting.py"))]
     with (laptop.home / "stdout").open("ab") as out, (laptop.home / "stderr").open("ab") as err:
         bake = Popen(
-            [*halting, str(number + 1), "ami", "bake", "--sandbox", "--no-verify"],
+            [*halting, str(number + 1), "ami", "bake", "--sandbox", "--no-verify", *options],
             cwd=laptop.work,
             env=laptop.environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
             stdout=out,

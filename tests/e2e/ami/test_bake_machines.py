@@ -43,3 +43,18 @@ def test_a_computer_that_is_not_the_machine_is_left_alone(laptop, recipe, tmp_pa
     assert done.returncode == 4
     assert "nothing on it was changed" in done.stderr
     assert not (tmp_path / "changed").exists()
+
+
+def test_a_launcher_that_is_killed_while_the_image_is_tested_leaves_two_runs_to_end(laptop, recipe, nothing_is_left):
+    (recipe / "smoke_test.py").write_text(
+        (recipe / "smoke_test.py").read_text()
+        + "import os, time\ntime.sleep(60 if 'GPURUN_RUN_ID' in os.environ else 0)\n"
+    )
+    bake = laptop.start("ami", "bake", "--sandbox")
+    laptop.wait_for_event("job.started", 60)
+    bake.kill()
+    bake.wait()
+    for run in laptop.runs():
+        done = laptop.gpurun("down", run["run_id"], "--yes")
+        assert done.returncode == 0, done.stderr
+    assert nothing_is_left()

@@ -65,3 +65,26 @@ def test_a_copy_that_fails_leaves_nothing(laptop, aws, three, torment):
     failed = laptop.gpurun("ami", "copy", "ours", OTHER, "--sandbox")
     assert failed.returncode == 4, failed.stderr
     assert baked.find(aws.at(OTHER)) == []
+
+
+def test_an_image_that_a_run_may_need_again_is_not_pruned(laptop, aws, three):
+    tags = [{"ResourceType": "instance", "Tags": [{"Key": TAG_RUN, "Value": "long-run"}]}]
+    used = three[0].image_id
+    launched = aws.ec2.run_instances(
+        ImageId=used, InstanceType="m5.large", MinCount=1, MaxCount=1, TagSpecifications=tags
+    )
+    pruned = laptop.gpurun("ami", "prune", "ours", "--keep", "1", "--sandbox", "--yes")
+    assert pruned.returncode == 0, pruned.stderr
+    assert f"{used} stays: run long-run uses it" in pruned.stdout
+    assert baked.find(aws, "ours") == [three[2], three[0]]
+    aws.ec2.terminate_instances(InstanceIds=[launched["Instances"][0]["InstanceId"]])
+    laptop.wait_for(lambda: not baked.users(aws, three))
+    assert f"removed {used}" in laptop.gpurun("ami", "prune", "ours", "--keep", "1", "--sandbox", "--yes").stdout
+
+
+def test_a_copy_to_where_it_is_wants_a_key(laptop, aws, three):
+    done = laptop.gpurun("ami", "copy", "ours", aws.region, "--sandbox")
+    assert done.returncode == 2
+    assert f"is in {aws.region} already" in done.stderr
+    assert "--kms-key" in done.stderr
+    assert len(baked.find(aws, "ours")) == 3
