@@ -144,6 +144,36 @@ def test_systemd_is_given_a_timer_that_waits_for_nothing_in_the_boot(machine: Ma
     assert machine.off_after(began, 8) < 4
 
 
+def born(machine: Machine, hours: float) -> float:
+    """Boot a machine that begins by itself."""
+    began = time.time()
+    command = lifeline.boot_commands_for(hours)[0]
+    subprocess.run(
+        command, env={"PATH": str(machine.path), "STATE_DIRECTORY": str(machine.state)}, check=True, timeout=10
+    )
+    return began
+
+
+def test_one_that_begins_by_itself_ends_so_long_after_its_birth(machine: Machine):
+    machine.script("date", "/bin/date +%s")
+    began = born(machine, 2 / 3600)
+    assert 0 <= int((machine.state / "born").read_text()) - began + 1 <= 2
+    assert 1 <= machine.off_after(began, 6) <= 3.5
+
+
+def test_a_reboot_gives_it_no_second_life(machine: Machine):
+    machine.script("date", "/bin/date +%s")
+    machine.state.mkdir()
+    (machine.state / "born").write_text(f"{int(time.time()) - 100}\n")
+    assert machine.off_after(born(machine, 50 / 3600), 3) < 2
+
+
+def test_one_that_cannot_write_down_its_birth_ends_at_once(machine: Machine):
+    machine.script("date", "/bin/date +%s")
+    machine.state.write_text("no folder")
+    assert machine.off_after(born(machine, 1.0), 3) < 2
+
+
 def _stand_unclaimed(machine: Machine) -> float:
     """Boot with the guard of machines that nobody claims alone, its time cut short, its homes below the folder."""
     text = lifeline.user_data(deadline=NOW, host_key_private="", host_key_public="")
