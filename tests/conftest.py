@@ -11,6 +11,7 @@ import pytest
 from launcher.paths import StatePaths
 from launcher.sandbox import control
 from launcher.sandbox.control import Sandbox
+from tests import keeper
 from tests.once import Once, for_this_run
 from tests.ordering import longest_first
 
@@ -25,6 +26,13 @@ def interruptible() -> None:
     """A shell starts background commands with SIGINT ignored, which every child would inherit; tests send it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that tests begin outlives this process, also where it is killed."""
+    with keeper.start(tmp_path_factory.getbasetemp()):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
