@@ -9,6 +9,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 versions=${1:-$here/versions.env}
 # shellcheck source=versions.env
 . "$versions"
+: "${PREFIX:?} ${PYTHON_VERSIONS:?} ${MIN_NVIDIA_DRIVER:?}"
+SYSTEM_PACKAGES=${SYSTEM_PACKAGES:-} PYTHON_PACKAGES=${PYTHON_PACKAGES:-}
 PIP_OPTIONS=${PIP_OPTIONS:-} INHERIT_PACKAGES=${INHERIT_PACKAGES:-no}
 
 say() { printf 'provision: %s\n' "$*"; }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
-from launcher.aws.faulttable import BUG, TABLE, Fault, Kind, Scope, fault_of, scope
+from launcher.aws.faulttable import BAKE_ACTIONS, BAKE_POLICY, BUG, TABLE, Fault, Kind, Scope, fault_of, scope
 from launcher.errors import BrokenRequest, CredentialsError, GpurunError, ProvisionError, SpecError
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ def _of_code(
     if fault.kind is Kind.PERMISSION:
         action = missing_action(message, decode)
         message = _ENCODED.sub("", message).strip()
+        hint = BAKE_POLICY if action in BAKE_ACTIONS else hint
         hint = f"the identity lacks {action}: {hint}" if action else hint
     where = f" in {region}" if region else ""
     text = f"cannot {doing}{where}: {message} ({code})"

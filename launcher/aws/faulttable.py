@@ -98,6 +98,17 @@ GPU_QUOTAS = (
 _QUOTA = "ask for more vCPUs: {quota}"
 _WAIT = "allow more instance types, zones or regions, or wait for capacity: gpurun launch --wait"
 _POLICY = "attach docs/iam-policy.json to the identity, then: gpurun doctor"
+BAKE_POLICY = "gpurun doctor --print-iam --bake writes the policy that machine images need, and how to attach it"
+BAKE_ACTIONS = frozenset(
+    {
+        "ec2:CopyImage",
+        "ec2:CreateImage",
+        "ec2:DescribeImageAttribute",
+        "ec2:ModifyImageAttribute",
+        "kms:DescribeKey",
+    }
+)
+"""What that policy allows and a launch's does not."""
 _LOGIN = "aws configure"
 _SSO = "aws sso login{profile}"
 _IMAGE = "AMI ids belong to one region and one account: check `resources.image` and the region"
