@@ -121,8 +121,9 @@ class Bucket:
             if size_bytes > SINGLE_PUT_BYTES:
                 self._aws.s3.upload_file(str(source), bucket, key)
                 return
+            about = {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": _checksum(sha256)}
             with source.open("rb") as file:
-                self._aws.s3.put_object(Bucket=bucket, Key=key, Body=file, ChecksumSHA256=_checksum(sha256))
+                self._aws.s3.put_object(Bucket=bucket, Key=key, Body=file, **about)  # type: ignore[arg-type]  # texts
 
     def has(self, sha256: str, size_bytes: int) -> bool:
         """Whether an object of that size is kept."""

@@ -80,6 +80,18 @@ def pointer_of(bucket: Bucket) -> dict:
     return json.loads(bucket.read(f"{NAME}/champion/version.json"))
 
 
+def test_an_object_that_is_there_is_not_sent_again(bucket, cloud, weights_file, add):
+    version = add(Registry(bucket), 1)
+    (file,) = version.files
+    for act in (lambda: None, lambda: bucket.set_aside(file.sha256), lambda: bucket.bring_back(file.sha256)):
+        act()
+    cloud.clear_journal()
+    add(Registry(bucket), 1)
+    sent = [call for call in cloud.journal() if call["action"].startswith("PUT ") and "/objects/" in call["action"]]
+    assert (len(sent), bucket.has(file.sha256, file.size_bytes)) == (0, True)
+    assert not bucket.has(file.sha256, file.size_bytes + 1)
+
+
 def test_a_late_pointer_leaves_a_later_one_alone(bucket, sandbox_none, add):
     """Between this one's look at the pointer and its write another promotes, and points."""
     first = Registry(bucket)
