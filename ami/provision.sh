@@ -16,6 +16,16 @@ PIP_OPTIONS=${PIP_OPTIONS:-} INHERIT_PACKAGES=${INHERIT_PACKAGES:-no}
 say() { printf 'provision: %s\n' "$*"; }
 die() { printf 'provision: error: %s\n' "$*" >&2; exit 1; }
 
+# What fails for want of room seldom says so last.
+tell_room() {
+    local status=$? free_kib
+    free_kib=$(df -k --output=avail "$PREFIX" | tail -n 1)
+    if [ "$status" -ne 0 ] && [ "$free_kib" -lt $((100 * 1024)) ]; then
+        printf 'provision: error: only %d MiB are free where %s lies: a larger disk is needed\n' \
+            $((free_kib / 1024)) "$PREFIX" >&2
+    fi
+}
+
 # Two at once would spoil each other's work; one that lost its line to us may still be at it.
 lock_once() {
     mkdir -p "$PREFIX"
@@ -138,6 +148,7 @@ look_at_driver() {
 }
 
 lock_once
+trap tell_room EXIT
 install_system_packages
 find_python
 make_environment

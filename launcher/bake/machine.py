@@ -66,6 +66,7 @@ def provision(live: LiveRun, line: Line, recipe: Recipe) -> None:
 def smoke_test(live: LiveRun, connection: Connection, recipe: Recipe) -> dict[str, Any]:
     """What the smoke test found; raises `ProvisionError` where something does not work."""
     answer = connection.run(f"{shlex.quote(recipe.python)} {FOLDER}/smoke_test.py", timeout_s=600.0)
+    _write_log(live, answer.stderr + answer.stdout)
     lines = answer.stdout[-LONGEST_FINDING_BYTES:].splitlines()
     said: Any = None
     with suppress(ValueError):

@@ -1,9 +1,11 @@
 """`gpurun ami` as a person runs it: an image is baked, tested, named and launched from, or nothing stays."""
 
 import json
+from pathlib import Path
 
 import pytest
 
+import launcher
 from launcher.aws import baked, orphans
 from launcher.domain import TAG_DEADLINE
 
@@ -42,6 +44,24 @@ def test_a_smoke_test_that_fails_leaves_nothing(laptop, recipe, nothing_is_left)
     assert done.returncode == 4
     assert "no libcudart" in done.stderr
     assert "next: " in done.stderr
+    run = laptop.runs()[0]["run_id"]
+    assert f"gpurun logs {run}" in done.stderr
+    assert "no libcudart" in laptop.gpurun("logs", run).stdout
+    assert nothing_is_left()
+
+
+@pytest.mark.namespaces
+def test_a_disk_that_is_too_small_is_told_of(laptop, recipe, nothing_is_left, torment):
+    (recipe / "provision.sh").unlink()
+    own = Path(launcher.__file__).parents[1] / "ami/sandbox/versions.env"
+    (recipe / "versions.env").write_text(own.read_text())
+    torment.settings(disk_bytes=16 << 20)
+    try:
+        done = laptop.gpurun("ami", "bake", "--sandbox", "--no-verify")
+    finally:
+        torment.settings(disk_bytes=0)
+    assert done.returncode == 5
+    assert "MiB are free where /opt/gpurun lies: a larger disk is needed" in done.stderr
     assert nothing_is_left()
 
 
