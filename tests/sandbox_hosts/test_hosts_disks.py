@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from launcher.errors import GpurunError
+from launcher.sandbox import hosts
 from launcher.sandbox.cloud.contents import Contents
 
 
@@ -59,6 +60,15 @@ def test_a_loopback_host_has_no_disk_to_save(loopback: Any) -> None:
     with pytest.raises(GpurunError, match="one of this computer"):
         booted.host.check_disk()
     booted.host.release()
+
+
+def test_what_a_killed_daemon_left_of_snapshots_is_swept_away(tmp_path: Any) -> None:
+    closed = tmp_path / "snapshots/snap-1/opt/closed"
+    closed.mkdir(parents=True)
+    (closed / "file").write_text("left")
+    closed.chmod(0)
+    hosts.sweep(tmp_path)
+    assert not (tmp_path / "snapshots").exists()
 
 
 def test_a_copy_is_whole_or_not_there(tmp_path: Any) -> None:

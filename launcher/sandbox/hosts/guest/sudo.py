@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import shlex
 import shutil
 import signal
 import socket
@@ -25,7 +26,7 @@ NOTHING_TO_DO = frozenset({"-v", "-k", "-K", "--version"})
 def script(python: str, code: str) -> str:
     """The program `sudo`."""
     start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from guest.sudo import main; main()"
-    return f"#!/bin/sh\nexec {python} -IS -c '{start}' {code} \"$@\"\n"
+    return f'#!/bin/sh\nexec {shlex.join([python, "-IS", "-c", start, code])} "$@"\n'
 
 
 def main() -> NoReturn:
