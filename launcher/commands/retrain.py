@@ -34,7 +34,7 @@ def attend(tick_id: int, token: str) -> int:
                 _attend(book, schedule, tick, reporter)
         except GpurunError as error:
             sys.stderr.write(f"error: {error.message}\n  next: {error.hint}\n")
-            return _conclude(book, schedule, book.ticks.get(tick_id), trouble=error.message)
+            return _conclude(book, schedule, book.ticks.get(tick_id), error)
         return _conclude(book, schedule, book.ticks.get(tick_id))
 
 
@@ -112,14 +112,15 @@ def _stow_again(live: LiveRun, schedule: ScheduleRecord) -> None:
     carry.stow(live, carry.fetch(schedule, live.spec.name, account, session.state()))
 
 
-def _conclude(book: Ledger, schedule: ScheduleRecord, tick: TickRecord, *, trouble: str = "") -> int:
+def _conclude(book: Ledger, schedule: ScheduleRecord, tick: TickRecord, error: GpurunError | None = None) -> int:
     """Close the tick by what became of its run; a run that goes on without a launcher is come back to."""
     from launcher.domain import RunStatus
     from launcher.ledger import TickStatus
     from launcher.schedule import carry
 
+    trouble = error.message if error else ""
     if tick.run_id is None:
-        _end(book, schedule, tick, TickStatus.FAILED, trouble)
+        _end(book, schedule, tick, TickStatus.FAILED, trouble, hint=error.hint if error else "")
         return 1
     run = book.get(tick.run_id)
     if not run.status.final:
@@ -144,7 +145,7 @@ def _succeeded(book: Ledger, schedule: ScheduleRecord, tick: TickRecord, run_id:
         kept = on_success(schedule, run_id, book, session.state(), lambda: session.cloud_of(book.get(run_id)))
     except GpurunError as error:
         reason = f"the run succeeded, but its weights were not kept, or not judged: {error.message}"
-        _end(book, schedule, tick, TickStatus.FAILED, reason)
+        _end(book, schedule, tick, TickStatus.FAILED, reason, hint=error.hint)
         return error.exit_code
     reason = f"{tick.reason}; {kept.told}" if tick.reason else kept.told
     if book.ticks.end(tick, TickStatus.SUCCEEDED, reason, datetime.now(UTC), version=kept.version):
@@ -153,13 +154,16 @@ def _succeeded(book: Ledger, schedule: ScheduleRecord, tick: TickRecord, run_id:
     return 0
 
 
-def _end(book: Ledger, schedule: ScheduleRecord, tick: TickRecord, status: TickStatus, reason: str) -> None:
+def _end(
+    book: Ledger, schedule: ScheduleRecord, tick: TickRecord, status: TickStatus, reason: str, *, hint: str = ""
+) -> None:
     """Close a tick that came to nothing, and tell of it unless somebody wanted it so: the champion stays."""
     from launcher.ledger import TickStatus
 
-    if book.ticks.end(tick, status, reason, datetime.now(UTC)) and status is TickStatus.FAILED:
+    told = f"{reason}; next: {hint}" if hint else reason
+    if book.ticks.end(tick, status, told, datetime.now(UTC)) and status is TickStatus.FAILED:
         look = f"gpurun logs {tick.run_id}" if tick.run_id else f"gpurun schedule history {schedule.name}"
-        _tell(schedule, "failed", f"{reason}; the champion stays", look)
+        _tell(schedule, "failed", f"{reason}; the champion stays", hint or look)
 
 
 def _tell(schedule: ScheduleRecord, event: str, what: str, next_step: str) -> None:

@@ -108,5 +108,5 @@ def damaged(store: Store, version: Version, file: File, why: str) -> WeightsErro
     return WeightsError(
         f"{file.name} of {version} cannot be trusted: {store.uri}/{OBJECTS}/{file.sha256}: {why}",
         hint=f"gpurun weights verify {version.name} shows all that is damaged; {again}, "
-        f"gpurun weights rollback {version.name} returns to the champion before",
+        f"gpurun weights rollback {version.name} returns to the champion before (each with --store {store.uri})",
     )

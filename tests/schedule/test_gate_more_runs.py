@@ -24,7 +24,7 @@ def test_three_good_ones_in_a_row(desk: Desk) -> None:
 
 def test_a_damaged_champion_ends_the_tick_before_anything_runs(desk: Desk) -> None:
     weekly = Weekly(desk, "--metric", "test_error")
-    weekly.run(0.5)
+    first = weekly.run(0.5)
     file = next(each for each in weekly.weights("show", "tiny@1")["files"] if each["name"] == "w.npz")
     kept = desk.work / "weights" / "objects" / file["sha256"]
     kept.chmod(0o644)
@@ -32,6 +32,23 @@ def test_a_damaged_champion_ends_the_tick_before_anything_runs(desk: Desk) -> No
     tick = weekly.run(0.4)
     assert (tick["status"], tick["run_id"]) == ("failed", None)
     assert "w.npz of tiny@1 cannot be trusted" in tick["reason"]
+    # The next command is told where a person looks, and repairs it.
+    assert (
+        f"next: gpurun weights verify tiny shows all that is damaged; gpurun weights add {first['run_id']}"
+        in (tick["reason"])
+    )
+    assert f"(each with --store {desk.work / 'weights'})" in tick["reason"]
+    assert desk.gpurun("weights", "add", first["run_id"], "--store", str(desk.work / "weights")).returncode == 0
+    assert weekly.run(0.4)["status"] == "succeeded"
+
+
+def test_a_spec_that_is_gone_is_told_with_the_next_command(desk: Desk) -> None:
+    weekly = Weekly(desk)
+    (desk.work / "job.yaml").rename(desk.work / "jobs.yaml")
+    tick = weekly.run(0.5)
+    assert (tick["status"], tick["run_id"]) == ("failed", None)
+    assert "there is no spec" in tick["reason"]
+    assert "; next: " in tick["reason"]
 
 
 def test_addresses_are_told_to_nobody(desk: Desk) -> None:
