@@ -67,3 +67,11 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     state = tmp_path_factory.mktemp("hosts") / "sandbox"
     yield control.start(state)
     control.stop(state)
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """Another such cloud, for tests that run gpurun as a person does: those above change their cloud's own ways."""
+    state = StatePaths(tmp_path_factory.mktemp("cloud") / "gpurun").sandbox
+    yield control.start(state)
+    control.stop(state)

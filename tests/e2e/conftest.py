@@ -9,18 +9,8 @@ from pathlib import Path
 import pytest
 
 from launcher.aws.client import Aws
-from launcher.paths import StatePaths
-from launcher.sandbox import control
 from launcher.sandbox.control import Sandbox
 from tests.computer import Computer
-
-
-@pytest.fixture(scope="session")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """One sandbox cloud with real hosts, for all end-to-end tests of this worker."""
-    state = StatePaths(tmp_path_factory.mktemp("cloud") / "gpurun").sandbox
-    yield control.start(state)
-    control.stop(state)
 
 
 @dataclass(kw_only=True)

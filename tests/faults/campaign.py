@@ -61,8 +61,11 @@ def play_all(
             shutil.rmtree(home)
         return played
 
-    with ThreadPoolExecutor(min(at_once, regions.qsize())) as pool:
-        yield from (done.result() for done in as_completed([pool.submit(one, schedule) for schedule in schedules]))
+    try:
+        with ThreadPoolExecutor(min(at_once, regions.qsize())) as pool:
+            yield from (done.result() for done in as_completed([pool.submit(one, schedule) for schedule in schedules]))
+    finally:
+        SandboxClient(sandbox.endpoint_url).settings(disk_bytes=0)
     left = [
         f"{kind} {what} in {region}" for region, then in before.items() for kind, what in cloud.leftovers(region, then)
     ]

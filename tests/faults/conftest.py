@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from launcher.sandbox.client import SandboxClient
-from tests.e2e.conftest import Laptop, cloud, laptop
+from tests.e2e.conftest import Laptop, laptop
 
-__all__ = ["Laptop", "cloud", "laptop"]
+__all__ = ["Laptop", "laptop"]
 
 
 @pytest.fixture

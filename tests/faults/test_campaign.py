@@ -10,12 +10,9 @@ import pytest
 import launcher
 import tests.e2e.ami.steps
 import tests.schedule.test_champion_killed
-from tests.e2e.conftest import cloud
 from tests.faults.campaign import play_all
 from tests.faults.observer import chains, judge_log
 from tests.faults.schedules import MOMENTS, Kind, draw
-
-__all__ = ["cloud"]
 
 LAUNCHER = Path(launcher.__file__).parent
 FORWARDED = {"live.py", "journal.py"}
