@@ -7,6 +7,7 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
+from boto3.exceptions import RetriesExceededError, S3UploadFailedError
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
@@ -47,6 +48,9 @@ LOST_REPLY = (
 
 FOREIGN = (boto.BotoCoreError, boto.ClientError, boto.HTTPClientError, ResponseParserError)
 """All that botocore raises."""
+
+_OF_TRANSFERS = (RetriesExceededError, S3UploadFailedError)
+"""What boto3's transfers make of them, when a file goes up or comes down."""
 
 _ACTION = re.compile(r"not authorized to perform:? ([a-z0-9-]+:[A-Za-z]+)")
 _ENCODED = re.compile(r"Encoded authorization failure message: (\S+)")
@@ -172,8 +176,17 @@ def aws_errors(
     """Raise our errors in place of botocore's."""
     try:
         yield
-    except FOREIGN as error:
-        _raise(translate(error, doing=doing, profile=profile, region=region, decode=decode), error)
+    except (*FOREIGN, *_OF_TRANSFERS) as error:
+        cause = _within(error)
+        _raise(translate(cause, doing=doing, profile=profile, region=region, decode=decode), error)
+
+
+def _within(error: Exception) -> Exception:
+    """What a transfer failed for."""
+    if not isinstance(error, _OF_TRANSFERS):
+        return error
+    last = getattr(error, "last_exception", None) or error.__context__
+    return last if isinstance(last, FOREIGN) else boto.HTTPClientError(error=last or error)
 
 
 def _raise(ours: GpurunError, cause: Exception) -> NoReturn:

@@ -22,7 +22,7 @@ from launcher.owner import TAG_OWNER
 from launcher.plan.budget import estimate
 from launcher.prepare import Luggage, pack
 from launcher.registry import code as pedigree
-from launcher.schedule import engine, wish
+from launcher.schedule import deployed, engine, wish
 from launcher.spec import dump
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ def _packed(
     hours: float,
     folder: Path,
 ) -> tuple[bundle.Pack, ...]:
-    known = pedigree.take(luggage.code)
+    known, asked = pedigree.take(luggage.code), _as_asked(schedule)
     told = {
         "name": schedule.name,
         "region": whose.region,
@@ -238,15 +238,28 @@ def _packed(
         "prefix": folder_prefix(place, schedule.name),
         "hours": hours,
     }
-    times = {key: value.isoformat() for key, value in asdict(schedule).items() if isinstance(value, datetime)}
+    times = {key: value.isoformat() for key, value in asdict(asked).items() if isinstance(value, datetime)}
     texts = {
         "deployed.json": json.dumps(told, sort_keys=True).encode(),
-        "schedule.json": json.dumps({**asdict(schedule), **times}, sort_keys=True).encode(),
+        "schedule.json": json.dumps({**asdict(asked), **times}, sort_keys=True).encode(),
         "spec.json": dump(spec).encode(),
         "code.json": pedigree.text(known).encode(),
     }
     found = [bundle.program(folder), bundle.work(folder, luggage.code, texts)]
     return (*found, bundle.data(folder, luggage.data)) if luggage.data is not None else tuple(found)
+
+
+def _as_asked(schedule: ScheduleRecord) -> ScheduleRecord:
+    """Without what it has come to, which its ledger knows: deployed again unchanged it is the same to the byte."""
+    return replace(
+        deployed.marked(schedule, None),
+        paused=False,
+        considered_at=schedule.created_at,
+        data_looked_at=schedule.created_at,
+        data_sha256="",
+        data_seen="",
+        data_changing="",
+    )
 
 
 def _user_data(aws: Aws, schedule: ScheduleRecord, place: Place, packs: tuple[bundle.Pack, ...], hours: float) -> str:
