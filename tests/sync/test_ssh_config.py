@@ -140,13 +140,15 @@ def test_proxy_none_means_none(config: Path) -> None:
 )
 def test_what_cannot_be_followed_is_a_spec_error(config: Path, text: str, proxy: str | None, message: str) -> None:
     config.write_text(text)
-    with pytest.raises(SpecError, match=message):
+    with pytest.raises(SpecError, match=message) as error:
         route(config, proxy=proxy)
+    assert error.value.hint
 
 
 def test_a_config_that_is_not_there_is_a_spec_error(config: Path) -> None:
-    with pytest.raises(SpecError, match="cannot be read"):
+    with pytest.raises(SpecError, match="cannot be read") as error:
         route(config.with_name("absent"))
+    assert "gpurun sandbox start" in error.value.hint
 
 
 @pytest.mark.parametrize(

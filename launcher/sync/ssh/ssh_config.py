@@ -115,7 +115,10 @@ def _read(file: Path, *, required: bool = False, depth: int = 0) -> str:
         text = file.expanduser().read_text(encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         if required:
-            raise SpecError(f"the ssh config {file} cannot be read: {error.strerror}") from None
+            raise SpecError(
+                f"the ssh config {file} cannot be read: {error.strerror}",
+                hint=f"see `ls -l {file}`; one of the sandbox is there again after: gpurun sandbox start",
+            ) from None
         return ""
     lines: list[str] = []
     block = "Match all"
@@ -162,7 +165,10 @@ def _text(options: _Options, key: str) -> str | None:
 def _port(options: _Options, name: str) -> int:
     text = _text(options, "port") or "22"
     if not text.isdecimal() or not 0 < int(text) < 65536:
-        raise SpecError(f"the ssh config gives {name} the port {text!r}, a number up to 65535 is expected")
+        raise SpecError(
+            f"the ssh config gives {name} the port {text!r}, a number up to 65535 is expected",
+            hint=f"check it with: ssh -G {name}",
+        )
     return int(text)
 
 
@@ -194,7 +200,10 @@ def _jumps(config: _Config, proxy: str, seen: tuple[str, ...]) -> tuple[Hop, ...
     for index, text in enumerate(part.strip() for part in proxy.split(",")):
         user, host, port = _parse_jump(text)
         if host in seen or len(seen) >= MAX_JUMPS:
-            raise SpecError(f"the ProxyJump chain goes in a circle: {' -> '.join([*seen, host])}")
+            raise SpecError(
+                f"the ProxyJump chain goes in a circle: {' -> '.join([*seen, host])}",
+                hint=f"check it with: ssh -G {host}",
+            )
         options = config.lookup(host, user=user, port=port)
         before = _text(options, "proxyjump")
         if index == 0 and before and before.lower() != "none":
@@ -206,7 +215,10 @@ def _jumps(config: _Config, proxy: str, seen: tuple[str, ...]) -> tuple[Hop, ...
 def _parse_jump(text: str) -> tuple[str | None, str, int | None]:
     match = _JUMP.fullmatch(text)
     if match is None:
-        raise SpecError(f"the ssh proxy {text!r} is not understood, [user@]host[:port] is expected")
+        raise SpecError(
+            f"the ssh proxy {text!r} is not understood, [user@]host[:port] is expected",
+            hint="see ProxyJump in ~/.ssh/config: ssh -G HOST",
+        )
     return match["user"], match["host"].strip("[]"), int(match["port"]) if match["port"] else None
 
 
