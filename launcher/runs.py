@@ -9,34 +9,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
-from launcher import berth, interrupts, jobend, lifeline, outputs, places, provision, respawn, teardown
-from launcher.attach import open_lines, reach, still_there, until_up
+from launcher import berth, ending, interrupts, jobend, outputs, places, provision, respawn, teardown
+from launcher.attach import open_lines, still_there, until_up
 from launcher.domain import Instance, JobReport, Offer, Receipt, RunStatus
 from launcher.errors import (
-    BudgetExceeded,
     Cancelled,
-    CredentialsError,
     HostUnreachable,
-    LedgerError,
     MachineGone,
     OutOfReach,
-    ProvisionError,
     RemoteError,
-    SpecError,
 )
-from launcher.fetch import bring_home
-from launcher.follow import LOST_AFTER_S, find_again, follow
+from launcher.follow import LOST_AFTER_S, find_again
 from launcher.live import LiveRun
 from launcher.ports import Connection, Lines
 from launcher.sync import remote_agent
 from launcher.underway import Underway
 
 CONNECT_TIMEOUT_S = 240.0
-HOLD_TIMEOUT_S = 30.0
 SHUTDOWN_S = 120.0
 """By when a machine that shuts down is seen to be gone; systemd gives a service 90 s to stop."""
 SHUTDOWN_POLL_S = 2.0
@@ -92,9 +84,9 @@ def attend(live: LiveRun, attendance: Attendance) -> Outcome:
             if choice is Choice.KEEP:
                 continue
             underway.close()
-            if choice is Choice.DETACH and _job_started(live):
+            if choice is Choice.DETACH and live.here("job.started"):
                 return _let_go(live)
-            return Outcome(exit_status=Cancelled.exit_code, receipt=stop(live, gently=choice is Choice.STOP))
+            return Outcome(exit_status=Cancelled.exit_code, receipt=ending.stop(live, gently=choice is Choice.STOP))
 
 
 def _attempt(live: LiveRun, attendance: Attendance, underway: Underway) -> Outcome | Choice:
@@ -107,11 +99,11 @@ def _attempt(live: LiveRun, attendance: Attendance, underway: Underway) -> Outco
     except interrupts.StopAsked:
         return Choice.STOP
     except interrupts.HangUp:
-        return Choice.DETACH if _job_started(live) else Choice.STOP
+        return Choice.DETACH if live.here("job.started") else Choice.STOP
     except Exception as error:
         # A bug of ours must not leave a machine behind either; it is raised again and told as one.
         underway.close()
-        _after_failure(live, error)
+        ending.after_failure(live, error)
         raise
 
 
@@ -136,7 +128,7 @@ def _end_begun(live: LiveRun) -> Outcome:
 def _ask(live: LiveRun, attendance: Attendance) -> Choice:
     try:
         with live.signals.raised():
-            return attendance.ask(live, _job_started(live))
+            return attendance.ask(live, live.here("job.started"))
     except KeyboardInterrupt:
         return Choice.END
     except interrupts.HangUp:
@@ -214,7 +206,7 @@ def _started(live: LiveRun, attendance: Attendance) -> Connection:
     """The present segment's machine, reached, with the job running on it."""
     if live.lines is not None and live.record.status is RunStatus.PROVISIONING:
         return _moved_in(live, live.lines, attendance.lost_after_s)
-    luggage = None if _job_started(live) else berth.luggage(live)
+    luggage = None if live.here("job.started") else berth.luggage(live)
     if live.record.status in {RunStatus.PLANNED, RunStatus.INTERRUPTED}:
         live.phases.enter("provision", _pool_text(live))
         live.advance(RunStatus.PROVISIONING)
@@ -260,36 +252,21 @@ def _where(made: Instance | Offer) -> str:
     return f"{made.instance_type} {made.market}" + (f" in {made.zone}" if made.zone else "")
 
 
-def _job_started(live: LiveRun) -> bool:
-    return live.here("job.started")
-
-
 def _finish(live: LiveRun, report: JobReport) -> Outcome:
     """Results home and verified first, then the machine ended."""
     exit_status = jobend.record(live, report)
-    _fetch(live)
+    ending.fetch(live)
     if exit_status and live.spec.keep_on_failure_s:
         return _kept(live, exit_status)
     ended = teardown.end(live, RunStatus.FAILED if exit_status else RunStatus.SUCCEEDED)
     return Outcome(exit_status=exit_status, receipt=ended)
 
 
-def _fetch(live: LiveRun) -> None:
-    if live.record.status is RunStatus.RUNNING:
-        live.advance(RunStatus.FETCHING)
-    live.phases.enter("fetch")
-    try:
-        bring_home(live)
-    except HostUnreachable:
-        still_there(live)  # one that is gone is another story than one that does not answer
-        raise
-
-
 def _kept(live: LiveRun, exit_status: int) -> Outcome:
     """Leave a failed job's machine up for a look; what remains to be done is to end it, by `down` or by itself."""
     keep_s = live.spec.keep_on_failure_s
     if live.lines is not None:
-        remote_agent.release(live.lines.control.fresh(CONNECT_TIMEOUT_S), live.layout)
+        remote_agent.release(live.lines.control.fresh(ending.DIAL_TIMEOUT_S), live.layout)
     respawn.bury_others(live)
     live.advance(RunStatus.TERMINATING)
     live.event("ending", status=RunStatus.FAILED.value, reason=live.record.reason, kept_s=keep_s)
@@ -316,90 +293,3 @@ def _let_go(live: LiveRun) -> Outcome:
         f"Its results come home with: gpurun resume {live.run_id}"
     )
     return Outcome(exit_status=0, receipt=None)
-
-
-def stop(live: LiveRun, *, gently: bool = True) -> Receipt:
-    """End the run on the user's word: the job stopped with its grace and its results home first, unless not `gently`.
-
-    Another signal ends the machine at once. Raises what keeps the results from coming home; the machine then waits.
-    """
-    if gently:
-        try:
-            with live.signals.installed(), live.signals.raised():
-                _stop_gently(live)
-        except (KeyboardInterrupt, interrupts.StopAsked, interrupts.HangUp):
-            stays = "ending the job at once; what is not home stays there"
-            lost = "ending the machine at once; what is not home is lost"
-            live.reporter.warn(lost if places.of(live).replaceable else stays)
-        except MachineGone as error:
-            live.reporter.warn(error.message)
-        except Exception as error:
-            _after_failure(live, error)
-            raise
-    return teardown.end(live, RunStatus.CANCELLED, reason="stopped by the user")
-
-
-def _stop_gently(live: LiveRun) -> None:
-    if not _job_started(live):
-        return
-    connection = reach(live).control.fresh(CONNECT_TIMEOUT_S)
-    if not live.here("job.done"):
-        live.reporter.note(f"stopping the job; it has {lifeline.STOP_GRACE_S:.0f} s to save a checkpoint")
-        remote_agent.signal(connection, live.layout, "TERM")
-        jobend.record(live, follow(live, connection))
-    _fetch(live)
-
-
-def _after_failure(live: LiveRun, error: Exception) -> None:
-    """End the machine, unless it still holds work that only it has."""
-    with suppress(LedgerError):
-        live.event("failed", error=str(error), type=type(error).__name__)
-    if _passing(live, error):
-        _leave_for_later(live, error)
-        return
-    if not _job_started(live) or isinstance(error, MachineGone | BudgetExceeded):
-        # A job that ended and came home is what it was, whatever became of its machine.
-        home = isinstance(error, MachineGone) and live.has_event("fetched")
-        teardown.end(live, teardown.deserved(live) if home else RunStatus.FAILED, reason=str(error))
-        return
-    held = live.here("job.done") and hold_until_deadline(live)
-    with suppress(LedgerError):
-        respawn.bury_others(live)
-    with suppress(LedgerError):
-        live.update(launcher_pid=None, launcher_started=None)
-        if live.record.status is not RunStatus.TERMINATING:  # that it cannot be ended yet is not why it ends
-            live.update(reason=str(error))
-    live.hang_up()
-    live.reporter.warn(
-        f"the machine is left as it is: {places.of(live).left(live, held=held)}; "
-        f"gpurun resume {live.run_id} goes on, gpurun down {live.run_id} ends it now"
-    )
-
-
-def _passing(live: LiveRun, error: Exception) -> bool:
-    """Whether a run between two machines can go on later: AWS cannot be asked, or this shell lacks what it needs."""
-    noted = any(each.number == live.record.segment for each in live.ledger.segments(live.run_id))
-    kinds = CredentialsError, SpecError
-    return live.record.segment > 1 and not noted and (isinstance(error, kinds) or type(error) is ProvisionError)
-
-
-def _leave_for_later(live: LiveRun, error: Exception) -> None:
-    """No machine is held and none can be had now: what is home is enough to go on from."""
-    with suppress(LedgerError):
-        live.update(launcher_pid=None, launcher_started=None, reason=str(error))
-    live.hang_up()
-    live.reporter.warn(f"the last checkpoint is home; gpurun resume {live.run_id} goes on on another machine")
-
-
-def hold_until_deadline(live: LiveRun) -> bool:
-    """Keep a finished job's machine for its results until the deadline, lease or no lease; says whether it will."""
-    if live.lines is None:
-        return False
-    try:
-        with live.signals.held("asking the machine to wait for you"):
-            connection = live.lines.control.fresh(HOLD_TIMEOUT_S)
-            remote_agent.renew(connection, live.layout, lifeline.seconds_left(live.deadline))
-    except RemoteError as error:
-        live.reporter.warn(f"could not ask the machine to wait for you: {error.message}")
-        return False
-    return True

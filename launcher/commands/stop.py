@@ -34,8 +34,8 @@ def command(run: options.Run = "last") -> int:
 
 
 def _stop(live: LiveRun) -> int:
-    from launcher import runs
+    from launcher import ending
     from launcher.commands import attending
 
-    attending.show(live, runs.stop(live), as_json=False)
+    attending.show(live, ending.stop(live), as_json=False)
     return 0
