@@ -41,7 +41,13 @@ def deploy(name: str, *, only_print: bool, yes: bool, as_json: bool) -> None:
         _require_quiet(book, wanted)
         _agreed("deploy it?", yes=yes)
         _stand(book, aws, wanted, reporter)
-        told = {"name": name, "deployed": True, "region": wanted.whose.region, "folder": wanted.uri}
+        told = {
+            "event": "deployed",
+            "name": name,
+            "deployed": True,
+            "region": wanted.whose.region,
+            "folder": wanted.uri,
+        }
         _say(
             told,
             f"{name} is deployed: it fires with this computer off\n"
@@ -78,7 +84,7 @@ def undeploy(name: str, *, everything: bool, yes: bool, as_json: bool) -> None:
         book.schedules.renew(deployed.marked(schedule, None))
         book.schedules.considered(name, datetime.now(UTC))
         book.ticks.adopt(there or ())
-        told = {"name": name, "deployed": False, "removed": removed}
+        told = {"event": "undeployed", "name": name, "deployed": False, "removed": removed}
         text = "\n".join([*(f"removed: {each}" for each in removed), f"{name} is not deployed any more"])
         _say(told, f"{text}\n  next: gpurun schedule daemon keeps its time here", as_json=as_json)
 
@@ -186,6 +192,6 @@ def _say(told: dict[str, Any], text: str, *, as_json: bool) -> None:
     from launcher import render
 
     if as_json:
-        render.print_json(told, indent=1)
+        render.print_json(told)  # one line, as the reporter's before it
     else:
         typer.echo(text)
