@@ -10,7 +10,8 @@ versions=${1:-$here/versions.env}
 # shellcheck source=versions.env
 . "$versions"
 : "${PREFIX:?} ${PYTHON_VERSIONS:?} ${MIN_NVIDIA_DRIVER:?}"
-SYSTEM_PACKAGES=${SYSTEM_PACKAGES:-} PYTHON_PACKAGES=${PYTHON_PACKAGES:-}
+SYSTEM_PACKAGES=${SYSTEM_PACKAGES:-}
+packages="${PYTHON_PACKAGES:-} ${LAUNCHER_PACKAGES:-}"
 PIP_OPTIONS=${PIP_OPTIONS:-} INHERIT_PACKAGES=${INHERIT_PACKAGES:-no}
 
 say() { printf 'provision: %s\n' "$*"; }
@@ -102,7 +103,7 @@ make_environment() {
 }
 
 fingerprint() {
-    { "$PREFIX/bin/python" --version; printf '%s\n' "$PYTHON_PACKAGES" "$INHERIT_PACKAGES"; } |
+    { "$PREFIX/bin/python" --version; printf '%s\n' "$packages" "$INHERIT_PACKAGES"; } |
         sha256sum | cut -d ' ' -f 1
 }
 
@@ -124,11 +125,11 @@ install_python_packages() {
         return
     fi
     rm -f "$stamp"
-    say "Python packages: ${PYTHON_PACKAGES:-none}"
-    if [ -n "$PYTHON_PACKAGES" ]; then
+    say "Python packages: $packages"
+    if [ -n "${packages// /}" ]; then
         # shellcheck disable=SC2086 # a list of requirements; set -f keeps the brackets of extras
         (set -f; "$PREFIX/bin/python" -m pip install --no-cache-dir --retries 5 --disable-pip-version-check \
-            --find-links "$here" $PIP_OPTIONS $PYTHON_PACKAGES)
+            --find-links "$here" $PIP_OPTIONS $packages)
     fi
     "$PREFIX/bin/python" -m pip check
     # The stamp only when everything else is on the disk: an image may be made of what is there now.

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import hcl2
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from launcher.aws.tags import TAG_BAKE, TAG_IMAGE
 from launcher.bake import recipe
+from launcher.deploy import boot
 
 AMI = Path(__file__).parents[2] / "ami"
 
@@ -39,6 +42,7 @@ class Prefix:
     def write(self, packages: str, python: str = f"{sys.version_info[0]}.{sys.version_info[1]}") -> None:
         text = (AMI / "versions.env").read_text()
         new = {"SYSTEM_PACKAGES": "", "PYTHON_VERSIONS": python, "PYTHON_PACKAGES": packages, "PREFIX": self.path}
+        new["LAUNCHER_PACKAGES"] = ""
         for key, value in new.items():
             text, count = re.subn(f'(?m)^{key}=".*"$', f'{key}="{value}"', text)
             assert count == 1
@@ -135,6 +139,15 @@ def test_no_python_is_told_with_the_setting_to_change(tmp_path):
     done = prefix.provision()
     assert done.returncode == 1
     assert "none of Python 3.1 is here" in done.stderr
+
+
+def test_the_image_has_what_the_launcher_needs_on_a_machine_that_begins_by_itself():
+    versions = recipe.parse((AMI / "versions.env").read_text())
+    pinned = [Requirement(each) for each in f"{versions['PYTHON_PACKAGES']} {versions['LAUNCHER_PACKAGES']}".split()]
+    has = {canonicalize_name(each.name): next(iter(each.specifier)).version for each in pinned}
+    wanted = [Requirement(each) for each in boot.requirements(notices=True).split()]
+    assert {canonicalize_name(each.name) for each in wanted} <= has.keys()
+    assert all(each.specifier.contains(has[canonicalize_name(each.name)]) for each in wanted)
 
 
 def test_the_scripts_are_clean():
