@@ -17,7 +17,7 @@ from launcher.aws import instances
 from launcher.aws import tags as tagging
 from launcher.aws.faults import code_of
 from launcher.aws.polling import backoff, until
-from launcher.aws.tags import TAG_BAKE, TAG_IMAGE
+from launcher.aws.tags import TAG_BAKE, TAG_IMAGE, TAG_SCHEDULE, TAG_USES
 from launcher.domain import TAG_DEADLINE, TAG_RUN
 from launcher.errors import ProvisionError, SpecError
 
@@ -116,16 +116,24 @@ def surplus(aws: Aws, name: str, keep: int) -> list[BakedImage]:
 
 
 def users(aws: Aws, images: Sequence[BakedImage]) -> dict[str, str]:
-    """Of those that a machine of a run was launched from: the image's id and the run, which may need it once more.
+    """Of those that something still needs: the image's id, and the run or the schedule that does.
 
-    A run whose machine is taken back goes on with another one from the same image.
+    A run whose machine is taken back goes on with another one from the same image, and a schedule that is deployed
+    launches from its own each time.
     """
     found = {}
     for image in images:
         machines = instances.by_filter(aws, [tagging.of_any_run(), {"Name": "image-id", "Values": [image.image_id]}])
         runs = [each.tags.get(TAG_RUN, "") for each in machines if not each.gone]
         if runs:
-            found[image.image_id] = runs[0]
+            found[image.image_id] = f"run {runs[0]}"
+            continue
+        wanted: list[FilterTypeDef] = [{"Name": f"tag:{TAG_USES}", "Values": [image.image_id]}]
+        with aws.errors("look for schedules that use an image"):
+            templates = aws.ec2.describe_launch_templates(Filters=wanted)["LaunchTemplates"]
+        schedules = [tagging.to_dict(each.get("Tags")).get(TAG_SCHEDULE, "") for each in templates]
+        if schedules:
+            found[image.image_id] = f"schedule {schedules[0]}"
     return found
 
 

@@ -18,6 +18,8 @@ TAG_HOURS = "gpurun:hours"
 """On a machine that a schedule in the cloud launches: how long it lives at most, from its launch on."""
 TAG_SCHEDULE = "gpurun:schedule"
 """On all that a deployed schedule stands of: its name."""
+TAG_USES = "gpurun:uses"
+"""On a launch template of such a schedule: the image that it launches from."""
 TAG_IMAGE = "gpurun:image"
 """On those that are tested and ready: the name to launch from them by."""
 

@@ -55,7 +55,7 @@ def one(image: BakedImage, shared: Sequence[str]) -> str:
 
 def in_use(used: Mapping[str, str]) -> str:
     """Which older images stay, and for whom."""
-    return "".join(f"{image} stays: run {run} uses it\n" for image, run in used.items())
+    return "".join(f"{image} stays: {user} uses it\n" for image, user in used.items())
 
 
 def pruned(old: Sequence[BakedImage], name: str, keep: int, *, acted: bool) -> str:

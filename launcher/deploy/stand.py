@@ -87,7 +87,12 @@ def _template(aws: Aws, wanted: Deployment, tags: dict[str, str]) -> str:
             made = aws.ec2.create_launch_template(
                 LaunchTemplateName=wanted.template,
                 LaunchTemplateData=templates.template_data(wanted.request),
-                TagSpecifications=[{"ResourceType": "launch-template", "Tags": tagging.to_list(tags)}],
+                TagSpecifications=[
+                    {
+                        "ResourceType": "launch-template",
+                        "Tags": tagging.to_list({**tags, tagging.TAG_USES: wanted.image.image_id}),
+                    }
+                ],
             )
         except ClientError as error:
             if code_of(error) != "InvalidLaunchTemplateName.AlreadyExistsException":

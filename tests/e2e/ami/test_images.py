@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from launcher.aws import baked, images
-from launcher.aws.tags import TAG_BAKE
+from launcher.aws.tags import TAG_BAKE, TAG_SCHEDULE, TAG_USES, to_list
 from launcher.domain import TAG_DEADLINE, TAG_RUN
 
 OTHER = "us-west-2"
@@ -80,6 +80,21 @@ def test_an_image_that_a_run_may_need_again_is_not_pruned(laptop, aws, three):
     aws.ec2.terminate_instances(InstanceIds=[launched["Instances"][0]["InstanceId"]])
     laptop.wait_for(lambda: not baked.users(aws, three))
     assert f"removed {used}" in laptop.gpurun("ami", "prune", "ours", "--keep", "1", "--sandbox", "--yes").stdout
+
+
+def test_an_image_that_a_deployed_schedule_launches_from_is_not_pruned(laptop, aws, three):
+    used = three[0].image_id
+    tags = [{"ResourceType": "launch-template", "Tags": to_list({TAG_SCHEDULE: "digits", TAG_USES: used})}]
+    template = aws.ec2.create_launch_template(
+        LaunchTemplateName="of-digits", LaunchTemplateData={"ImageId": used}, TagSpecifications=tags
+    )["LaunchTemplate"]["LaunchTemplateId"]
+    try:
+        pruned = laptop.gpurun("ami", "prune", "ours", "--keep", "1", "--sandbox", "--yes")
+        assert pruned.returncode == 0, pruned.stderr
+        assert f"{used} stays: schedule digits uses it" in pruned.stdout
+        assert baked.find(aws, "ours") == [three[2], three[0]]
+    finally:
+        aws.ec2.delete_launch_template(LaunchTemplateId=template)
 
 
 def test_a_copy_to_where_it_is_wants_a_key(laptop, aws, three):
