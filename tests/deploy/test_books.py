@@ -6,6 +6,8 @@ import sqlite3
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -13,7 +15,11 @@ from launcher.deploy import books
 from launcher.deploy.lease import Held, Lease
 from launcher.errors import GpurunError, LedgerError
 from launcher.ledger import Ledger, Owner, Tick, TickRecord, TickStatus
+from launcher.schedule.facts import good_in_a_row
 from tests.deploy.conftest import BEGIN, record
+
+if TYPE_CHECKING:
+    from launcher.registry.history import History
 
 ME = Owner(pid=1, started="1")
 MINUTE = timedelta(minutes=1)
@@ -186,3 +192,39 @@ def test_adopted_ticks_are_over_and_there_once(book, tmp_path):
         assert found[-1] == mine, "what is known already stays"
         assert other.ticks.unfinished() == ()
         assert len(book.ticks.unfinished()) == 1
+
+
+class Log:
+    """A registry's history of which every version but the first was judged good against it."""
+
+    name, champion = "digits", 1
+
+    def about(self, number: int) -> list[SimpleNamespace]:
+        return [SimpleNamespace(details={"gate": {"good": number > 1, "compared_with": 1}})]
+
+
+def test_good_retrains_in_a_row_count_on_from_laptop_to_cloud_and_back(desk, book, tmp_path):
+    """`--canary` asks for several: they may have been made on either side."""
+
+    def good(there: Ledger) -> int:
+        return good_in_a_row(there, "digits", cast("History", Log()))
+
+    for number in (1, 2):
+        ended(book, number, version=f"digits@{number}")
+    assert books.merge(desk, record(), book.ticks.list("digits"), BEGIN) is None
+    there = tmp_path / "machine/ledger.db"
+    number = bring(desk, there)
+    with Ledger.open(there) as machine:
+        assert good(machine) == good(book) == 1
+        ended(machine, 3, version="digits@3")
+        ended(machine, 4, TickStatus.CANCELLED, version="")
+        assert good(machine) == 2
+        book.ticks.adopt(machine.ticks.list("digits"))
+    assert good(book) == 2
+    keep(desk, book, there, (number or 0) + 1)
+    ended(book, 5, version="digits@5")
+    assert books.merge(desk, record(), book.ticks.list("digits"), BEGIN) is None
+    bring(desk, there)
+    with Ledger.open(there) as machine:
+        assert good(machine) == good(book) == 3
+        assert told(machine.ticks.list("digits")) == told(book.ticks.list("digits"))
