@@ -12,6 +12,8 @@ from launcher.aws import fleet, killswitch, recurring, roles
 from launcher.aws import template as templates
 from launcher.aws.tags import TAG_SCHEDULE
 from launcher.deploy import names
+from launcher.deploy.deployment import folder_prefix
+from launcher.deploy.lease import Desk
 from launcher.deploy.stand import template_ids
 from launcher.errors import SpecError
 
@@ -63,6 +65,8 @@ def raze(aws: Aws, name: str, place: Place, *, everything: bool, tell: Callable[
         fleet.terminate(aws, standing)
         fleet.wait_terminated(aws, standing, timeout_s=TERMINATE_TIMEOUT_S)
         tell(f"{len(standing)} machine{'s' * (len(standing) > 1)}")
+    prefix = folder_prefix(place, name)
+    _free(Desk(aws=aws, bucket=place.bucket, prefix=prefix))
     killswitch.disarm(aws, run_id=names.run_id(name))
     for template_id, _ in template_ids(aws, name):
         templates.delete_by_id(aws, template_id)
@@ -71,9 +75,15 @@ def raze(aws: Aws, name: str, place: Place, *, everything: bool, tell: Callable[
     for role in names.roles(name, aws.region):
         roles.remove_role(aws, role)
     tell("the roles")
-    prefix = f"{place.prefix}/{names.FOLDER}/{name}/".lstrip("/")
     count = _empty(aws, place.bucket, prefix, everything=everything)
     tell(f"{count} objects below s3://{place.bucket}/{prefix}")
+
+
+def _free(desk: Desk) -> None:
+    """What a machine held that was ended in the middle, the next deployment must not wait for."""
+    lease, given_back = desk.newest()
+    if lease is not None and not given_back:
+        desk.give_back(lease)
 
 
 def _empty(aws: Aws, bucket: str, prefix: str, *, everything: bool) -> int:

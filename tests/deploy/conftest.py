@@ -15,7 +15,7 @@ import pytest
 
 from launcher.aws.client import Aws
 from launcher.aws.durable.place import find
-from launcher.deploy import deployment, raze
+from launcher.deploy import deployment, raze, stand
 from launcher.deploy.lease import Desk
 from launcher.domain import Device, JobSpec
 from launcher.ledger import Ledger, ScheduleRecord
@@ -176,6 +176,21 @@ class Bench:
         found += [("schedule", each["Name"]) for each in times]
         found += [("object", each["Key"]) for each in objects]
         return sorted(found)
+
+
+def make(bench: Bench, wanted: Deployment) -> list[str]:
+    """Have it stand; gives what was told."""
+    said: list[str] = []
+    stand.stand(bench.aws, wanted, said.append, lambda _: None)
+    return said
+
+
+def remove(bench: Bench, name: str = "digits", *, everything: bool = False) -> list[str]:
+    """Have nothing of it stand; gives what was told."""
+    said: list[str] = []
+    place = find(bench.aws, f"s3://{bench.bucket}/w")
+    raze.raze(bench.aws, name, place, everything=everything, tell=said.append)
+    return said
 
 
 @pytest.fixture

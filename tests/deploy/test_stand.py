@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 
 import pytest
 
-from launcher.aws import fleet, killswitch, recurring
-from launcher.aws.durable.place import find
+from launcher.aws import fleet, killswitch, policy, recurring
 from launcher.deploy import names, permits, raze, stand
-from launcher.deploy.deployment import UNKNOWN, Deployment
+from launcher.deploy.deployment import UNKNOWN
+from launcher.deploy.lease import Desk, Held, Lease
 from launcher.domain import Limits
-from launcher.errors import GpurunError, SpecError
+from launcher.errors import SpecError
 from launcher.schedule import deployed
-from tests.deploy.conftest import BEGIN, record
+from tests.deploy.conftest import BEGIN, make, record, remove
 
 KINDS = ["group", "object", "object", "object", "profile", "role", "role", "schedule", "template"]
-
-
-def make(bench, wanted: Deployment) -> list[str]:
-    said: list[str] = []
-    stand.stand(bench.aws, wanted, said.append, lambda _: None)
-    return said
-
-
-def remove(bench, name: str = "digits", *, everything: bool = False) -> list[str]:
-    said: list[str] = []
-    place = find(bench.aws, f"s3://{bench.bucket}/w")
-    raze.raze(bench.aws, name, place, everything=everything, tell=said.append)
-    return said
 
 
 def kinds(bench) -> list[str]:
@@ -145,62 +133,6 @@ def test_what_is_ours_is_ours_also_by_half(bench):
     remove(bench)
 
 
-@pytest.fixture
-def calls(bench, torment) -> list[str]:
-    """What a whole deployment asks of AWS, in order."""
-    wanted = bench.plan()
-    torment.clear_journal()
-    make(bench, wanted)
-    found = [f"{each['service']} {each['action']}" for each in torment.journal()]
-    remove(bench, everything=True)
-    return found
-
-
-def test_broken_at_every_call_undeploy_leaves_nothing(bench, torment, calls):
-    """Each call is refused in its turn: what stands then is found, and goes."""
-    wanted = bench.plan()
-    before = bench.standing()
-    assert len(calls) > 15
-    broke = []
-    for number, call in enumerate(calls):
-        torment.fault({"effect": {"error": "AccessDenied", "status": 403}, "skip": number, "times": 1})
-        try:
-            make(bench, wanted)
-        except GpurunError:
-            broke.append(call)
-        torment.clear_faults()
-        remove(bench)
-        assert bench.standing() == before, call
-    assert len(broke) == len(calls)
-
-
-def test_answers_that_are_lost_make_nothing_twice(bench, torment, calls):
-    wanted = bench.plan()
-    torment.fault({"match": {"action": "(?!GET|HEAD).*"}, "effect": {"drop": "after"}, "times": 4})
-    make(bench, wanted)
-    torment.clear_faults()
-    assert kinds(bench) == KINDS
-    remove(bench)
-
-
-def test_broken_at_every_call_of_its_own_undeploy_again_ends_it(bench, torment):
-    wanted = bench.plan()
-    before = bench.standing()
-    make(bench, wanted)
-    torment.clear_journal()
-    remove(bench)
-    count = len(torment.journal())
-    assert count > 10
-    for number in range(count):
-        make(bench, wanted)
-        torment.fault({"effect": {"error": "AccessDenied", "status": 403}, "skip": number, "times": 1})
-        with pytest.raises(GpurunError):
-            remove(bench)
-        torment.clear_faults()
-        remove(bench)
-        assert bench.standing() == before
-
-
 def test_undeploy_ends_a_machine_that_runs_and_its_switch(bench):
     wanted = bench.plan()
     make(bench, wanted)
@@ -217,11 +149,17 @@ def test_undeploy_ends_a_machine_that_runs_and_its_switch(bench):
         deadline=wanted.schedule.considered_at.replace(year=2035),
         role_arn=killswitch.role(bench.aws),
     )
+    desk = Desk(aws=bench.aws, bucket=bench.bucket, prefix=wanted.prefix)
+    far, now = BEGIN.replace(year=2035), datetime.now(UTC)
+    assert isinstance(desk.take(made[0], "", far, now), Lease)
+    assert isinstance(desk.take("i-next", "", far, now), Held)
     said = remove(bench)
     assert "1 machine" in said
+    assert isinstance(desk.take("i-next", "", far, now), Lease), "its turn is over, too"
     gone = fleet.describe(bench.aws, made[0])
     assert gone is None or gone.state == "terminated"
     assert killswitch.find(bench.aws) == []
+    remove(bench, everything=True)
     assert bench.standing() == []
 
 
@@ -252,3 +190,34 @@ def test_nothing_is_unknown_in_what_stands(bench):
     assert UNKNOWN not in fires
     assert template["LaunchTemplateId"] in fires
     assert replace(wanted, schedule=wanted.schedule).template == wanted.template
+
+
+def permitted(action: str, resource: str) -> bool:
+    """Whether the policies that `gpurun doctor --print-iam --deploy` writes name it."""
+    for statement in (*policy.document()["Statement"], *policy.deploy()["Statement"]):
+        actions, resources = statement["Action"], statement["Resource"]
+        if action in ([actions] if isinstance(actions, str) else actions):
+            listed = [resources] if isinstance(resources, str) else resources
+            if not resource or any(fnmatchcase(resource, each) for each in listed):
+                return True
+    return False
+
+
+def test_whoever_has_the_policy_may_do_it_all(bench, torment):
+    """Every call of a deployment and its end, and each role and profile by its name."""
+    wanted = bench.plan()
+    torment.clear_journal()
+    raze.require_ours(bench.aws, "digits", wanted.schedule.store)
+    make(bench, wanted)
+    make(bench, bench.plan(spec={"limits": Limits(max_hours=2.0)}))
+    remove(bench)
+    asked = [each for each in torment.journal() if each["service"] in {"iam", "scheduler", "ec2"}]
+    assert {each["service"] for each in asked} == {"iam", "scheduler", "ec2"}
+    for each in asked:
+        resource = ""
+        if each["service"] == "iam":
+            profile, role = each["params"].get("InstanceProfileName"), each["params"].get("RoleName")
+            name = f"instance-profile/{profile}" if profile else f"role/{role}"
+            resource = f"arn:aws:iam::123456789012:{name}"
+        assert permitted(f"{each['service']}:{each['action']}", resource), each
+    assert not permitted("iam:PutRolePolicy", "arn:aws:iam::123456789012:role/gpurun-scheduler")
