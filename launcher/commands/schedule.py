@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from launcher.commands import options, scheduleinstall, session
+from launcher.commands import options, scheduleinstall, schedulestand, session
 from launcher.errors import SpecError
 
 if TYPE_CHECKING:
@@ -258,44 +258,9 @@ def daemon(*, as_json: options.Json = False) -> None:
 
 app.command()(scheduleinstall.install)
 app.command()(scheduleinstall.uninstall)
-
-
-@app.command()
-def deploy(
-    name: Name,
-    *,
-    only_print: Annotated[bool, typer.Option("--print", help="Show all that would be made, and make nothing.")] = False,
-    yes: options.Yes = False,
-    as_json: options.Json = False,
-) -> None:
-    """Keep a schedule's time in AWS, with this computer off: machines launch, gate, promote and end by themselves."""
-    from launcher.commands import scheduledeploy
-
-    scheduledeploy.deploy(name, only_print=only_print, yes=yes, as_json=as_json)
-
-
-@app.command()
-def undeploy(
-    name: Name,
-    *,
-    everything: Annotated[
-        bool, typer.Option("--all", help="Also its history, logs and results in S3; the weights stay.")
-    ] = False,
-    yes: options.Yes = False,
-    as_json: options.Json = False,
-) -> None:
-    """Remove all that `deploy` made; this computer keeps the time again."""
-    from launcher.commands import scheduledeploy
-
-    scheduledeploy.undeploy(name, everything=everything, yes=yes, as_json=as_json)
-
-
-@app.command(hidden=True)
-def fire(folder: str) -> int:
-    """What a machine of a deployed schedule runs."""
-    from launcher.commands import schedulefire
-
-    return schedulefire.fire(folder)
+app.command()(schedulestand.deploy)
+app.command()(schedulestand.undeploy)
+app.command(hidden=True)(schedulestand.fire)
 
 
 @app.command(hidden=True)

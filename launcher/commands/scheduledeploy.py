@@ -1,4 +1,4 @@
-"""`gpurun schedule deploy` and `undeploy`: the time kept in the cloud, with this computer off."""
+"""`gpurun schedule deploy`: the time kept in the cloud, with this computer off."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def deploy(name: str, *, only_print: bool, yes: bool, as_json: bool) -> None:
         if not as_json:
             typer.echo(_text(wanted))
         _require_quiet(book, wanted)
-        _agreed("deploy it?", yes=yes)
+        agreed("deploy it?", yes=yes)
         _stand(book, aws, wanted, reporter)
         told = {
             "event": "deployed",
@@ -48,45 +48,12 @@ def deploy(name: str, *, only_print: bool, yes: bool, as_json: bool) -> None:
             "region": wanted.whose.region,
             "folder": wanted.uri,
         }
-        _say(
+        say(
             told,
             f"{name} is deployed: it fires with this computer off\n"
             f"  next: gpurun schedule run-now {name}, gpurun schedule history {name}, gpurun schedule undeploy {name}",
             as_json=as_json,
         )
-
-
-def undeploy(name: str, *, everything: bool, yes: bool, as_json: bool) -> None:
-    """Remove all that a deployment made; this computer keeps the time again."""
-    from launcher.aws.client import Aws
-    from launcher.aws.durable.place import find
-    from launcher.commands import retrain, schedulecloud
-    from launcher.deploy import raze
-    from launcher.schedule import deployed
-
-    with session.ledger() as book:
-        schedule = book.schedules.get(name)
-        if not schedule.store.startswith("s3://"):
-            raise SpecError(
-                f"{name} was never deployed: its weights are kept here", hint=f"gpurun schedule show {name}"
-            )
-        account = session.account(**retrain.options(schedule))
-        place = find(Aws(account), schedule.store)
-        aws = Aws(account).at(place.region)
-        raze.require_ours(aws, name, schedule.store)
-        standing = raze.machines(aws, name)
-        if standing:
-            sys.stderr.write(f"{', '.join(standing)} of {name} will be ended in the middle of its work\n")
-        _agreed(f"remove {name} from {aws.region}?", yes=yes)
-        there, _ = schedulecloud.history(schedule, 100_000)
-        removed: list[str] = []
-        raze.raze(aws, name, place, everything=everything, tell=removed.append)
-        book.schedules.renew(deployed.marked(schedule, None))
-        book.schedules.considered(name, datetime.now(UTC))
-        book.ticks.adopt(there or ())
-        told = {"event": "undeployed", "name": name, "deployed": False, "removed": removed}
-        text = "\n".join([*(f"removed: {each}" for each in removed), f"{name} is not deployed any more"])
-        _say(told, f"{text}\n  next: gpurun schedule daemon keeps its time here", as_json=as_json)
 
 
 @contextmanager
@@ -135,7 +102,8 @@ def _stand(book: Ledger, aws: Aws, wanted: Deployment, reporter: Reporter) -> No
     stand.stand(aws, wanted, reporter.note, lambda _sent: None)
 
 
-def _agreed(question: str, *, yes: bool) -> None:
+def agreed(question: str, *, yes: bool) -> None:
+    """Ask, unless that was answered before; raises `SpecError` where nobody is there."""
     if yes:
         return
     if not sys.stdin.isatty():
@@ -188,7 +156,8 @@ def _readable(content: dict[str, Any]) -> dict[str, Any]:
     return told
 
 
-def _say(told: dict[str, Any], text: str, *, as_json: bool) -> None:
+def say(told: dict[str, Any], text: str, *, as_json: bool) -> None:
+    """To people, or to programs."""
     from launcher import render
 
     if as_json:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from launcher.agent import notice
-from launcher.aws import killswitch
+from launcher.aws import instances, killswitch
 from launcher.aws.client import Aws
 from launcher.aws.storage import download
 from launcher.deploy import again, books, names
@@ -68,7 +68,7 @@ def fire(unpacked: Unpacked, about: About, state: StatePaths, tell: Tell) -> int
     ends_at = _ends_at(unpacked, about)
     desk = Desk(aws=aws, bucket=unpacked.bucket, prefix=unpacked.prefix)
     tick = about.tags.get(names.TAG_TICK, "")
-    lease = desk.take(about.instance_id, tick, ends_at, now)
+    lease = desk.take(about.instance_id, tick, ends_at, now, gone=lambda holder: _gone(aws, holder, tell))
     if isinstance(lease, Held):
         tell(f"{lease.lease.holder} has the schedule until {lease.lease.until:%Y-%m-%d %H:%M:%S} UTC at most")
         return 0
@@ -99,6 +99,18 @@ def _held(desk: Desk, turn: Turn) -> Iterator[None]:
             _send(turn, f"{BOOTS}{turn.lease.number:08d}.log", spoken)
         desk.give_back(turn.lease)
     books.prune(turn.aws, turn.unpacked.bucket, turn.unpacked.prefix)
+
+
+def _gone(aws: Aws, holder: str, tell: Tell) -> bool:
+    """Whether EC2 has ended a machine, without a word; where it does not say, its lease stands until its time is up."""
+    if not holder.startswith("i-"):
+        return False  # a laptop's, for minutes
+    try:
+        found = instances.describe(aws, holder)
+    except GpurunError as error:
+        tell(f"it is not known whether {holder} lives: {error.message}")
+        return False
+    return found is None or found.gone
 
 
 def _ends_at(unpacked: Unpacked, about: About) -> datetime:

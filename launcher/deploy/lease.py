@@ -1,8 +1,8 @@
 """Whose turn it is: of all machines of a schedule one at a time holds its lease, in S3, by conditional writes alone.
 
 Leases are numbered; the next number can be written once (`If-None-Match: *`), and only when the one before was given
-back or its time is up. Each holder writes the schedule's ledger under its own number: one that outlives its lease
-overwrites nothing of the next.
+back, its time is up, or its machine is gone. Each holder writes the schedule's ledger under its own number: one that
+outlives its lease overwrites nothing of the next.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from botocore.exceptions import ClientError
 from launcher.aws.faults import code_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from launcher.aws.client import Aws
 
 LEASES = "leases/"
@@ -53,10 +55,18 @@ class Desk:
         number = max(numbers)
         return self._read(number), f"{number:08d}{DONE}" in keys
 
-    def take(self, holder: str, tick: str, until: datetime, now: datetime) -> Lease | Held:
-        """The next lease, or who has it."""
+    def take(
+        self,
+        holder: str,
+        tick: str,
+        until: datetime,
+        now: datetime,
+        *,
+        gone: Callable[[str], bool] = lambda _holder: False,
+    ) -> Lease | Held:
+        """The next lease, or who has it; `gone` says of a holder that it is no more, and will give nothing back."""
         before, given_back = self.newest()
-        if before is not None and not given_back and before.until > now:
+        if before is not None and not given_back and before.until > now and not gone(before.holder):
             return Held(lease=before)
         mine = Lease(number=before.number + 1 if before else 1, holder=holder, tick=tick, until=until)
         body = json.dumps({"holder": holder, "tick": tick, "until": until.isoformat()}).encode()

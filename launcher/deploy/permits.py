@@ -113,6 +113,7 @@ def machine(whose: Whose, *, bucket: str, prefix: str, data: tuple[str, str] | N
         _schedules("OwnKillSwitch", whose.arn("scheduler", switch)),
         _schedules("OwnRetry", whose.arn("scheduler", f"schedule/{group}/once-*")),
         _on("SeeOwnTarget", "scheduler:GetSchedule", whose.arn("scheduler", f"schedule/{group}/cron-*")),
+        _on("SeeWhoIsGone", "ec2:DescribeInstances", "*"),  # which knows no resources
         _lend("LendToSwitch", whose.role(killswitch.ROLE), policy.SCHEDULER),
         _lend("LendToRetry", whose.role(names.launch_role(whose.name, whose.region)), policy.SCHEDULER),
     )

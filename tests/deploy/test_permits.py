@@ -63,12 +63,20 @@ def test_every_name_of_the_longest_kind_is_told_apart():
 
 
 @pytest.mark.parametrize(
-    "document", [permits.launch(WHOSE, template_id="lt-1", image_id="ami-1"), machine(), machine(data=None, prefix="")]
+    "document",
+    [
+        permits.launch(WHOSE, template_id="lt-1", image_id="ami-1", instance_types=["t3.large"]),
+        machine(),
+        machine(data=None, prefix=""),
+    ],
 )
 def test_nothing_is_permitted_on_everything(document):
     for each in statements(document):
         assert all("*" not in action for action in listed(each["Action"]))
         for resource in listed(each["Resource"]):
+            if each["Action"] == "ec2:DescribeInstances":  # which knows no resources
+                assert resource == "*"
+                continue
             assert resource != "*"
             assert resource.startswith("arn:aws:")
             assert (
@@ -81,16 +89,19 @@ def test_nothing_is_permitted_on_everything(document):
 
 
 def test_the_launching_role_makes_what_carries_the_schedules_tag_and_ends_nothing():
-    document = permits.launch(WHOSE, template_id="lt-1", image_id="ami-1")
+    document = permits.launch(WHOSE, template_id="lt-1", image_id="ami-1", instance_types=["t3.large"])
     assert {action for each in statements(document) for action in listed(each["Action"])} == ALLOWED
     for each in statements(document):
         made = [one for one in listed(each["Resource"]) if one.endswith((":instance/*", ":fleet/*", ":volume/*"))]
         if made:
-            assert each["Condition"]["StringEquals"] in (
-                {"aws:RequestTag/gpurun:run": "schedule-digits"},
-                {"ec2:CreateAction": ["CreateFleet", "RunInstances"]},
-            )
+            asked = each["Condition"]["StringEquals"]
+            assert asked.get("aws:RequestTag/gpurun:run") == "schedule-digits" or asked == {
+                "ec2:CreateAction": ["CreateFleet", "RunInstances"]
+            }
     arn = "arn:aws:ec2:eu-west-1:123456789012:launch-template"
+    (machines,) = [each for each in statements(document) if each["Sid"] == "MakeMachine"]
+    assert machines["Condition"]["StringEquals"]["ec2:InstanceType"] == ["t3.large"]
+    assert machines["Condition"]["ArnEquals"] == {"ec2:LaunchTemplate": f"{arn}/lt-1"}
     assert allows(document, "ec2:CreateFleet", f"{arn}/lt-1")
     assert not allows(document, "ec2:CreateFleet", f"{arn}/lt-2")
     (lent,) = [each for each in statements(document) if each["Action"] == "iam:PassRole"]
@@ -112,7 +123,7 @@ def test_only_schedules_of_its_own_group_take_the_launching_role():
 def test_a_machine_launches_nothing_and_reaches_no_other_schedule():
     document = machine()
     actions = {action for each in statements(document) for action in listed(each["Action"])}
-    assert not [action for action in actions if action.startswith("ec2:")]
+    assert {action for action in actions if action.startswith("ec2:")} == {"ec2:DescribeInstances"}
     assert {action for action in actions if action.startswith("iam:")} == {"iam:PassRole"}
     times = "arn:aws:scheduler:eu-west-1:123456789012:schedule"
     assert allows(document, "scheduler:CreateSchedule", f"{times}/gpurun-schedule-digits/once-20261121T120000")
