@@ -52,6 +52,14 @@ def torment(sandbox_none):
 
 
 @pytest.fixture
+def slow_groups(torment):
+    """Have schedule groups take so long to go."""
+    usual = torment.settings()["group_deleting_s"]
+    yield lambda seconds: torment.settings(group_deleting_s=seconds)
+    torment.settings(group_deleting_s=usual)
+
+
+@pytest.fixture
 def machine(client):
     tags = [{"Key": "gpurun:run", "Value": "r-1"}]
     answer = client("ec2").run_instances(
@@ -257,4 +265,41 @@ def test_groups_have_tags_and_take_their_schedules_with_them(scheduler):
     assert [row["Name"] for page in pages for row in page["Schedules"]] == ["end-0", "end-1", "end-2"]
     assert scheduler.list_schedules(NamePrefix="end-1")["Schedules"][0]["Target"] == {"Arn": TERMINATE}
     scheduler.delete_schedule_group(Name="mine")
+    wait_for(lambda: scheduler.list_schedules()["Schedules"] == [])
+    assert refused(scheduler.get_schedule_group, Name="mine")[0] == "ResourceNotFoundException"
+
+
+def test_a_group_that_is_being_deleted_is_there_and_its_schedules_act(client, scheduler, slow_groups, machine):
+    slow_groups(4.0)
+    scheduler.create_schedule_group(Name="going")
+    wanted = asked(at(2), machine, GroupName="going", ActionAfterCompletion="NONE")
+    scheduler.create_schedule(**wanted)
+    scheduler.delete_schedule_group(Name="going")
+    assert scheduler.get_schedule_group(Name="going")["State"] == "DELETING"
+    states = {row["Name"]: row["State"] for row in scheduler.list_schedule_groups()["ScheduleGroups"]}
+    assert states == {"default": "ACTIVE", "going": "DELETING"}
+    assert refused(scheduler.create_schedule_group, Name="going")[0] == "ConflictException"
+    assert refused(scheduler.create_schedule, **wanted | {"Name": "late"})[0] == "ConflictException"
+    assert refused(scheduler.update_schedule, **wanted)[0] == "ConflictException"
+    scheduler.delete_schedule_group(Name="going")
+    wait_for(lambda: gone(client, machine))
+    assert scheduler.get_schedule(Name="end", GroupName="going")["State"] == "ENABLED"
+    wait_for(lambda: all(row["Name"] != "going" for row in scheduler.list_schedule_groups()["ScheduleGroups"]))
     assert scheduler.list_schedules()["Schedules"] == []
+    scheduler.create_schedule_group(Name="going")
+    assert scheduler.list_schedules(GroupName="going")["Schedules"] == []
+    assert scheduler.get_schedule_group(Name="going")["State"] == "ACTIVE"
+    slow_groups(0.0)
+    scheduler.delete_schedule_group(Name="going")
+
+
+def test_schedules_that_are_deleted_first_do_not_act(client, scheduler, slow_groups, machine, torment):
+    slow_groups(3.0)
+    before = len(attempts(torment))
+    scheduler.create_schedule_group(Name="clean")
+    scheduler.create_schedule(**asked(at(2), machine, GroupName="clean"))
+    scheduler.delete_schedule_group(Name="clean")
+    scheduler.delete_schedule(Name="end", GroupName="clean")
+    wait_for(lambda: all(row["Name"] != "clean" for row in scheduler.list_schedule_groups()["ScheduleGroups"]))
+    assert attempts(torment, before) == []
+    assert not gone(client, machine)

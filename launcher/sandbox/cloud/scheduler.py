@@ -1,7 +1,9 @@
 """EventBridge Scheduler, in place of moto's, which accepts anything and runs nothing.
 
-Source: Amazon EventBridge Scheduler API Reference; what it says of a time in the past, of a fraction of a second and of
-a role that it may not take is as users report it: the first is accepted and acts at once.
+Source: Amazon EventBridge Scheduler API Reference, for groups CreateScheduleGroup and DeleteScheduleGroup; what it says
+of a time in the past, of a fraction of a second and of a role that it may not take is as users report it: the first is
+accepted and acts at once. What becomes of a change to a group that is being deleted, or of its second deletion, is in
+no document: here the first is a conflict and the second is accepted.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ def answer(world: World, call: Call) -> Answer:
 
 def _create(world: World, call: Call) -> object:
     place, token = _place(call), str(call.params.get("ClientToken", ""))
-    _check_group(world, call.region, place[1])
+    _check_open(world, call.region, place[1])
     old = world.schedules.get(place)
     if old is not None and token and token == old.token and old.asked == _asked(call):
         return {"ScheduleArn": _arn(place)}
@@ -60,7 +62,9 @@ def _create(world: World, call: Call) -> object:
 
 
 def _update(world: World, call: Call) -> object:
-    wanted = _checked(world, call, "", _found(world, call).created_at)
+    found = _found(world, call)
+    _check_open(world, call.region, found.place[1])
+    wanted = _checked(world, call, "", found.created_at)
     world.schedules.put(wanted)
     return {"ScheduleArn": _arn(wanted.place)}
 
@@ -108,11 +112,8 @@ def _delete_group(world: World, call: Call) -> object:
     name = _name(call, "Name")
     if name == DEFAULT_GROUP:
         raise _Refused("ValidationException", "The default schedule group cannot be deleted.")
-    _group(world, call.region, name)
-    for each in world.schedules.listed(call.region):
-        if each.place[1] == name:
-            world.schedules.remove(each.place)
-    del world.schedules.groups[call.region, name]
+    if _group(world, call.region, name).state == "ACTIVE":
+        world.schedules.remove_group((call.region, name), world.settings.group_deleting_s)
     return {}
 
 
@@ -248,6 +249,11 @@ def _check_group(world: World, region: str, name: str) -> None:
     _group(world, region, name)
 
 
+def _check_open(world: World, region: str, name: str) -> None:
+    if _group(world, region, name).state == "DELETING":
+        raise _Refused("ConflictException", f"Schedule group {name} is being deleted.")
+
+
 def _group(world: World, region: str, name: str) -> Group:
     found = world.schedules.groups.get((region, name))
     if found is None and name == DEFAULT_GROUP:
@@ -275,7 +281,7 @@ def _group_arn(region: str, name: str) -> str:
 
 def _group_row(region: str, name: str, group: Group) -> dict[str, Any]:
     stamps = {"CreationDate": group.created_at, "LastModificationDate": group.created_at} if group.created_at else {}
-    return {"Arn": _group_arn(region, name), "Name": name, "State": "ACTIVE", **stamps}
+    return {"Arn": _group_arn(region, name), "Name": name, "State": group.state, **stamps}
 
 
 def _stamps(found: Schedule) -> dict[str, Any]:

@@ -34,6 +34,7 @@ class Group:
 
     created_at: float
     tags: dict[str, str] = field(default_factory=dict)
+    state: str = "ACTIVE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +132,13 @@ class Schedules:
         with self.lock:
             return self._found.pop(place, None) is not None
 
+    def remove_group(self, place: tuple[str, str], deleting_s: float) -> None:
+        """Begin to delete a group: until it is gone, all at once, its schedules are there and go on acting."""
+        with self.lock:
+            group = self.groups[place]
+            group.state = "DELETING"
+        self._clock.after(deleting_s, partial(self._finish_group, place, group))
+
     def close(self) -> None:
         """Act on nothing any more."""
         self._clock.close()
@@ -185,3 +193,11 @@ class Schedules:
         with self.lock:
             if self._stands(schedule) and schedule.asked.get("ActionAfterCompletion") == "DELETE":
                 self.remove(schedule.place)
+
+    def _finish_group(self, place: tuple[str, str], group: Group) -> None:
+        with self.lock:
+            if self.groups.get(place) is not group:
+                return
+            for each in [found for found in self._found if found[:2] == place]:
+                self.remove(each)
+            del self.groups[place]

@@ -52,6 +52,8 @@ class Settings:
     """Of hosts that boot from now on: by how much their clock is wrong."""
     image_pending_s: float = 0.0
     """How long an image that is made or copied takes."""
+    group_deleting_s: float = 1.0
+    """How long a schedule group is being deleted, while its schedules go on."""
     shutting_down_s: float = 0.0
     terminated_visible_s: float = 3600.0
     quotas: dict[str, float] = field(default_factory=_default_quotas)
