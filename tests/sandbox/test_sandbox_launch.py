@@ -87,6 +87,34 @@ def test_the_disk_is_encrypted_tagged_and_goes_with_its_machine(region, template
     assert region.ec2.describe_network_interfaces(Filters=wanted)["NetworkInterfaces"] == []
 
 
+def tags_of(shown: dict[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in shown["Tags"] if not tag["Key"].startswith("aws:")}
+
+
+def test_a_fleets_own_tags_of_a_kind_leave_none_of_its_templates(region, template: dict[str, str]) -> None:
+    own = [{"ResourceType": kind, "Tags": [{"Key": "own", "Value": kind}]} for kind in ("fleet", "instance")]
+    made = region.fleet(template["template"], overrides(region, "g5.xlarge"), TagSpecifications=own)
+    shown = region.until(made["Instances"][0]["InstanceIds"][0], "running")
+    assert tags_of(shown) == {"own": "instance"}
+    assert {tag["Key"] for tag in shown["Tags"]} >= {"aws:ec2launchtemplate:id", "aws:ec2launchtemplate:version"}
+    (disk,) = region.ec2.describe_volumes(
+        Filters=[{"Name": "attachment.instance-id", "Values": [shown["InstanceId"]]}]
+    )["Volumes"]
+    assert disk["Tags"] == TAGS
+
+    by_template = region.fleet(template["template"], overrides(region, "g5.xlarge"), TagSpecifications=own[:1])
+    assert tags_of(region.instance(by_template["Instances"][0]["InstanceIds"][0])) == {"gpurun:run": "r1"}
+
+
+def test_a_launchs_own_tags_of_a_kind_leave_none_of_its_templates(region, template: dict[str, str]) -> None:
+    spec = {"LaunchTemplateId": template["template"]}
+    own = [{"ResourceType": "volume", "Tags": [{"Key": "own", "Value": "volume"}]}]
+    (made,) = region.run(LaunchTemplate=spec, TagSpecifications=own)
+    assert tags_of(region.instance(made)) == {"gpurun:run": "r1"}
+    (disk,) = region.ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [made]}])["Volumes"]
+    assert disk["Tags"] == own[0]["Tags"]
+
+
 def test_a_template_that_is_gone_is_not_found_by_its_name_either(region, template: dict[str, str]) -> None:
     shown = region.ec2.describe_launch_templates()["LaunchTemplates"][-1]
     region.ec2.delete_launch_template(LaunchTemplateName=shown["LaunchTemplateName"])

@@ -131,11 +131,8 @@ def _pools(ec2: SandboxEc2, config: Request) -> list[Pool]:
 
 
 def _pool(ec2: SandboxEc2, spec: Request, override: Request) -> Pool:
-    request = with_template(ec2, {"LaunchTemplate": spec})
-    request["TagSpecifications"] = [
-        *request.get("TagSpecifications", []),
-        *(each for each in ec2.params.get("TagSpecifications", []) if each["ResourceType"] != "fleet"),
-    ]
+    tags = [each for each in ec2.params.get("TagSpecifications", []) if each["ResourceType"] != "fleet"]
+    request = with_template(ec2, {"LaunchTemplate": spec, "TagSpecifications": tags})
     for name in ("InstanceType", "SubnetId", "ImageId"):
         if override.get(name):
             request[name] = override[name]

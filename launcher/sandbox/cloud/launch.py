@@ -27,7 +27,11 @@ def refuse(no: Refusal) -> EC2ClientError:
 
 
 def with_template(ec2: SandboxEc2, request: Request) -> Request:
-    """The request with its launch template's data under it, and the tags that EC2 adds."""
+    """The request with its launch template's data under it, and the tags that EC2 adds.
+
+    AWS says that a request's parameters override the template's, and not whether tags are merged: here the template's
+    of a resource type count for nothing where the request has its own of that type.
+    """
     spec = request.get("LaunchTemplate")
     if not spec:
         return request
@@ -38,8 +42,11 @@ def with_template(ec2: SandboxEc2, request: Request) -> Request:
         {"Key": "aws:ec2launchtemplate:id", "Value": version.template.id},
         {"Key": "aws:ec2launchtemplate:version", "Value": str(version.number)},
     ]
+    own = request.get("TagSpecifications", [])
+    tagged = {each["ResourceType"] for each in own}
     merged["TagSpecifications"] = [
-        *merged.get("TagSpecifications", []),
+        *own,
+        *(each for each in data.get("TagSpecifications", []) if each["ResourceType"] not in tagged),
         {"ResourceType": "instance", "Tags": mark},
     ]
     return merged
