@@ -223,7 +223,7 @@ def prune(
     registry = registered.registry(store, sandbox=sandbox, profile=profile)
     models = weightsview.chosen(registry, only)
     done = pruning.prune(registry, models, keep=keep, grace_s=grace_h * 3600, rehearsal=not yes)
-    _show(weightsview.pruned(done, rehearsal=not yes), as_json=as_json)
+    _show(weightsview.pruned(done, rehearsal=not yes, grace_h=grace_h), as_json=as_json)
 
 
 def _expected(text: str | None) -> int | str | None:

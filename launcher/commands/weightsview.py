@@ -23,7 +23,7 @@ HASH_LENGTH = 12
 def chosen(registry: Registry, only: list[str] | None) -> list[str]:
     """The models that are meant; raises `WeightsError` for one that is not there."""
     for name in only or ():
-        registry.resolve(f"{name}@latest")
+        registry.require_known(name)
     return list(only) if only else registry.names()
 
 
@@ -31,7 +31,7 @@ def models(registry: Registry) -> Said:
     """Every model and its champion."""
     rows: list[dict[str, Any]] = []
     for name in registry.names():
-        log, numbers = registry.history(name), registry.numbers(name)
+        log, numbers = registry.trusted(name), registry.numbers(name)
         last = log.entries[-1].at if log.entries else None
         kept = [number for number in numbers if number not in log.pruned]
         rows.append({"name": name, "champion": log.champion, "versions": len(kept), "changed_at": last})
@@ -44,8 +44,8 @@ def models(registry: Registry) -> Said:
 
 def versions(registry: Registry, name: str) -> Said:
     """A model's versions."""
-    registry.resolve(f"{name}@latest")
-    log = registry.history(name)
+    registry.require_known(name)
+    log = registry.trusted(name)
     rows = [{"stage": log.stage(each.number), **asdict(each)} for each in registry.versions(name)]
     cells = [
         (
@@ -140,12 +140,18 @@ def verified(found: Verified) -> Said:
     return found, "\n".join(lines)
 
 
-def pruned(done: Pruned, *, rehearsal: bool) -> Said:
+def pruned(done: Pruned, *, rehearsal: bool, grace_h: float) -> Said:
     """What went."""
     names = ", ".join(f"{name}@{number}" for name, number in done.versions) or "no version"
     text = f"{names}; {done.objects} objects, {render.size(done.size_bytes)}"
     value = {"removed": not rehearsal, **asdict(done)}
-    return value, f"would remove {text}; --yes removes them" if rehearsal else f"removed {text}"
+    said = f"would remove {text}; --yes removes them" if rehearsal else f"removed {text}"
+    if done.waiting:
+        said += (
+            f"\n{done.waiting} more objects that no version needs are younger than {grace_h:g} h and stay, "
+            "for writers that are under way: a prune after that removes them"
+        )
+    return value, said
 
 
 def _metrics(metrics: dict[str, Any], limit: int | None = SHOWN_METRICS) -> str:

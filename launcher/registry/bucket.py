@@ -23,10 +23,13 @@ from launcher.aws.client import Aws
 from launcher.aws.durable.place import find
 from launcher.aws.faults import code_of
 from launcher.errors import WeightsError
-from launcher.registry import documents, entry, names
+from launcher.registry import documents, names
+from launcher.registry import entry as entries
+from launcher.registry import witness as witnesses
 from launcher.registry.documents import MAX_BYTES
 from launcher.registry.store import MARK, MARK_CONTENT, OBJECTS, TRASH, Held
 from launcher.registry.version import Version, dump
+from launcher.registry.witness import Witness
 
 THREADS = 16
 SINGLE_PUT_BYTES = 1 << 30
@@ -171,14 +174,27 @@ class Bucket:
             return None  # it is derived, and is written again
         return number if documents.positive(number) else None
 
-    def point(self, version: Version, crowned: int) -> bool:
+    def witness(self, name: str) -> Witness | None:
+        """What `<name>/champion/version.json` says."""
+        data = self.read(_pointer(name))
+        try:
+            values = documents.load(data, _pointer(name)) if data else {}
+        except WeightsError:
+            return None  # it is derived, and is written again
+        crowned, sha256 = witnesses.told(values)
+        number = values.get("number") if documents.positive(values.get("number")) else None
+        if number is None and not crowned:
+            return None
+        return Witness(where=f"{self.uri}/{_pointer(name)}", number=number, crowned=crowned, entry=sha256)
+
+    def point(self, version: Version, crowned: int, entry: str) -> bool:
         """Write the pointer: the version's description, and under which key each file lies.
 
         Pointers only go forward in the log: each is written in the place of the one that was seen, under `If-Match`.
         """
         key = _pointer(version.name)
         where = {file.name: f"{OBJECTS}/{file.sha256}" for file in version.files}
-        values = {**documents.load(dump(version), str(version)), "keys": where, "crowned": crowned}
+        values = {**documents.load(dump(version), str(version)), "keys": where, "crowned": crowned, "entry": entry}
         data = documents.dump(values)
         for _ in range(LONGEST_POINTING):
             seen = self._get(key)
@@ -254,7 +270,7 @@ class Bucket:
             return False  # it is derived, and is written again
         if not isinstance(told, int) or told <= crowned:
             return False
-        return self.read(entry.key(name, told)) is not None
+        return self.read(entries.key(name, told)) is not None
 
     def _age_s(self, sha256: str, size_bytes: int) -> float:
         """How long ago the object was written; infinite where it is not there, or is another by what S3 knows of it.

@@ -6,10 +6,12 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from launcher.registry import documents, spans
+from launcher.registry import documents, names, spans
 from launcher.registry.documents import broken
 
-FORMAT = "gpurun history 2"
+FORMAT = "gpurun history 3"
+ANONYMOUS_FORMAT = "gpurun history 2"
+"""Whose state does not say which document the champion's version has."""
 STATELESS_FORMAT = "gpurun history 1"
 """Whose entries carry no state: the ones before them say it."""
 DIGITS = 8
@@ -40,6 +42,8 @@ class State:
     """The sequence of the entry that made the champion one; 0 where there is none."""
     pruned: spans.Spans
     """The versions whose objects are no longer kept."""
+    document: str = ""
+    """sha256 of the champion's version document when it was crowned; empty where nobody said it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +88,10 @@ def parse(data: bytes, where: str) -> Entry:
     """What `dump` wrote; raises `WeightsError` that names the document."""
     values = documents.load(data, where)
     form = values.pop("format", None)
-    if form not in (FORMAT, STATELESS_FORMAT):
+    if form not in (FORMAT, ANONYMOUS_FORMAT, STATELESS_FORMAT):
         raise broken(where, f"its format is {str(form)[:40]!r}, and this gpurun reads those up to {FORMAT!r}")
     try:
-        state = _state(values.pop("state")) if form == FORMAT else None
+        state = None if form == STATELESS_FORMAT else _state(values.pop("state"), anonymous=form == ANONYMOUS_FORMAT)
         action, numbers = Action(str(values.get("action"))), tuple(values.get("numbers", ()))
         entry = Entry(**{**values, "action": action, "numbers": numbers}, state=state)
     except (TypeError, ValueError, KeyError):
@@ -97,13 +101,17 @@ def parse(data: bytes, where: str) -> Entry:
     return entry
 
 
-def _state(values: Any) -> State:
-    if not isinstance(values, dict) or values.keys() != {"crowned", "pruned"}:
+def _state(values: Any, *, anonymous: bool) -> State:
+    expected = {"crowned", "pruned"} | (set() if anonymous else {"document"})
+    if not isinstance(values, dict) or values.keys() != expected:
         raise ValueError("no state")
     crowned = values["crowned"]
     if crowned != 0 and not documents.positive(crowned):
         raise ValueError("no sequence")
-    return State(crowned=int(crowned), pruned=spans.parse(values["pruned"]))
+    document = values.get("document", "")
+    if document != "" and not names.is_sha256(document):
+        raise ValueError("no sha256")
+    return State(crowned=int(crowned), pruned=spans.parse(values["pruned"]), document=document)
 
 
 def _good(entry: Entry) -> bool:

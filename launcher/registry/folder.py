@@ -25,6 +25,7 @@ from launcher.registry.documents import MAX_BYTES
 from launcher.registry.release import Releases
 from launcher.registry.store import MARK, MARK_CONTENT, OBJECTS, TRASH, Held
 from launcher.registry.version import Version
+from launcher.registry.witness import Witness
 
 DRAFT = ".draft-"
 BLOCK_BYTES = 1 << 20
@@ -150,14 +151,21 @@ class Folder:
         with self._doing("read"):
             return self._releases.pointed(name)
 
-    def point(self, version: Version, crowned: int) -> bool:  # noqa: ARG002 - a link says no sequence
+    def witness(self, name: str) -> Witness | None:
+        """What `<name>/crowned.json` says, and where the link leads."""
+        with self._doing("read"):
+            return self._releases.witness(name)
+
+    def point(self, version: Version, crowned: int, entry: str) -> bool:
         """Swap the link `<name>/champion`; who swapped it looks at the log after that."""
         self._path(f"{version.name}/champion")
         objects = self._path(OBJECTS)
         with self._doing("write to"):
-            if self._releases.pointed(version.name) == version.number:
+            said = self._releases.witness(version.name)
+            told = said is not None and (said.crowned, said.entry) == (crowned, entry)
+            if told and self._releases.pointed(version.name) == version.number:
                 return True
-            self._releases.point(version, objects)
+            self._releases.point(version, objects, {"crowned": crowned, "entry": entry})
             return False
 
     def check_pointed(self, version: Version) -> None:

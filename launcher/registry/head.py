@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from launcher.registry import spans
 from launcher.registry.documents import broken
@@ -22,19 +22,22 @@ class Head:
     crowned: int = 0
     """The sequence of the entry that made it one; 0 where there is none."""
     pruned: spans.Spans = ()
+    document: str = ""
+    """sha256 of the document of the champion's version; empty where the log does not say it."""
 
     def state(self) -> State:
         """What an entry carries of it."""
-        return State(crowned=self.crowned, pruned=self.pruned)
+        return State(crowned=self.crowned, pruned=self.pruned, document=self.document)
 
-    def after(self, action: Action, numbers: tuple[int, ...]) -> Head:
-        """What would hold after another entry, whose bytes nobody has yet."""
+    def after(self, action: Action, numbers: tuple[int, ...], document: str = "") -> Head:
+        """What would hold after another entry, whose bytes nobody has yet; `document` of a version that it crowns."""
         crowning = action in CROWNING
         return Head(
             sequence=self.sequence + 1,
             champion=numbers[0] if crowning else self.champion,
             crowned=self.sequence + 1 if crowning else self.crowned,
             pruned=spans.joined(self.pruned, numbers) if action is Action.PRUNED else self.pruned,
+            document=document if crowning else self.document,
         )
 
     def take(self, entry: Entry, sha256: str, where: str) -> Head:
@@ -43,16 +46,14 @@ class Head:
             raise broken(where, f"it says that it is entry {entry.sequence}")
         if entry.previous != self.sha256:
             raise broken(where, "it does not follow from the entry before, one of them was altered")
-        then = self.after(entry.action, entry.numbers)
+        then = self.after(entry.action, entry.numbers, entry.state.document if entry.state else "")
         if entry.before != self.champion or entry.champion != then.champion:
             raise broken(where, "its champion does not follow from the entry before")
         if self._robs(entry):
             raise broken(where, f"it would leave the champion {entry.champion} without its objects or its place")
         if entry.state is not None and entry.state != then.state():
             raise broken(where, "its state does not follow from the entry before")
-        return Head(
-            sequence=then.sequence, sha256=sha256, champion=then.champion, crowned=then.crowned, pruned=then.pruned
-        )
+        return replace(then, sha256=sha256)
 
     def _robs(self, entry: Entry) -> bool:
         if entry.action in CROWNING:
@@ -70,4 +71,5 @@ def at(entry: Entry, sha256: str) -> Head | None:
         champion=entry.champion,
         crowned=entry.state.crowned,
         pruned=entry.state.pruned,
+        document=entry.state.document,
     )

@@ -33,6 +33,10 @@ class History:
         self.champions: list[int] = []
         """Those that a rollback would return to, the present one last."""
         self.pruned: set[int] = set()
+        self.crowned: set[int] = set()
+        """Those that ever were the champion."""
+        self.documents: dict[int, str] = {}
+        """sha256 of their documents, as first said: versions never change."""
         self.end = Head()
         self._retired: set[int] = set()
 
@@ -59,6 +63,10 @@ class History:
             return Stage.PRUNED
         return Stage.RETIRED if number in self._retired else Stage.CHALLENGER
 
+    def sha256(self, sequence: int) -> str:
+        """Of an entry that is there."""
+        return self.end.sha256 if sequence == self.sequence else self.entries[sequence].previous
+
     def about(self, number: int) -> list[Entry]:
         """The entries that speak of a version."""
         return [entry for entry in self.entries if number in entry.numbers]
@@ -79,6 +87,8 @@ class History:
             self._retired.update(entry.numbers)
         elif entry.action in CROWNING:
             self._crown(entry.numbers[0], back=entry.action is Action.ROLLED_BACK)
+            if entry.state is not None and entry.state.document:
+                self.documents.setdefault(entry.numbers[0], entry.state.document)
 
     def _crown(self, number: int, *, back: bool) -> None:
         self._retired.update(self.champions[-1:])
@@ -88,3 +98,4 @@ class History:
         else:
             self.champions.append(number)
         self._retired.discard(number)
+        self.crowned.add(number)

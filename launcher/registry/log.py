@@ -57,6 +57,14 @@ class Log:
         self._head = known
         return known
 
+    def crowning_sha256(self, head: Head) -> str:
+        """Of the entry that made the champion of a head one; raises `WeightsError` where it is missing."""
+        if head.crowned == head.sequence:
+            return head.sha256
+        if self._history.sequence >= head.crowned:
+            return self._history.sha256(head.crowned)
+        return _sha256(self._read(head.crowned - 1, head.crowned)[0])
+
     def append(self, entry: Entry) -> bool:
         """Write an entry where the log ended when it was made; `False` where another came first."""
         data = dump(entry)

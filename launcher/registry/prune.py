@@ -12,7 +12,8 @@ import time
 from dataclasses import dataclass
 
 from launcher.registry.history import Action, History, Stage
-from launcher.registry.registry import Registry, pause
+from launcher.registry.pause import pause
+from launcher.registry.registry import Registry
 from launcher.registry.store import Held
 
 GRACE_S = 3600.0
@@ -25,6 +26,8 @@ class Pruned:
     versions: tuple[tuple[str, int], ...]
     objects: int
     size_bytes: int
+    waiting: int
+    """Objects that nobody needs either, and that are left because they are young."""
 
 
 def prune(
@@ -38,12 +41,16 @@ def prune(
     doomed: list[tuple[str, int]] = []
     for name in only:
         doomed += [(name, number) for number in _versions(registry, name, keep, rehearsal=rehearsal)]
-    going = _unreferenced(registry, without=set(doomed), grace_s=grace_s)
+    limit_s = time.time() - grace_s
+    unneeded = _unreferenced(registry, without=set(doomed))
+    going = [held for held in unneeded if held.modified_s < limit_s]
+    waiting = len(unneeded) - len(going)
     if not rehearsal:
         going = [held for held in going if _remove(registry, held)]
         _empty_trash(registry, grace_s)
         registry.store.tidy(max(grace_s, GRACE_S))
-    return Pruned(versions=tuple(doomed), objects=len(going), size_bytes=sum(held.size_bytes for held in going))
+    size_bytes = sum(held.size_bytes for held in going)
+    return Pruned(versions=tuple(doomed), objects=len(going), size_bytes=size_bytes, waiting=waiting)
 
 
 def goners(log: History, numbers: list[int], keep: int) -> list[int]:
@@ -58,7 +65,7 @@ def goners(log: History, numbers: list[int], keep: int) -> list[int]:
 def _versions(registry: Registry, name: str, keep: int, *, rehearsal: bool) -> list[int]:
     for attempt in range(1_000_000):
         began_s = time.monotonic()
-        log = registry.history(name)
+        log = registry.trusted(name)
         going = goners(log, registry.numbers(name), keep)
         if rehearsal or not going:
             return going
@@ -78,12 +85,11 @@ def _referenced(registry: Registry, without: set[tuple[str, int]]) -> set[str]:
     return found
 
 
-def _unreferenced(registry: Registry, *, without: set[tuple[str, int]], grace_s: float) -> list[Held]:
+def _unreferenced(registry: Registry, *, without: set[tuple[str, int]]) -> list[Held]:
     # The objects before the versions: what comes in between is then no candidate.
     objects = registry.store.objects()
     needed = _referenced(registry, without)
-    limit_s = time.time() - grace_s
-    return [held for held in objects if held.key not in needed and held.modified_s < limit_s]
+    return [held for held in objects if held.key not in needed]
 
 
 def _remove(registry: Registry, held: Held) -> bool:

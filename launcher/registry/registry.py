@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import random
+import hashlib
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from launcher.errors import ChampionMoved, WeightsError
-from launcher.registry import draft, names, reading, spans, version
+from launcher.errors import WeightsError
+from launcher.registry import draft, names, reading, version
 from launcher.registry.documents import now
-from launcher.registry.entry import CROWNING, Action, Entry
+from launcher.registry.entry import Action, Entry, dump
 from launcher.registry.head import Head
 from launcher.registry.history import History, Stage
 from launcher.registry.log import Log
 from launcher.registry.names import CHAMPION, Address
+from launcher.registry.pause import pause
+from launcher.registry.refusal import moved, require_kept, require_same
 from launcher.registry.store import Store
 from launcher.registry.version import About, Version
 from launcher.registry.who import who
 
 ANY: Final = "any"
 """For `expected_champion`: whatever the champion is."""
-SHORTEST_PAUSE_S = 0.002
-ATTEMPTS_PAUSED = 4
-"""The first pause after a lost race lasts up to so many times as long as the attempt."""
-LONGEST_PAUSE_S = 5.0
 LONGEST_POINTING = 1000
 
 
@@ -48,7 +47,8 @@ class Registry:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._logs: dict[str, Log] = {}
-        self._versions: dict[tuple[str, int], Version] = {}
+        self._versions: dict[tuple[str, int], tuple[Version, str]] = {}
+        """With the sha256 of its document."""
         self._prepared = False
 
     def names(self) -> list[str]:
@@ -60,6 +60,13 @@ class Registry:
         prefix = f"{names.check_model(name)}/versions/"
         found = [names.parse_number(held.key[len(prefix) :].removesuffix(".json")) for held in self.store.keys(prefix)]
         return sorted(number for number in found if number is not None)
+
+    def require_known(self, name: str) -> list[int]:
+        """The same; raises `WeightsError` where there are none."""
+        numbers = self.numbers(name)
+        if not numbers:
+            raise self._unknown(name)
+        return numbers
 
     def version(self, name: str, number: int) -> Version:
         """One version; raises `WeightsError` where there is none."""
@@ -74,29 +81,44 @@ class Registry:
         for number, data in zip(unknown, texts, strict=True):
             if data is None:
                 raise self._missing(name, number)
-            self._versions[name, number] = version.parse(data, name, number)
-        return [self._versions[name, number] for number in wanted]
+            self._versions[name, number] = version.parse(data, name, number), hashlib.sha256(data).hexdigest()
+        return [self._versions[name, number][0] for number in wanted]
 
     def history(self, name: str) -> History:
         """The log as it is now: only what is new is read. Raises `WeightsError` where it is not one line."""
         return self._log(name).history()
+
+    def trusted(self, name: str) -> History:
+        """The log, which must have all that the stable address followed; raises `WeightsError`."""
+        witness = self.store.witness(name)  # first: the log only grows
+        log = self.history(name)
+        if witness is not None:
+            with self._forgetting(name):
+                witness.check(log)
+        return log
+
+    def require_crowned(self, chosen: Version) -> None:
+        """See that a version is the one that the log once made the champion; raises `WeightsError`."""
+        self._require_same(chosen, self.history(chosen.name).documents.get(chosen.number))
 
     def head(self, name: str) -> Head:
         """Where the log ends now: what a writer needs, whatever the log's length. Raises `WeightsError`."""
         return self._log(name).head()
 
     def resolve(self, address: Address | str) -> Version:
-        """The version that is meant; raises `WeightsError` where there is none."""
-        wanted = names.parse_address(address) if isinstance(address, str) else address
+        """The version that is meant; raises `WeightsError` where there is none, or not the one that was promoted."""
+        chosen = self._resolve(names.parse_address(address) if isinstance(address, str) else address)
+        self.require_crowned(chosen)
+        return chosen
+
+    def _resolve(self, wanted: Address) -> Version:
         if isinstance(wanted.which, int):
             return self.version(wanted.name, wanted.which)
-        numbers = self.numbers(wanted.name)
-        if not numbers:
-            raise self._unknown(wanted.name)
+        numbers = self.require_known(wanted.name)
         if wanted.which != CHAMPION:
             gone = self.history(wanted.name).pruned
             return self.version(wanted.name, max((n for n in numbers if n not in gone), default=numbers[-1]))
-        champion = self.history(wanted.name).champion
+        champion = self.trusted(wanted.name).champion
         if champion is None:
             raise WeightsError(
                 f"{wanted.name} has no champion yet: {len(numbers)} challengers",
@@ -133,7 +155,7 @@ class Registry:
         self, name: str, to: int | None = None, *, expected_champion: int | str | None = ANY, why: str = ""
     ) -> Change:
         """Return to the champion before, or to an earlier version; raises as `promote` does, or for none before."""
-        log = self.history(name)
+        log = self.trusted(name)
         if not log.entries and not self.numbers(name):
             raise self._unknown(name)
         target = to if to is not None else log.previous
@@ -143,7 +165,9 @@ class Registry:
                 hint=f"gpurun weights list {name}, then: gpurun weights promote {name}@NUMBER",
             )
         expected = log.champion if expected_champion == ANY and to is None else expected_champion
-        return self._crown(self.version(name, target), Action.ROLLED_BACK, expected, why, None)
+        chosen = self.version(name, target)
+        self.require_crowned(chosen)
+        return self._crown(chosen, Action.ROLLED_BACK, expected, why, None)
 
     def note(
         self, name: str, number: int, action: Action, *, why: str, details: Mapping[str, Any] | None = None
@@ -153,7 +177,7 @@ class Registry:
         self._prepare()
         for attempt in range(1_000_000):
             began_s = time.monotonic()
-            head = self.head(name)
+            head = self._ground(name)
             if head.champion == number and action is Action.RETIRED:
                 raise WeightsError(f"{chosen} is the champion", hint=f"gpurun weights rollback {name} first")
             entry = self.entry(head, action, (number,), why=why, details=details)
@@ -164,14 +188,18 @@ class Registry:
 
     def check(self, chosen: Version) -> None:
         """See that a version is whole, every byte; raises `WeightsError`."""
-        _require_kept(chosen, self.head(chosen.name))
+        require_kept(chosen, self.head(chosen.name))
         reading.check(self.store, chosen)
 
     def repoint(self, name: str) -> int | None:
         """Lead the stable address to the champion of the log, whoever else does so; gives the champion."""
         for _ in range(LONGEST_POINTING):
-            head = self.head(name)
-            if head.champion is None or self.store.point(self.version(name, head.champion), head.crowned):
+            head = self._ground(name)
+            if head.champion is None:
+                return None
+            chosen = self.version(name, head.champion)
+            self._require_same(chosen, head.document)
+            if self.store.point(chosen, head.crowned, self._log(name).crowning_sha256(head)):
                 return head.champion
         raise AssertionError
 
@@ -187,9 +215,10 @@ class Registry:
         *,
         why: str = "",
         details: Mapping[str, Any] | None = None,
+        document: str = "",
     ) -> Entry:
-        """What the log's next line would be."""
-        then = head.after(action, numbers)
+        """What the log's next line would be; `document` is the sha256 of that of the version that it crowns."""
+        then = head.after(action, numbers, document)
         return Entry(
             sequence=then.sequence,
             action=action,
@@ -221,16 +250,17 @@ class Registry:
         self._prepare()
         for attempt in range(1_000_000):
             began_s = time.monotonic()
-            head = self.head(chosen.name)
+            head = self._ground(chosen.name)
             if head.champion == chosen.number:
                 self.repoint(chosen.name)
                 return Change(version=chosen, before=head.champion, entry=None)
             if expected not in (ANY, head.champion):
-                raise _moved(chosen, expected, self.history(chosen.name))
-            _require_kept(chosen, head)
-            entry = self.entry(head, action, (chosen.number,), why=why, details=details)
+                raise moved(chosen, expected, self.history(chosen.name))
+            require_kept(chosen, head)
+            document = self._versions[chosen.name, chosen.number][1]
+            entry = self.entry(head, action, (chosen.number,), why=why, details=details, document=document)
             if self.append(chosen.name, entry):
-                if not self.store.point(chosen, entry.sequence):
+                if not self.store.point(chosen, entry.sequence, hashlib.sha256(dump(entry)).hexdigest()):
                     self.repoint(chosen.name)
                 return Change(version=chosen, before=entry.before, entry=entry)
             pause(attempt, began_s)
@@ -241,7 +271,33 @@ class Registry:
         try:
             reading.check(self.store, chosen)
         except WeightsError:
-            _require_kept(chosen, self.head(chosen.name))
+            require_kept(chosen, self.head(chosen.name))
+            raise
+
+    def _ground(self, name: str) -> Head:
+        """Where the log ends, for who is to go on from there: not where it was cut off."""
+        witness = self.store.witness(name)  # first: the log only grows
+        head = self.head(name)
+        if witness is not None:
+            with self._forgetting(name):
+                witness.check_head(name, head)
+                if not witness.crowned and witness.number not in (None, head.champion):
+                    witness.check(self.history(name))  # it says no entry, as those of an earlier gpurun
+        return head
+
+    def _require_same(self, chosen: Version, expected: str | None) -> None:
+        self.version(chosen.name, chosen.number)
+        with self._forgetting(chosen.name):
+            require_same(chosen, self._versions[chosen.name, chosen.number][1], expected)
+
+    @contextmanager
+    def _forgetting(self, name: str) -> Iterator[None]:
+        """What was read is read again after damage: a service that lives on sees that it was mended."""
+        try:
+            yield
+        except WeightsError:
+            self._logs.pop(name, None)
+            self._versions = {key: value for key, value in self._versions.items() if key[0] != name}
             raise
 
     def _log(self, name: str) -> Log:
@@ -266,33 +322,3 @@ class Registry:
         known = ", ".join(self.names()[:5])
         there = f"it has {known}" if known else "it is empty; gpurun weights add RUN, or --store PLACE for another"
         return WeightsError(f"{self.store.uri} has no weights called {name}", hint=there)
-
-
-def pause(attempt: int, began_s: float) -> None:
-    """After a lost race: a random wait, so that of many the next one to try is alone.
-
-    It grows from the time that the attempt took (since `began_s` on the monotonic clock): where a crowd makes a store
-    slow, short waits would keep it so.
-    """
-    took_s = max(SHORTEST_PAUSE_S, time.monotonic() - began_s)
-    longest_s = min(LONGEST_PAUSE_S, took_s * ATTEMPTS_PAUSED * 2 ** min(attempt, 10))
-    time.sleep(random.uniform(0, longest_s))  # noqa: S311 - dice, no secret
-
-
-def _require_kept(chosen: Version, head: Head) -> None:
-    if spans.holds(head.pruned, chosen.number):
-        raise WeightsError(
-            f"{chosen} was pruned: its pedigree is kept, its weights are not",
-            hint=f"gpurun weights list {chosen.name} shows those that are",
-        )
-
-
-def _moved(chosen: Version, expected: int | str | None, log: History) -> ChampionMoved:
-    last = next((entry for entry in reversed(log.entries) if entry.action in CROWNING), None)
-    told = f", {last.action} by {last.by} at {last.at}" if last else ""
-    was = f"{chosen.name}@{expected}" if expected is not None else "no champion"
-    is_now = f"{chosen.name}@{log.champion}" if log.champion is not None else "none"
-    return ChampionMoved(
-        f"{chosen} was not promoted: it was compared with {was}, and the champion is {is_now}{told}",
-        hint=f"compare it again: gpurun weights diff {chosen.name}@{CHAMPION} {chosen}",
-    )

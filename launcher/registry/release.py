@@ -1,7 +1,8 @@
 """The stable address in a folder: `<name>/champion`, a link to `<name>/releases/<number>`, swapped by one rename.
 
-A release is a version's files under their own names, hard links to the objects: what a program reads that knows
-nothing of gpurun. It never changes, so that whoever resolves the link once reads one version and no mix.
+Beside it `<name>/crowned.json` says which entry of the log the link follows. A release is a version's files under their
+own names, hard links to the objects: what a program reads that knows nothing of gpurun. It never changes, so that
+whoever resolves the link once reads one version and no mix.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from launcher.errors import WeightsError
-from launcher.registry import names, version
+from launcher.registry import documents, names, version
+from launcher.registry import witness as witnesses
+from launcher.registry.witness import Witness
 
 DRAFT = ".draft-"
 VERSION_FILE = "version.json"
+CROWNED_FILE = "crowned.json"
 
 
 class Releases:
@@ -44,8 +49,20 @@ class Releases:
         usual = number is not None and target == Path("releases") / str(number)
         return number if usual and (link / VERSION_FILE).is_file() else None
 
-    def point(self, chosen: version.Version, objects: Path) -> None:
-        """Make the release where there is none, then swap the link."""
+    def witness(self, name: str) -> Witness | None:
+        """What is said of the log: which entry the link follows, and where it leads, whatever lies there."""
+        link, crowned = self._root / name / "champion", self._root / name / CROWNED_FILE
+        number, told = None, (0, "")
+        with suppress(OSError):  # not there, or no link: `pointed` tells
+            number = names.parse_number(link.readlink().name)
+        with suppress(FileNotFoundError, WeightsError):  # it is derived, and is written again
+            told = witnesses.told(documents.load(crowned.read_bytes(), str(crowned)))
+        if number is None and not told[0]:
+            return None
+        return Witness(where=f"{link} and {crowned}", number=number, crowned=told[0], entry=told[1])
+
+    def point(self, chosen: version.Version, objects: Path, crowned: dict[str, Any]) -> None:
+        """Make the release where there is none, say which entry is followed, then swap the link."""
         folder = self.folder(chosen.name, chosen.number)
         if not (folder / VERSION_FILE).is_file():
             self._make(chosen, objects, folder)
@@ -53,6 +70,8 @@ class Releases:
         if link.exists() and not link.is_symlink():
             raise _in_the_way(link)
         draft = link.with_name(f"{DRAFT}{os.getpid()}-{secrets.token_hex(8)}")
+        _write(draft, documents.dump(crowned))
+        draft.replace(link.with_name(CROWNED_FILE))
         draft.symlink_to(Path("releases") / str(chosen.number))
         draft.replace(link)
 
@@ -96,6 +115,13 @@ class Releases:
                 _take_place(draft, folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sha256(path: Path) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from launcher.registry.version import Version
+from launcher.registry.witness import Witness
 
 MARK = "store.json"
 MARK_CONTENT = b'{"format": "gpurun weights 1"}\n'
@@ -77,10 +78,14 @@ class Store(Protocol):
     def pointed(self, name: str) -> int | None:
         """The version that the stable address leads to, `None` where it leads nowhere that can be told."""
 
-    def point(self, version: Version, crowned: int) -> bool:
+    def witness(self, name: str) -> Witness | None:
+        """What the stable address says of the log; `None` where there is none, or none that can be read."""
+
+    def point(self, version: Version, crowned: int, entry: str) -> bool:
         """Lead the stable address `<name>/champion` to the version that the log's entry `crowned` made the champion.
 
-        At once for whoever reads it. `False`: another may have led it elsewhere meanwhile, look at the log once more.
+        `entry` is that entry's sha256. At once for whoever reads it. `False`: another may have led it elsewhere
+        meanwhile, look at the log once more.
         """
 
     def check_pointed(self, version: Version) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launcher.registry import reading, version
+from launcher.registry.names import CHAMPION
 from launcher.registry.place import open_store
 from launcher.registry.registry import Registry
 
@@ -42,10 +43,9 @@ def fetch(schedule: ScheduleRecord, name: str, account: Account, state: StatePat
     if not schedule.metric and not schedule.warm_start:
         return None
     registry = Registry(open_store(schedule.store, account=account))
-    number = registry.history(name).champion
-    if number is None:
+    if registry.trusted(name).champion is None:
         return None
-    chosen = registry.version(name, number)
+    chosen = registry.resolve(f"{name}@{CHAMPION}")
     # One run of a schedule at a time: what lies here is a dead process's.
     folder = state.schedules / schedule.name / "champion"
     shutil.rmtree(folder, ignore_errors=True)
@@ -53,7 +53,7 @@ def fetch(schedule: ScheduleRecord, name: str, account: Account, state: StatePat
     for file in chosen.files:
         reading.fetch(registry.store, chosen, file, folder)
     (folder / VERSION_FILE).write_bytes(version.dump(chosen))
-    return Champion(name=name, number=number, folder=folder)
+    return Champion(name=name, number=chosen.number, folder=folder)
 
 
 def told(spec: JobSpec, schedule: ScheduleRecord, champion: Champion | None) -> JobSpec:

@@ -83,7 +83,7 @@ def _gated(
         of = f"{version.name}@{compared_with}" if compared_with is not None else "no champion"
         why = f"it was compared with {of}, and the champion is {version.name}@{present} by now"
         return _refused(registry, version, why, facts.details(found, champion=compared_with, good=False))
-    champion = registry.version(version.name, compared_with) if compared_with is not None else None
+    champion = registry.resolve(f"{version.name}@{compared_with}") if compared_with is not None else None
     verdict = gate.judge(
         found,
         asked,

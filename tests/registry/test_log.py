@@ -171,10 +171,10 @@ def test_a_log_of_the_first_format_is_read_and_gone_on_with(store, add, count):
 
 
 def test_a_log_of_a_later_gpurun_is_named_as_that(long):
-    altered(long.store, 30, format="gpurun history 3")
-    with pytest.raises(WeightsError, match=r"its format is 'gpurun history 3', and this gpurun reads those up to"):
+    altered(long.store, 30, format="gpurun history 4")
+    with pytest.raises(WeightsError, match=r"its format is 'gpurun history 4', and this gpurun reads those up to"):
         long.promote(NAME, 3)
-    with pytest.raises(WeightsError, match="gpurun history 3"):
+    with pytest.raises(WeightsError, match="gpurun history 4"):
         Registry(long.store).history(NAME)
 
 

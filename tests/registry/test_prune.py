@@ -66,8 +66,9 @@ def test_young_objects_are_left_alone(registry, add):
         add(registry, value)
     registry.promote(NAME, 2)
     done = prune(registry, [NAME], keep=0)
-    assert (done.versions, done.objects) == (((NAME, 1),), 0)
-    assert prune(registry, [NAME], keep=0, grace_s=AT_ONCE).objects == 1
+    assert (done.versions, done.objects, done.waiting) == (((NAME, 1),), 0, 1)
+    again = prune(registry, [NAME], keep=0, grace_s=AT_ONCE)
+    assert (again.objects, again.waiting) == (1, 0)
 
 
 def test_a_promotion_that_was_meant_for_a_pruned_version_is_refused(registry, add):

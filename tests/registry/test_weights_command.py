@@ -207,6 +207,49 @@ def test_prune_asks_first(gpurun, run, two):
     assert gpurun("weights", "verify")[0] == 0
 
 
+def test_prune_says_what_stays_for_a_while(gpurun, run, two):
+    gpurun("weights", "add", run(3, 3.0))
+    for arguments, said in (((), "would remove digits@2; 0 objects"), (("--yes",), "removed digits@2; 0 objects")):
+        status, out, _ = gpurun("weights", "prune", "--keep", "1", *arguments)
+        assert (status, out.startswith(said)) == (0, True)
+        assert "2 more objects that no version needs are younger than 1 h and stay" in out
+    assert "removed no version; 2 objects" in gpurun("weights", "prune", "--grace-hours", "0", "--yes")[1]
+
+
+def test_a_history_that_was_cut_off_ends_with_6_and_a_next_step(gpurun, two):
+    gpurun("weights", "promote", "digits@2")
+    lost = Path("weights/digits/history/00000002.json")
+    entry = lost.read_bytes()
+    lost.unlink()
+    for arguments in (("verify",), ("verify", "digits")):
+        status, out, _ = gpurun("weights", *arguments)
+        assert status == 6
+        assert "digits/history/00000002.json, which digits/champion follows, is missing" in out
+        assert "next: bring digits/history/00000002.json back" in out
+        assert "2 versions are whole" in out
+    for arguments in (("weights", "promote", "digits@2"), ("weights", "list"), ("fetch-weights", "digits@champion")):
+        status, _, err = gpurun(*arguments)
+        assert (status, "the log was cut off at its end" in err) == (6, True)
+    lost.write_bytes(entry)
+    assert gpurun("weights", "verify")[0] == 0
+
+
+def test_a_version_that_was_replaced_is_not_fetched_as_verified(gpurun, two):
+    gpurun("weights", "promote", "digits@2")
+    versions = Path("weights/digits/versions")
+    replaced = {**json.loads((versions / "1.json").read_bytes()), "number": 2}
+    (versions / "2.json").unlink()
+    (versions / "2.json").write_text(json.dumps(replaced))
+    status, out, _ = gpurun("weights", "verify")
+    assert (status, "digits/versions/2.json was replaced: the log says sha256" in out) == (6, True)
+    for which in ("digits@champion", "digits@2"):
+        status, _, err = gpurun("fetch-weights", which)
+        assert (status, "digits/versions/2.json was replaced" in err) == (6, True)
+        assert "gpurun weights rollback digits returns to the champion before" in err
+    assert gpurun("weights", "rollback", "digits")[0] == 0
+    assert "digits@1, verified" in gpurun("fetch-weights", "digits@champion")[1]
+
+
 def test_the_variable_and_the_option_name_the_store(gpurun, run, monkeypatch, tmp_path):
     monkeypatch.setenv("GPURUN_WEIGHTS", str(tmp_path / "shared"))
     gpurun("weights", "add", run(1, 1.0))
