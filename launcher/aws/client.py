@@ -157,7 +157,12 @@ class Aws:
         """The environment in which another process of this account finds the same cloud (SDK reference guide,
         "Service-specific endpoints"); empty where it is AWS's own.
         """
-        return {"AWS_ENDPOINT_URL": self._endpoint_url} if self._endpoint_url else {}
+        found = (
+            self._endpoint_url
+            or os.environ.get("AWS_ENDPOINT_URL")
+            or self._session.get_scoped_config().get("endpoint_url")
+        )
+        return {"AWS_ENDPOINT_URL": str(found)} if found else {}
 
     @property
     def checkip_url(self) -> str | None:

@@ -11,7 +11,19 @@ from boto3.exceptions import RetriesExceededError, S3UploadFailedError
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
-from launcher.aws.faulttable import BAKE_ACTIONS, BAKE_POLICY, BUG, TABLE, Fault, Kind, Scope, fault_of, scope
+from launcher.aws.faulttable import (
+    BAKE_ACTIONS,
+    BAKE_POLICY,
+    BUG,
+    DEPLOY_ACTIONS,
+    DEPLOY_POLICY,
+    TABLE,
+    Fault,
+    Kind,
+    Scope,
+    fault_of,
+    scope,
+)
 from launcher.errors import BrokenRequest, CredentialsError, GpurunError, ProvisionError, SpecError
 
 if TYPE_CHECKING:
@@ -100,7 +112,7 @@ def _of_code(
     if fault.kind is Kind.PERMISSION:
         action = missing_action(message, decode)
         message = _ENCODED.sub("", message).strip()
-        hint = BAKE_POLICY if action in BAKE_ACTIONS else hint
+        hint = BAKE_POLICY if action in BAKE_ACTIONS else DEPLOY_POLICY if action in DEPLOY_ACTIONS else hint
         hint = f"the identity lacks {action}: {hint}" if action else hint
     where = f" in {region}" if region else ""
     text = f"cannot {doing}{where}: {message} ({code})"

@@ -99,6 +99,18 @@ _QUOTA = "ask for more vCPUs: {quota}"
 _WAIT = "allow more instance types, zones or regions, or wait for capacity: gpurun launch --wait"
 _POLICY = "attach docs/iam-policy.json to the identity, then: gpurun doctor"
 BAKE_POLICY = "gpurun doctor --print-iam --bake writes the policy that machine images need, and how to attach it"
+DEPLOY_POLICY = "gpurun doctor --print-iam --deploy writes the policy that deploying needs, and how to attach it"
+DEPLOY_ACTIONS = frozenset(
+    {
+        *(f"iam:{verb}Role" for verb in ("Create", "Delete", "Tag")),
+        *(f"iam:{verb}RolePolicy" for verb in ("Delete", "Put")),
+        *(f"iam:{verb}InstanceProfile" for verb in ("AddRoleTo", "Create", "Delete", "Get", "RemoveRoleFrom", "Tag")),
+        "iam:UpdateAssumeRolePolicy",
+        "scheduler:DeleteScheduleGroup",
+        "scheduler:GetScheduleGroup",
+        "scheduler:ListTagsForResource",
+    }
+)
 BAKE_ACTIONS = frozenset(
     {
         "ec2:CopyImage",

@@ -38,6 +38,8 @@ RETRIES = 20
 """A launch that is refused outright, as by a throttled service, is tried again for an hour."""
 SOON_S = 60.0
 """By when what was just made (a group, a role) must be known to Scheduler: IAM is eventually consistent."""
+GONE_S = 120.0
+"""By when a group without schedules is gone."""
 NOT_YET = frozenset({"ResourceNotFoundException", "ValidationException"})
 GONE = "ResourceNotFoundException"
 
@@ -67,6 +69,9 @@ def put_group(aws: Aws, group: str, tags: Mapping[str, str]) -> None:
             if code_of(error) != "ConflictException":
                 raise
             there = group_tags(aws, group)
+            if there is not None and _state(aws, group) == "DELETING":
+                _wait_and_make(aws, group, tags)
+                return
             if there is not None and any(there.get(key) != value for key, value in tags.items()):
                 raise SpecError(
                     f"{aws.region} has a schedule group {group} that is not this schedule's: {there}",
@@ -85,6 +90,24 @@ def group_tags(aws: Aws, group: str) -> dict[str, str] | None:
                 raise
             return None
     return {tag["Key"]: tag["Value"] for tag in found}
+
+
+def _state(aws: Aws, group: str) -> str:
+    try:
+        return aws.scheduler.get_schedule_group(Name=group)["State"]
+    except ClientError as error:
+        if code_of(error) != GONE:
+            raise
+        return "DELETING"
+
+
+def _wait_and_make(aws: Aws, group: str, tags: Mapping[str, str]) -> None:
+    """One that an earlier deployment had is on its way out: schedules put into it would go with it."""
+    if not until(lambda: group_tags(aws, group) is None or None, GONE_S):
+        raise ProvisionError(
+            f"the schedule group {group} in {aws.region} is still being removed", hint="deploy again in a minute"
+        )
+    aws.scheduler.create_schedule_group(Name=group, Tags=tagging.to_list(tags))  # type: ignore[arg-type] # alike
 
 
 def put(aws: Aws, wanted: Recurring) -> None:
@@ -113,9 +136,19 @@ def remove(aws: Aws, group: str, name: str) -> None:
 
 
 def remove_group(aws: Aws, group: str) -> None:
-    """Remove a group with all that lies in it; harmless when it is gone."""
+    """Remove a group with all that lies in it, and see it gone; harmless when it is gone.
+
+    The schedules first: those of a group that is being deleted may go on firing (EventBridge Scheduler API Reference,
+    DeleteScheduleGroup). Raises `ProvisionError` where it does not go.
+    """
+    for each in found(aws, group):
+        remove(aws, group, each["Name"])
     with aws.errors(f"remove the schedule group {group}"):
         _remove(lambda: aws.scheduler.delete_schedule_group(Name=group))
+        if not until(lambda: group_tags(aws, group) is None or None, GONE_S):
+            raise ProvisionError(
+                f"the schedule group {group} in {aws.region} is still being removed", hint="the same again in a minute"
+            )
 
 
 def get(aws: Aws, group: str, name: str) -> GetScheduleOutputTypeDef:

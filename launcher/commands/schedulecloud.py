@@ -32,6 +32,13 @@ def history(schedule: ScheduleRecord, limit: int) -> tuple[tuple[TickRecord, ...
 
     if deployed.of(schedule) is None:
         return None, ""
+    try:
+        return _history(schedule, limit)
+    except SpecError as error:  # its bucket is gone
+        return (), f"{error.message}\n  next: gpurun schedule undeploy {schedule.name}"
+
+
+def _history(schedule: ScheduleRecord, limit: int) -> tuple[tuple[TickRecord, ...], str]:
     with _cloud_book(schedule) as book:
         if book is None:
             return (), _silence(schedule, schedule)
@@ -42,8 +49,15 @@ def run_now(schedule: ScheduleRecord, *, as_json: bool) -> int:
     """Have the cloud launch its machine at once."""
     from launcher import render
     from launcher.deploy import again
+    from launcher.deploy.lease import Desk
 
-    aws, _, _ = _place(schedule)
+    aws, bucket, prefix = _place(schedule)
+    lease, given_back = Desk(aws=aws, bucket=bucket, prefix=prefix).newest()
+    if lease is not None and not given_back and lease.until > datetime.now(UTC) and _works(aws, lease.holder):
+        raise SpecError(
+            f"{lease.holder} is at work for {schedule.name}, until {lease.until:%H:%M:%S} UTC at most",
+            hint=f"gpurun schedule history {schedule.name}",
+        )
     at = again.once(aws, schedule.name, again.NOW)
     if as_json:
         render.print_json({"event": "asked", "schedule": schedule.name, "at": at})
@@ -58,7 +72,7 @@ def enable(schedule: ScheduleRecord, *, enabled: bool) -> None:
     from launcher.aws import recurring
     from launcher.deploy import names
 
-    aws, _, _ = _place(schedule)
+    aws = _region(schedule)
     group = names.group(schedule.name)
     found = [each["Name"] for each in recurring.found(aws, group) if each["Name"].startswith("cron-")]
     if not found:
@@ -102,6 +116,24 @@ def _silence(schedule: ScheduleRecord, there: ScheduleRecord) -> str:
         f"{count} {times} passed since {cron.local(since):%Y-%m-%d %H:%M} and no machine has told anything: no spot "
         f"capacity, or it cannot boot\n  next: gpurun schedule run-now {schedule.name}, or look at {mark.uri}/boots/"
     )
+
+
+def _works(aws: Aws, holder: str) -> bool:
+    """Whether a holder of a lease is a machine that lives."""
+    from launcher.aws import instances
+
+    found = instances.describe(aws, holder) if holder.startswith("i-") else None
+    return found is not None and not found.gone
+
+
+def _region(schedule: ScheduleRecord) -> Aws:
+    """The account where the schedule stands; its bucket may be gone."""
+    from launcher.aws.client import Aws
+    from launcher.commands import retrain
+    from launcher.schedule import deployed
+
+    mark = deployed.of(schedule)
+    return Aws(session.account(**retrain.options(schedule)), mark.region if mark else None)
 
 
 def _place(schedule: ScheduleRecord) -> tuple[Aws, str, str]:

@@ -38,6 +38,7 @@ def deploy(name: str, *, only_print: bool, yes: bool, as_json: bool) -> None:
             return
         if not as_json:
             typer.echo(_text(wanted))
+        _warn_of_another(book, aws, wanted)
         _require_quiet(book, wanted)
         agreed("deploy it?", yes=yes)
         _stand(book, aws, wanted, reporter)
@@ -71,6 +72,18 @@ def _planned(book: Ledger, name: str, reporter: Reporter) -> Iterator[tuple[Aws,
     fresh = replace(schedule, considered_at=datetime.now(UTC))
     with TemporaryDirectory(prefix="gpurun-deploy-") as folder:
         yield aws, deployment.make(fresh, spec, aws, book.cache, folder=Path(folder), reporter=reporter)
+
+
+def _warn_of_another(book: Ledger, aws: Aws, wanted: Deployment) -> None:
+    """One that another computer deployed, with the same store, would be replaced."""
+    from launcher.aws import recurring
+    from launcher.deploy import names
+    from launcher.schedule import deployed
+
+    if deployed.of(book.schedules.get(wanted.name)) is None:
+        there = recurring.group_tags(aws.at(wanted.whose.region), names.group(wanted.name))
+        if there is not None:
+            sys.stderr.write(f"warning: {wanted.name} stands there already; this one takes its place\n")
 
 
 def _require_quiet(book: Ledger, wanted: Deployment) -> None:

@@ -131,7 +131,7 @@ def _store(text: str | None) -> str:
     from launcher.registry import place
 
     meant = text or os.environ.get(place.VARIABLE) or place.DEFAULT
-    return meant if meant.startswith("s3://") else place.open_store(meant).uri
+    return meant.rstrip("/") if meant.startswith("s3://") else place.open_store(meant).uri
 
 
 def _first_look(record: ScheduleRecord, cloud: Callable[[], Aws]) -> ScheduleRecord:

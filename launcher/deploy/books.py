@@ -44,6 +44,11 @@ def keep(aws: Aws, bucket: str, prefix: str, path: Path, number: int) -> None:
     # A copy in one transaction: the file itself may be in the middle of one.
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("VACUUM INTO ?", (str(draft),))
+    with closing(sqlite3.connect(draft)) as copy, copy:
+        # Secrets, which each machine has from the schedule itself: what lies in S3 outlives it.
+        copy.execute("UPDATE schedules SET options = json_remove(options, '$.notify')")
+    with closing(sqlite3.connect(draft)) as copy:
+        copy.execute("VACUUM")
     with aws.errors("keep the schedule's ledger"):
         aws.s3.put_object(Bucket=bucket, Key=_key(prefix, number), Body=draft.read_bytes())
     draft.unlink()

@@ -29,21 +29,43 @@ trap 'exit 1' HUP INT TERM
 export HOME="${HOME:-/root}" XDG_STATE_HOME="$state/home" PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 mkdir -p "$state" && cd "$state" || exit 1
 begin() {
+    rm -f told python
     python=
     for each in PREFIX/bin/python "$state/venv/bin/python" python3; do
         if "$each" -c "$2" 2>/dev/null; then python=$each; break; fi
     done
     if [ -z "$python" ]; then
         echo "gpurun: installing what the launcher needs; an image of gpurun ami bake has it"
-        python=$state/venv/bin/python
-        # shellcheck disable=SC2086 # requirements have no blanks
-        python3 -m venv "$state/venv" && "$python" -m pip install -q --retries 5 $3 || return 1
+        install "$3" || return 1
     fi
+    printf '%s' "$python" >python
     "$python" -c "$FETCH" "$1" || return 1
     . ./environment
     PYTHONPATH=$state/program "$python" -P -m launcher.cli schedule fire "$state"
 }
-begin "$@" 2>&1 | tee -a boot.log
+install() {
+    for base in python3.13 python3.12 python3.11 python3; do
+        if "$base" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi
+    done
+    # Images of Ubuntu and Debian leave the module that makes environments out.
+    "$base" -m venv "$state/venv" || {
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get -q update && apt-get -q install -y "$base-venv" && "$base" -m venv --clear "$state/venv"
+    } || return 1
+    python=$state/venv/bin/python
+    # shellcheck disable=SC2086 # requirements have no blanks
+    "$python" -m pip install -q --retries 5 $1
+}
+{ begin "$@" || echo "gpurun: it ended with $?"; } 2>&1 | tee -a boot.log
+# A machine that came as far as its turn has told of itself.
+if [ ! -e told ] && [ -e python ]; then "$(cat python)" -c "$TELL" "$1"; fi
+"""
+_TELL = """
+import boto3, json, os, sys, time
+told = json.loads(sys.argv[1])
+os.environ.update(told["environment"])
+key = time.strftime("boots/failed-%Y%m%dT%H%M%SZ.log", time.gmtime())
+boto3.client("s3").upload_file("boot.log", told["bucket"], told["folder"] + key)
 """
 _FETCH = """
 import boto3, hashlib, json, os, shlex, sys, tarfile
@@ -65,15 +87,24 @@ with open("environment", "w") as file:
 
 
 def user_data(
-    *, hours: float, bucket: str, packs: Mapping[str, Sequence[str]], environment: Mapping[str, str], notices: bool
+    *,
+    hours: float,
+    bucket: str,
+    folder: str,
+    packs: Mapping[str, Sequence[str]],
+    environment: Mapping[str, str],
+    notices: bool,
 ) -> str:
     """The cloud-config of a machine that begins by itself; `packs` are key and sha256 by name.
 
+    `folder` is how the keys of the schedule's own folder begin.
+
     `environment` is what its calls of AWS need. With `notices` apprise is installed where it is missing.
     """
-    fetched = json.dumps({"bucket": bucket, "packs": packs, "environment": environment}, separators=(",", ":"))
+    told = {"bucket": bucket, "folder": folder, "packs": packs, "environment": environment}
+    fetched = json.dumps(told, separators=(",", ":"))
     modules = [*MODULES, *(["apprise"] if notices else [])]
-    start = f"FETCH='{_FETCH.strip()}'\n" + _START.replace("PREFIX", PREFIX)
+    start = f"FETCH='{_FETCH.strip()}'\nTELL='{_TELL.strip()}'\n" + _START.replace("PREFIX", PREFIX)
     check = f"import sys, {', '.join(modules)}; assert sys.version_info >= {OLDEST_PYTHON}"
     config: dict[str, Any] = {
         "bootcmd": lifeline.boot_commands_for(hours),

@@ -6,14 +6,15 @@ same content has the same name, so that what is in S3 already is not sent again.
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import io
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import launcher
 from launcher.aws.faults import code_of
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from launcher.aws.client import Aws
     from launcher.aws.durable.place import Place
 
+SINGLE_PUT_BYTES = 1 << 30
+"""What is larger goes up in parts."""
 FILE_MODE, PROGRAM_MODE = 0o644, 0o755
 
 
@@ -70,21 +73,48 @@ def send(aws: Aws, place: Place, prefix: str, pack: Pack, progress: Callable[[in
     """Put an archive where it is not yet; whether it was sent. `progress` is told bytes as they go."""
     key = f"{prefix}{pack.file_name}"
     with aws.errors(f"send {pack.name} to {place.uri}"):
-        if _held_bytes(aws, place.bucket, key) == pack.size_bytes:
+        if _held(aws, place.bucket, key, pack):
             return False
-        aws.s3.upload_file(str(pack.path), place.bucket, key, Callback=progress)
+        if pack.size_bytes > SINGLE_PUT_BYTES:
+            aws.s3.upload_file(str(pack.path), place.bucket, key, Callback=progress)
+        else:
+            with pack.path.open("rb") as file:
+                aws.s3.put_object(Bucket=place.bucket, Key=key, Body=file, **_about(pack))
+            progress(pack.size_bytes)
     return True
 
 
-def _held_bytes(aws: Aws, bucket: str, key: str) -> int | None:
+def remove_others(aws: Aws, place: Place, prefix: str, kept: Sequence[Pack]) -> None:
+    """Remove the archives of earlier deployments."""
+    with aws.errors("remove old archives"):
+        pages = aws.s3.get_paginator("list_objects_v2").paginate(Bucket=place.bucket, Prefix=prefix, Delimiter="/")
+        keys = [each["Key"] for page in pages for each in page.get("Contents", [])]
+        for key in keys:
+            if key.endswith(".tar.gz") and key not in [prefix + pack.file_name for pack in kept]:
+                aws.s3.delete_object(Bucket=place.bucket, Key=key)
+
+
+def _held(aws: Aws, bucket: str, key: str, pack: Pack) -> bool:
+    """Whether it lies there whole, by S3's own sha256; of one that went up in parts S3 tells the size alone."""
     from botocore.exceptions import ClientError  # noqa: PLC0415 - with boto3, which is loaded by now
 
     try:
-        return aws.s3.head_object(Bucket=bucket, Key=key)["ContentLength"]
+        found = aws.s3.head_object(Bucket=bucket, Key=key, ChecksumMode="ENABLED")
     except ClientError as error:
         if code_of(error) not in {"404", "NoSuchKey"}:
             raise
-        return None
+        return False
+    if pack.size_bytes <= SINGLE_PUT_BYTES:
+        return found.get("ChecksumSHA256") == _checksum(pack)
+    return found["ContentLength"] == pack.size_bytes
+
+
+def _about(pack: Pack) -> dict[str, Any]:
+    return {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": _checksum(pack)}
+
+
+def _checksum(pack: Pack) -> str:
+    return base64.b64encode(bytes.fromhex(pack.sha256)).decode()
 
 
 def _pack(name: str, folder: Path, fill: Callable[[tarfile.TarFile], None]) -> Pack:

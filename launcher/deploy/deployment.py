@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from launcher.aws.durable.place import Place, find
 from launcher.aws.storage import parts
 from launcher.aws.template import FleetRequest, template_data
 from launcher.deploy import boot, bundle, expressions, names, permits
-from launcher.domain import TAG_NAME, Image, JobSpec, Market, Offer, SpotPolicy
+from launcher.domain import TAG_NAME, TAG_RUN, Image, JobSpec, Market, Offer, SpotPolicy
 from launcher.errors import BudgetExceeded, SpecError
 from launcher.owner import TAG_OWNER
 from launcher.plan.budget import estimate
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from launcher.ledger import OfferCache, ScheduleRecord
     from launcher.ports import Reporter
 
+_TAG_VALUE = re.compile(r"[\w +=.,:/@-]{1,256}")
+"""IAM User Guide, "Rules for tagging in IAM and AWS STS"."""
 UNKNOWN = "TEMPLATE_ID"
 """What stands for the launch template's id before there is one."""
 FEWEST_HOURS = 0.2
@@ -54,6 +57,8 @@ class Deployment:
     """How long a machine lives at most."""
     max_cost_usd: float
     """Of one tick, whatever spot prices do."""
+    weights: str
+    """The name that they are kept under."""
     data: tuple[str, str] | None
     """Bucket and prefix of data that lies in S3."""
     packs: tuple[bundle.Pack, ...]
@@ -102,7 +107,9 @@ class Deployment:
         asked: dict[str, Any] = {**fleet.call(self.request, self.template, self.offers)}
         (config,) = asked["LaunchTemplateConfigs"]
         config["LaunchTemplateSpecification"] = {"LaunchTemplateId": template_id, "Version": "1"}
-        told = {names.TAG_TICK: recurring.SCHEDULED_TIME, names.TAG_CAUSE: "cron"}
+        # All of them: AWS does not say that a template's tags stay where a request has some of its own.
+        own = {**self.request.tags, TAG_RUN: self.request.run_id}
+        told = {**own, names.TAG_TICK: recurring.SCHEDULED_TIME, names.TAG_CAUSE: "cron"}
         asked["TagSpecifications"] = [
             *asked["TagSpecifications"],
             {"ResourceType": "instance", "Tags": tagging.to_list(told)},
@@ -155,6 +162,7 @@ def make(
         subnets=subnets,
         hours=hours,
         max_cost_usd=max_cost_usd,
+        weights=spec.name,
         data=parts(spec.data) if isinstance(spec.data, str) else None,
         packs=packs,
         request=_request(schedule, spec, chosen.image, reachable, subnets, user_data, hours),
@@ -172,6 +180,11 @@ def _require_deployable(schedule: ScheduleRecord, spec: JobSpec) -> None:
         raise SpecError(
             f"the weights of {schedule.name} are kept in {schedule.store}, which no machine of AWS can reach",
             hint="add it with --store s3://BUCKET/PREFIX; gpurun schedule remove first",
+        )
+    if not _TAG_VALUE.fullmatch(schedule.store):
+        raise SpecError(
+            f"--store {schedule.store!r:.80} has characters that no tag of IAM may have, or over 256",
+            hint="letters, digits, spaces and + - = . , _ : / @ alone",
         )
     if spec.secrets:
         raise SpecError(
@@ -267,6 +280,7 @@ def _user_data(aws: Aws, schedule: ScheduleRecord, place: Place, packs: tuple[bu
     return boot.user_data(
         hours=hours,
         bucket=place.bucket,
+        folder=prefix,
         packs={pack.name: (prefix + pack.file_name, pack.sha256) for pack in packs},
         environment={
             "AWS_DEFAULT_REGION": place.region,

@@ -97,6 +97,7 @@ def _held(desk: Desk, turn: Turn) -> Iterator[None]:
         spoken = turn.unpacked.folder / "boot.log"
         if spoken.is_file():
             _send(turn, f"{BOOTS}{turn.lease.number:08d}.log", spoken)
+            (turn.unpacked.folder / "told").touch()
         desk.give_back(turn.lease)
     books.prune(turn.aws, turn.unpacked.bucket, turn.unpacked.prefix)
 

@@ -96,8 +96,8 @@ def machine_trust() -> dict[str, Any]:
     )
 
 
-def machine(whose: Whose, *, bucket: str, prefix: str, data: tuple[str, str] | None) -> dict[str, Any]:
-    """Read and write below the store's prefix, read the data, and set its own kill switch and its own retry.
+def machine(whose: Whose, *, bucket: str, prefix: str, weights: str, data: tuple[str, str] | None) -> dict[str, Any]:
+    """Read the store and the data, write the weights of one name, and set its own kill switch and its own retry.
 
     `data` is the bucket and prefix of data in S3.
     """
@@ -106,7 +106,15 @@ def machine(whose: Whose, *, bucket: str, prefix: str, data: tuple[str, str] | N
     objects = f"arn:{whose.partition}:s3:::{bucket}/{f'{prefix}/'.lstrip('/')}"
     return _document(
         _list(whose, "FindBucket", bucket),
-        _on("Keep", ["s3:GetObject", "s3:PutObject"], f"{objects}*"),
+        _on("ReadStore", "s3:GetObject", f"{objects}*"),
+        _on(
+            "KeepWeights",
+            "s3:PutObject",
+            [
+                f"{objects}{each}"
+                for each in (f"{weights}/*", "objects/*", "store.json", f"{names.FOLDER}/{whose.name}/*")
+            ],
+        ),
         _on("ForgetOldLedgers", "s3:DeleteObject", f"{objects}{names.FOLDER}/{whose.name}/ledgers/*"),
         *([_read(whose, *data)] if data else []),
         *([_list(whose, "FindData", data[0])] if data and data[0] != bucket else []),

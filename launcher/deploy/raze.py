@@ -56,17 +56,21 @@ def _refuse_other(aws: Aws, name: str, store: str, other: str) -> NoReturn:
     )
 
 
-def raze(aws: Aws, name: str, place: Place, *, everything: bool, tell: Callable[[str], None]) -> None:
-    """Remove it all and see that it is gone; harmless where some or all of it is gone already."""
+def stands(aws: Aws, name: str) -> bool:
+    """Whether anything of a deployment is there, but for what lies in S3."""
+    if recurring.group_tags(aws, names.group(name)) is not None or template_ids(aws, name) or machines(aws, name):
+        return True
+    return any(roles.tags_of(aws, each) is not None for each in names.roles(name, aws.region))
+
+
+def raze(aws: Aws, name: str, place: Place | None, *, everything: bool, tell: Callable[[str], None]) -> None:
+    """Remove it all and see that it is gone; harmless where some or all of it is gone already.
+
+    Without a place, since its bucket is gone, everything else.
+    """
     recurring.remove_group(aws, names.group(name))
     tell("the schedule")
-    standing = machines(aws, name)
-    if standing:
-        fleet.terminate(aws, standing)
-        fleet.wait_terminated(aws, standing, timeout_s=TERMINATE_TIMEOUT_S)
-        tell(f"{len(standing)} machine{'s' * (len(standing) > 1)}")
-    prefix = folder_prefix(place, name)
-    _free(Desk(aws=aws, bucket=place.bucket, prefix=prefix))
+    _end_machines(aws, name, tell)
     killswitch.disarm(aws, run_id=names.run_id(name))
     for template_id, _ in template_ids(aws, name):
         templates.delete_by_id(aws, template_id)
@@ -75,8 +79,20 @@ def raze(aws: Aws, name: str, place: Place, *, everything: bool, tell: Callable[
     for role in names.roles(name, aws.region):
         roles.remove_role(aws, role)
     tell("the roles")
-    count = _empty(aws, place.bucket, prefix, everything=everything)
-    tell(f"{count} objects below s3://{place.bucket}/{prefix}")
+    _end_machines(aws, name, tell)  # one that was launched at the last moment shows late
+    if place is not None:
+        prefix = folder_prefix(place, name)
+        _free(Desk(aws=aws, bucket=place.bucket, prefix=prefix))
+        count = _empty(aws, place.bucket, prefix, everything=everything)
+        tell(f"{count} objects below s3://{place.bucket}/{prefix}")
+
+
+def _end_machines(aws: Aws, name: str, tell: Callable[[str], None]) -> None:
+    standing = machines(aws, name)
+    if standing:
+        fleet.terminate(aws, standing)
+        fleet.wait_terminated(aws, standing, timeout_s=TERMINATE_TIMEOUT_S)
+        tell(f"{len(standing)} machine{'s' * (len(standing) > 1)}")
 
 
 def _free(desk: Desk) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from launcher.aws import killswitch, recurring, roles
+from launcher.aws import fleet, killswitch, recurring, roles
 from launcher.aws import tags as tagging
 from launcher.aws import template as templates
 from launcher.aws.faults import code_of
@@ -72,7 +72,9 @@ def stand(aws: Aws, wanted: Deployment, tell: Callable[[str], None], progress: C
 
 
 def _of_machines(wanted: Deployment) -> dict[str, Any]:
-    return permits.machine(wanted.whose, bucket=wanted.place.bucket, prefix=wanted.place.prefix, data=wanted.data)
+    return permits.machine(
+        wanted.whose, bucket=wanted.place.bucket, prefix=wanted.place.prefix, weights=wanted.weights, data=wanted.data
+    )
 
 
 def _of_launches(wanted: Deployment, template_id: str) -> dict[str, Any]:
@@ -103,7 +105,7 @@ def _template(aws: Aws, wanted: Deployment, tags: dict[str, str]) -> str:
 
 
 def _remove_what_was(aws: Aws, wanted: Deployment) -> None:
-    """Templates and schedules of an earlier deployment; its archives stay while a machine may still read them."""
+    """Templates and schedules of an earlier deployment, and its archives once no machine may still read them."""
     kept = {each.name for each in wanted.schedules(UNKNOWN)}
     for there in recurring.found(aws, names.group(wanted.name)):
         if there["Name"].startswith("cron-") and there["Name"] not in kept:
@@ -111,6 +113,8 @@ def _remove_what_was(aws: Aws, wanted: Deployment) -> None:
     for template_id, name in template_ids(aws, wanted.name):
         if name != wanted.template:
             templates.delete_by_id(aws, template_id)
+    if not any(not each.gone for each in fleet.find(aws, run_id=names.run_id(wanted.name))):
+        bundle.remove_others(aws, wanted.place, wanted.prefix, wanted.packs)
 
 
 def template_ids(aws: Aws, name: str) -> list[tuple[str, str]]:

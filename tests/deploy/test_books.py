@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -72,7 +74,11 @@ def test_kept_and_brought(desk, book, tmp_path):
     assert bring(desk, tmp_path / "machine/ledger.db") == 7
     with Ledger.open(tmp_path / "machine/ledger.db") as there:
         assert there.ticks.list("digits") == (tick,)
-        assert there.schedules.get("digits") == book.schedules.get("digits")
+        found, here = there.schedules.get("digits"), book.schedules.get("digits")
+        assert replace(found, options="") == replace(here, options="")
+        assert json.loads(found.options) == {
+            key: each for key, each in json.loads(here.options).items() if key != "notify"
+        }
     assert sorted(path.name for path in (tmp_path / "machine").iterdir() if "fetched" in path.name) == []
 
 

@@ -33,8 +33,10 @@ print("the launcher is at work", flush=True)
 FAKE_PYTHON = """#!/bin/sh
 # Without modules; a virtual environment of it has them.
 case $1 in
-    -c) exit 1 ;;
-    -m) mkdir -p "$3/bin" && cp "$0.venv" "$3/bin/python" ;;
+    -c) case $2 in *"sys.exit(sys.version_info"*) exit 0 ;; esac; exit 1 ;;
+    -m) [ -z "$NO_VENV" ] || [ -e "$MARKS/apt" ] || exit 1
+        [ "$3" != --clear ] || shift
+        mkdir -p "$3/bin" && cp "$0.venv" "$3/bin/python" ;;
 esac
 """
 VENV_PYTHON = """#!/bin/sh
@@ -46,7 +48,7 @@ exec REAL "$@"
 
 def commands(**changes: Any) -> dict[str, list[list[str]]]:
     """The cloud-config of a machine."""
-    asked = {"hours": 1.0, "bucket": "bucket", "packs": {}, "environment": {}, "notices": False}
+    asked = {"hours": 1.0, "bucket": "bucket", "folder": "f/", "packs": {}, "environment": {}, "notices": False}
     text = boot.user_data(**asked | changes)
     head, _, rest = text.partition("\n")
     assert head == "#cloud-config"
@@ -76,6 +78,7 @@ class Machine:
         for name in ("shutdown", "sleep", "poweroff", "sync"):
             self.program(name, f'#!/bin/sh\necho "{name} $*" >>"$MARKS/calls"\n')
         self.program("python3", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        self.program("apt-get", '#!/bin/sh\necho "$*" >>"$MARKS/apt"\n')  # never this computer's
 
     def program(self, name: str, text: str) -> None:
         path = self.bin / name
@@ -145,7 +148,12 @@ def test_user_data_fits_with_the_longest_names():
     packs = {name: ("p" * 1000 + name, "0" * 64) for name in ("program", "work", "data")}
     regions = dict.fromkeys(("AWS_DEFAULT_REGION", "AWS_REGION"), "ap-southeast-1")
     text = boot.user_data(
-        hours=9999.0, bucket="b" * 63, packs=packs, environment={**regions, "LOGNAME": "n" * 50}, notices=True
+        hours=9999.0,
+        bucket="b" * 63,
+        folder="p" * 1000,
+        packs=packs,
+        environment={**regions, "LOGNAME": "n" * 50},
+        notices=True,
     )
     assert len(text.encode()) < MAX_USER_DATA_BYTES
     text.encode("ascii")
@@ -155,8 +163,8 @@ def test_the_deadline_comes_first_and_the_same_asking_gives_the_same_text():
     config = commands(hours=2.5)
     assert config["bootcmd"][0][-1] == "9000"
     assert "gpurun-deadline" in config["bootcmd"][0]
-    assert boot.user_data(hours=1, bucket="b", packs={}, environment={}, notices=False) == boot.user_data(
-        hours=1, bucket="b", packs={}, environment={}, notices=False
+    assert boot.user_data(hours=1, bucket="b", folder="f/", packs={}, environment={}, notices=False) == boot.user_data(
+        hours=1, bucket="b", folder="f/", packs={}, environment={}, notices=False
     )
 
 
@@ -227,8 +235,9 @@ def test_no_python_at_all(machine):
 
 @pytest.mark.parametrize("works", [True, False])
 def test_a_python_without_the_modules(machine, works):
-    machine.program("python3", FAKE_PYTHON)
-    machine.program("python3.venv", VENV_PYTHON.replace("REAL", sys.executable))
+    for name in ("python3", "python3.13"):
+        machine.program(name, FAKE_PYTHON)
+        machine.program(f"{name}.venv", VENV_PYTHON.replace("REAL", sys.executable))
     machine.settings = {} if works else {"PIP_ENDS": "1"}
     machine.run(machine.pack("sys.exit(0)"))
     assert machine.calls() == OFF
@@ -236,6 +245,26 @@ def test_a_python_without_the_modules(machine, works):
     assert asked[:2] == ["-m", "pip"]
     assert asked[-len(boot.requirements(False).split()) :] == boot.requirements(False).split()
     assert (machine.state / "arguments").exists() == works
+
+
+def test_a_python_that_makes_no_environment_has_that_installed(machine):
+    for name in ("python3", "python3.13"):
+        machine.program(name, FAKE_PYTHON)
+        machine.program(f"{name}.venv", VENV_PYTHON.replace("REAL", sys.executable))
+    machine.settings = {"NO_VENV": "yes"}
+    machine.run(machine.pack("sys.exit(0)"))
+    assert (machine.folder / "apt").read_text().splitlines() == ["-q update", "-q install -y python3.13-venv"]
+    assert (machine.state / "arguments").exists()
+
+
+def test_what_kept_it_from_its_turn_lies_in_s3(machine):
+    packs = machine.pack("sys.exit(0)")
+    machine.run({name: (key, "0" * 64) for name, (key, _) in packs.items()})
+    assert machine.calls() == OFF
+    found = machine.aws.s3.list_objects_v2(Bucket=machine.bucket, Prefix="f/boots/failed-")["Contents"]
+    told = machine.aws.s3.get_object(Bucket=machine.bucket, Key=found[0]["Key"])["Body"].read().decode()
+    assert "is not what was deployed" in told
+    assert "it ended with 1" in told
 
 
 def test_a_folder_that_cannot_be_made(machine):

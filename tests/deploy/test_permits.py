@@ -26,7 +26,7 @@ ALLOWED = {"ec2:CreateFleet", "ec2:RunInstances", "ec2:CreateTags", "iam:PassRol
 
 
 def machine(**changes):
-    asked = {"bucket": "bucket", "prefix": "team/weights", "data": ("rows", "new/")}
+    asked = {"bucket": "bucket", "prefix": "team/weights", "weights": "digits", "data": ("rows", "new/")}
     return permits.machine(WHOSE, **asked | changes)
 
 
@@ -142,6 +142,9 @@ def test_a_machine_keeps_weights_below_the_prefix_and_reads_its_data():
     assert allows(document, "s3:PutObject", f"{objects}/team/weights/digits/champion/version.json")
     assert not allows(document, "s3:PutObject", f"{objects}/team/weights-of-others/x")
     assert not allows(document, "s3:PutObject", f"{objects}/other")
+    assert not allows(document, "s3:PutObject", f"{objects}/team/weights/digits-2/champion/version.json")
+    assert not allows(document, "s3:PutObject", f"{objects}/team/weights/.schedules/digits-2/leases/00000001")
+    assert allows(document, "s3:GetObject", f"{objects}/team/weights/digits-2/champion/version.json")
     assert allows(document, "s3:GetObject", "arn:aws:s3:::rows/new/rows.csv")
     assert not allows(document, "s3:PutObject", "arn:aws:s3:::rows/new/rows.csv")
     assert allows(document, "s3:ListBucket", "arn:aws:s3:::rows")

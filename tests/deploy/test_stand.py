@@ -116,7 +116,7 @@ def test_what_is_somebody_elses_is_left_alone(bench, kind, tags):
         assert caught.value.hint
     finally:
         if kind == "group":
-            bench.aws.scheduler.delete_schedule_group(Name=name)
+            recurring.remove_group(bench.aws, name)
         else:
             bench.aws.iam.delete_role(RoleName=name)
     raze.require_ours(bench.aws, "digits", store)
