@@ -45,7 +45,7 @@ def undeploy(
     if store is not None:
         schedulegone.unknown(
             name,
-            store,
+            store.rstrip("/"),
             session.account(sandbox=sandbox, profile=profile),
             everything=everything,
             yes=yes,

@@ -277,3 +277,72 @@ def test_machines_carry_no_laptops_name(standing):
     data = versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]
     tags = {tag["Key"]: tag["Value"] for tag in data["TagSpecifications"][0]["Tags"]}
     assert tags[TAG_OWNER] == "schedule:digits"
+
+
+def test_undeploy_of_what_this_computer_never_knew(standing, monkeypatch, tmp_path, sandbox_none):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "fresh"))
+    state = StatePaths(state_home())
+    state.home.mkdir(parents=True, mode=0o700)
+    state.sandbox.symlink_to(sandbox_none.state)
+    assert "--store s3://BUCKET/PREFIX" in standing.refused("undeploy", "digits", "--yes")
+    assert standing.bench.standing()
+    told = standing.done("undeploy", "digits", "--store", f"{standing.store}/", "--sandbox", "--yes")
+    assert "is not deployed any more" in told
+    assert {kind for kind, _ in standing.bench.standing()} == {"object"}
+
+
+def test_without_its_bucket_it_can_be_stopped(standing):
+    s3 = standing.bench.aws.s3
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=standing.bench.bucket):
+        for each in page.get("Contents", []):
+            s3.delete_object(Bucket=standing.bench.bucket, Key=each["Key"])
+    s3.delete_bucket(Bucket=standing.bench.bucket)
+    try:
+        standing.done("pause", "digits")
+        _, _, err = standing.schedule("history", "digits")
+        assert "there is no bucket" in err
+        status, out, err = standing.schedule("undeploy", "digits", "--yes")
+        assert status == 0, err
+        assert "there is no bucket" in err
+        assert "removed: the schedule" in out
+    finally:
+        s3.create_bucket(Bucket=standing.bench.bucket)
+    assert standing.bench.standing() == []
+
+
+def test_while_a_machine_is_at_work(standing):
+    image = standing.bench.aws.ec2.describe_images()["Images"][0]["ImageId"]
+    made = standing.bench.aws.ec2.run_instances(ImageId=image, InstanceType="t3.large", MinCount=1, MaxCount=1)
+    machine = made["Instances"][0]["InstanceId"]
+    now = datetime.now(UTC)
+    try:
+        standing.desk.take(machine, "", now + timedelta(hours=1), now)
+        assert f"{machine} is at work" in standing.refused("run-now", "digits")
+        standing.cloud_book(
+            lambda book: book.ticks.take(Tick(schedule="digits", cause="cron", due_at=now, considered_at=now), ME, now)
+        )
+        standing.done("undeploy", "digits", "--yes")
+        (tick,) = json.loads(standing.done("history", "digits", "--json"))
+        assert (tick["status"], tick["reason"]) == ("cancelled", "ended by gpurun schedule undeploy")
+    finally:
+        standing.bench.aws.ec2.terminate_instances(InstanceIds=[machine])
+
+
+def test_an_archive_that_was_damaged_is_sent_again(standing):
+    s3, bucket = standing.bench.aws.s3, standing.bench.bucket
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix="w/.schedules/digits/work-")["Contents"]
+    key, size = listed[0]["Key"], listed[0]["Size"]
+    whole = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    s3.put_object(Bucket=bucket, Key=key, Body=b"x" * size)
+    standing.done("deploy", "digits", "--yes")
+    assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == whole
+
+
+def test_secrets_of_notices_do_not_lie_in_the_ledger_in_s3(laptop):
+    laptop.add("--metric", "test_error", "--notify", "json://SECRETTOKEN@localhost")
+    laptop.done("deploy", "digits", "--yes")
+    s3, bucket = laptop.bench.aws.s3, laptop.bench.bucket
+    ledgers = s3.list_objects_v2(Bucket=bucket, Prefix="w/.schedules/digits/ledgers/")["Contents"]
+    assert ledgers
+    for each in ledgers:
+        assert b"SECRETTOKEN" not in s3.get_object(Bucket=bucket, Key=each["Key"])["Body"].read()

@@ -140,3 +140,10 @@ def test_strange_objects_are_no_leases(desk, aws):
     for name in ("notes.txt", "00000009.tmp", "x.done"):
         aws.s3.put_object(Bucket=desk.bucket, Key=f"{desk.prefix}leases/{name}", Body=b"")
     assert taken(desk, "i-1").number == 1
+
+
+def test_a_holder_that_is_gone_holds_nothing(desk):
+    assert taken(desk, "i-1").number == 1
+    for dead, number in ((False, None), (True, 2)):
+        found = desk.take("i-2", "", BEGIN + HOUR, BEGIN, gone=lambda holder, dead=dead: dead and holder == "i-1")
+        assert (found.number if isinstance(found, Lease) else None) == number
