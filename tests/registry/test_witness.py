@@ -191,6 +191,28 @@ def test_a_history_that_was_cut_off_is_a_finding_and_no_repair(three):
     assert store.pointed(NAME) == 1
 
 
+class Late:
+    """A store that does not see one document yet, asked by its name, as NFS remembers what was not there."""
+
+    def __init__(self, store: Store, unseen: str) -> None:
+        self._store = store
+        self._unseen = unseen
+
+    def __getattr__(self, name: str):
+        return getattr(self._store, name)
+
+    def read(self, key: str) -> bytes | None:
+        return None if key == self._unseen else self._store.read(key)
+
+
+def test_an_entry_that_a_file_system_shows_late_was_not_cut_off(three):
+    service = loader(Late(three.store, key(NAME, 3)))
+    assert service.read().number == 2
+    three.promote(NAME, 3)
+    assert not service.changed()
+    assert service.read().number == 3
+
+
 def test_a_history_that_is_gone_altogether_is_told(three):
     for sequence in (1, 2):
         write(three.store, sequence, None)
