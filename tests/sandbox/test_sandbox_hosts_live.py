@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import socket
 import time
@@ -208,3 +209,21 @@ def _marked(state: str) -> list[int]:
         except (psutil.Error, OSError):
             continue
     return found
+
+
+@pytest.mark.namespaces
+def test_an_image_without_what_it_held_boots_no_empty_machine(laptop: Laptop) -> None:
+    cloud, machine = laptop.cloud, laptop.machine()
+    image = cloud.ec2.create_image(InstanceId=machine, Name=f"lost-{time.monotonic_ns()}")["ImageId"]
+    shown = cloud.wait(
+        lambda: cloud.ec2.describe_images(ImageIds=[image])["Images"][0], lambda each: each["State"] == "available"
+    )
+    snapshot = shown["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"]
+    (good,) = cloud.run(ImageId=image)
+    cloud.until(good, "running")
+    shutil.rmtree(cloud.sandbox.state / "snapshots" / snapshot)
+    (lost,) = cloud.run(ImageId=image)
+    assert cloud.until(lost, "terminated")["StateReason"]["Code"] == "Server.InternalError"
+    assert f"what {image} held is not there any more" in (cloud.sandbox.state / "log").read_text()
+    cloud.ec2.deregister_image(ImageId=image)
+    cloud.ec2.delete_snapshot(SnapshotId=snapshot)

@@ -227,6 +227,12 @@ def scratch() -> Iterator[Path]:
         yield Path(folder).resolve()
 
 
+@pytest.fixture
+def bench_in() -> Callable[[str, Path], contextlib.AbstractContextManager[Bench]]:
+    """For a test that has to prepare something before the driver is made."""
+    return bench_of
+
+
 @pytest.fixture(params=["namespaces", "loopback"])
 def bench(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Bench]:
     """Hosts of the two kinds, for tests that end them."""

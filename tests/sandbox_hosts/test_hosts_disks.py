@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from launcher.errors import GpurunError
 from launcher.sandbox import hosts
 from launcher.sandbox.cloud.contents import Contents
+from launcher.sandbox.hosts import guestcode
 
 
 @pytest.mark.namespaces
@@ -53,6 +55,24 @@ def test_a_disk_in_memory_begins_as_an_image_and_becomes_none(isolating: Any) ->
     with pytest.raises(GpurunError, match="lies in memory, and no image can be made of it"):
         booted.host.save_disk(isolating.state / "snapshots/snap-none")
     assert not (isolating.state / "snapshots/snap-none").exists()
+
+
+@pytest.mark.namespaces
+def test_hosts_boot_with_the_code_that_their_driver_began_with(
+    scratch: Any, bench_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = scratch / "package/guest"
+    shutil.copytree(guestcode.SOURCE, source)
+    monkeypatch.setattr(guestcode, "SOURCE", source)
+    with bench_in("namespaces", scratch) as bench:
+        content = bench.state / "snapshots/snap-1"
+        (content / "opt").mkdir(parents=True)
+        (content / "opt/tool").write_text("there")
+        changed = (source / "rootfs.py").read_text().replace('if config["content"]:', "if False:")
+        (source / "rootfs.py").write_text(changed)
+        booted = bench.boot(content=content).wait()
+        assert booted.out("cat /opt/tool") == "there"
+        booted.host.release()
 
 
 def test_a_loopback_host_has_no_disk_to_save(loopback: Any) -> None:

@@ -104,7 +104,7 @@ def save_copy(world: World, image: Any, source: Any) -> None:
 
 
 def _await_content(image: Any) -> None:
-    image.saving = True
+    image.saving = image.has_content = True
     image.state, image.ebs_snapshot.status = "pending", "pending"
 
 

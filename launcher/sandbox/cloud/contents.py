@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from launcher.errors import GpurunError
 from launcher.sandbox.hosts.copying import copy_tree
 from launcher.sandbox.hosts.sweeping import remove_folder
 
@@ -42,10 +43,17 @@ class Contents:
             self._readers[content] += 1
         return content
 
-    def of_image(self, instance: Any) -> Path | None:
-        """What the image holds that an instance is launched from; it stays until the instance lets go of it."""
-        image = instance.ec2_backend.amis.get(instance.image_id)
-        return self.hold(image.ebs_snapshot.id) if image is not None else None
+    def give(self, guest: Guest) -> None:
+        """Let a new guest have what its image holds; that stays until the guest lets go of it."""
+        image = guest.instance.ec2_backend.amis.get(guest.instance.image_id)
+        guest.content = self.hold(image.ebs_snapshot.id) if image is not None else None
+        guest.lost = guest.content is None and getattr(image, "has_content", False)
+
+    def of(self, guest: Guest) -> Path | None:
+        """What a guest's disk is to begin with; raises `GpurunError` where its image had something, and it is gone."""
+        if guest.lost:
+            raise GpurunError(f"what {guest.instance.image_id} held is not there any more", hint="gpurun ami bake")
+        return guest.content
 
     def let_go(self, guest: Guest) -> None:
         """A guest's disk has its image's content, or will never need it."""

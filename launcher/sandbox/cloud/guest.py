@@ -25,6 +25,8 @@ class Guest:
     """What held when it was launched: its delay, disk and clock stay so over reboots."""
     content: Path | None = None
     """What its image holds, until its disk has it."""
+    lost: bool = False
+    """Whether its image held something that is not there, so that it cannot boot."""
     lifting: threading.Lock = field(default_factory=threading.Lock)
     host: Host | None = None
     wanted: bool = True

@@ -82,8 +82,8 @@ class Machines:
             authorized_key=key,
             mac=instance.nics[0].mac_address,
             birth=self._settings_of_next(),
-            content=self.contents.of_image(instance),
         )
+        self.contents.give(guest)
         instance.machines = self
         self._guests[guest.id] = guest
         self._later(self._settings().pending_s, partial(self._boot, guest))
@@ -241,7 +241,7 @@ class Machines:
             user_data=guest.user_data,
             authorized_key=guest.authorized_key,
             boot_delay_s=guest.birth.boot_delay_s,
-            content=guest.content,
+            content=self.contents.of(guest),
             disk_bytes=guest.birth.disk_bytes,
             clock_ahead_s=guest.birth.clock_ahead_s,
             folder=self._state / "hosts" / guest.id,

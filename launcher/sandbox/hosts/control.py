@@ -13,7 +13,6 @@ from typing import Any
 from launcher.sandbox.hosts.guest.marked import MARK
 from launcher.sandbox.hosts.guest.messages import Messages
 
-GUEST = Path(__file__).parent / "guest"
 ANSWER_WAIT_S = 10.0
 
 
@@ -67,14 +66,16 @@ class Control:
         self._messages.close()
 
 
-def spawn(module: str, *, mark: str, config: dict[str, Any], console: Path) -> tuple[subprocess.Popen[bytes], Control]:
-    """Start `guest.<module>` without site-packages, and give it its configuration.
+def spawn(
+    module: str, *, code: Path, mark: str, config: dict[str, Any], console: Path
+) -> tuple[subprocess.Popen[bytes], Control]:
+    """Start `guest.<module>` of a kept `code` without site-packages, and give it its configuration.
 
     It knows that the daemon is gone when its end of the socket says so.
     """
     ours, theirs = socket.socketpair()
     start = f"import sys; sys.path.insert(0, sys.argv[1]); from guest.{module} import main; main()"
-    argv = [sys.executable, "-I", "-S", "-c", start, str(GUEST.parent), str(theirs.fileno())]
+    argv = [sys.executable, "-I", "-S", "-c", start, str(code.parent), str(theirs.fileno())]
     with theirs, console.open("ab") as output:
         process = subprocess.Popen(
             argv,

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import GpurunError
+from launcher.sandbox.hosts import guestcode
 from launcher.sandbox.hosts.control import Control, spawn
 from launcher.sandbox.hosts.guest import power
 from launcher.sandbox.hosts.guest.marked import MARK, kill_marked
@@ -47,13 +48,14 @@ class LoopbackDriver:
         self.warning = f"{WARNING} ({because})" if because else WARNING
         state.mkdir(parents=True, exist_ok=True)
         self._switchboard = Switchboard()
-        self._servers = Servers(state)
+        self._code = guestcode.keep(state)
+        self._servers = Servers(state, self._code)
         self._hosts: dict[str, SandboxHost] = {}
 
     def boot(self, machine: Machine) -> SandboxHost:
         """Start a host; raises `GpurunError` when it cannot."""
         wire = Wire()
-        host = SandboxHost(machine, LoopbackBody(machine, self._servers), self._switchboard, wire)
+        host = SandboxHost(machine, LoopbackBody(machine, self._servers, self._code), self._switchboard, wire)
         self._hosts[machine.instance_id] = host
         host.start()
         return host
@@ -69,9 +71,10 @@ class LoopbackDriver:
 class LoopbackBody:
     """The processes of one host: all that carry its mark."""
 
-    def __init__(self, machine: Machine, servers: Servers) -> None:
+    def __init__(self, machine: Machine, servers: Servers, code: Path) -> None:
         self._machine = machine
         self._servers = servers
+        self._code = code
         self._home = machine.folder / "disk/home/ubuntu"
         self._shims = machine.folder / "shims"
         self._pipe = machine.folder / "initctl"
@@ -101,7 +104,7 @@ class LoopbackBody:
             if not (self._home / name).exists():
                 (self._home / name).write_text(f"export PATH={shlex.quote(self._environment['PATH'])}\n")
         self._process, self._control = spawn(
-            "plain", mark=self._mark, config=config, console=self._machine.folder / "console"
+            "plain", code=self._code, mark=self._mark, config=config, console=self._machine.folder / "console"
         )
         if self._control.receive()[0].get("event") != "up":
             metadata.close()

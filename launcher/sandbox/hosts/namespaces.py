@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from launcher.errors import GpurunError
-from launcher.sandbox.hosts import clock
-from launcher.sandbox.hosts.control import GUEST, Control, spawn
+from launcher.sandbox.hosts import clock, guestcode
+from launcher.sandbox.hosts.control import Control, spawn
 from launcher.sandbox.hosts.door import SSH_PORT
 from launcher.sandbox.hosts.host import SandboxHost
 from launcher.sandbox.hosts.image import HostImage, read_image
@@ -38,15 +38,16 @@ class NamespaceDriver:
         `rootless` says whether in a user namespace; `None`: without where we are root and may.
         """
         self._image = read_image()
+        self._code = guestcode.keep(state)
         ways = [False, True] if os.geteuid() == 0 else [True]
-        self._rootless = _probe(self._image, state, ways if rootless is None else [rootless])
+        self._rootless = _probe(self._image, self._code, state, ways if rootless is None else [rootless])
         self._clocks = state / "clocks"
         self._switchboard = Switchboard()
         self._hosts: dict[str, SandboxHost] = {}
 
     def boot(self, machine: Machine) -> SandboxHost:
         """Start a host; raises `GpurunError` when it cannot."""
-        body = NamespaceBody(machine, self._image, self._clocks, rootless=self._rootless)
+        body = NamespaceBody(machine, self._image, self._code, self._clocks, rootless=self._rootless)
         host = SandboxHost(machine, body, self._switchboard, Wire())
         self._hosts[machine.instance_id] = host
         host.start()
@@ -62,10 +63,12 @@ class NamespaceDriver:
 class NamespaceBody:
     """The processes of one host: all that descend from its first process, and die with it."""
 
-    def __init__(self, machine: Machine, image: HostImage, clocks: Path, *, rootless: bool) -> None:
+    def __init__(self, machine: Machine, image: HostImage, code: Path, clocks: Path, *, rootless: bool) -> None:
         self._machine = machine
+        self._code = code
         self._config = _config(
             image,
+            code,
             folder=str(machine.folder),
             hostname=machine.hostname,
             private_address=machine.private_address,
@@ -86,7 +89,7 @@ class NamespaceBody:
         """Start the first process and wait until its world stands."""
         console = self._machine.folder / "console"
         self._process, self._control = spawn(
-            "init", mark=str(self._machine.folder), config=self._config, console=console
+            "init", code=self._code, mark=str(self._machine.folder), config=self._config, console=console
         )
         while True:
             event, descriptors = self._control.receive()
@@ -157,7 +160,7 @@ class NamespaceBody:
             self._control.close()
 
 
-def _config(image: HostImage, **own: Any) -> dict[str, Any]:
+def _config(image: HostImage, code: Path, **own: Any) -> dict[str, Any]:
     return {
         **own,
         "environment": image.environment,
@@ -165,14 +168,14 @@ def _config(image: HostImage, **own: Any) -> dict[str, Any]:
         "hidden": image.hidden,
         "sshd": image.sshd,
         "sshd_options": image.sshd_options,
-        "guest_code": str(GUEST),
+        "guest_code": str(code),
         "python": sys.executable,
         "guest_variables": {},
         "memory_disk_mib": MEMORY_DISK_MIB,
     }
 
 
-def _probe(image: HostImage, state: Path, ways: list[bool]) -> bool:
+def _probe(image: HostImage, code: Path, state: Path, ways: list[bool]) -> bool:
     """The first of `ways`, with a user namespace or without, in which a world stands and runs Python.
 
     Raises `GpurunError` with the last one's reason.
@@ -181,17 +184,18 @@ def _probe(image: HostImage, state: Path, ways: list[bool]) -> bool:
         raise _cannot_start({"message": "namespaces are Linux's"}, state)
     for rootless in ways[:-1]:
         with contextlib.suppress(GpurunError):
-            _try_world(image, state, rootless=rootless)
+            _try_world(image, code, state, rootless=rootless)
             return rootless
-    _try_world(image, state, rootless=ways[-1])
+    _try_world(image, code, state, rootless=ways[-1])
     return ways[-1]
 
 
-def _try_world(image: HostImage, state: Path, *, rootless: bool) -> None:
+def _try_world(image: HostImage, code: Path, state: Path, *, rootless: bool) -> None:
     state.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="probe-", dir=state) as folder:
         config = _config(
             image,
+            code,
             folder=folder,
             hostname="probe",
             private_address="10.0.0.1",
@@ -205,7 +209,7 @@ def _try_world(image: HostImage, state: Path, *, rootless: bool) -> None:
             probe=True,
         )
         console = Path(folder, "console")
-        process, control = spawn("init", mark=folder, config=config, console=console)
+        process, control = spawn("init", code=code, mark=folder, config=config, console=console)
         event, descriptors = control.receive()
         while event.get("event") in {"born", "up"}:
             for descriptor in descriptors:

@@ -9,7 +9,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from launcher.sandbox.hosts.control import GUEST
 from launcher.sandbox.hosts.guest.messages import Messages
 
 START = "import sys; sys.path.append(sys.argv[1]); from guest.serverpool import main; main()"
@@ -19,9 +18,9 @@ STOP_WAIT_S = 5.0
 class Servers:
     """Starts and stops SSH servers in the helper process, which ends with the daemon."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, code: Path) -> None:
         ours, theirs = socket.socketpair()
-        argv = [sys.executable, "-I", "-c", START, str(GUEST.parent), str(theirs.fileno())]
+        argv = [sys.executable, "-I", "-c", START, str(code.parent), str(theirs.fileno())]
         with theirs, (state / "ssh-servers.log").open("ab") as log:
             self._process = subprocess.Popen(
                 argv,
