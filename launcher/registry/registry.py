@@ -209,7 +209,7 @@ class Registry:
 
     def stage(self, chosen: Version) -> Stage:
         """Where a version stands now."""
-        return self.history(chosen.name).stage(chosen.number)
+        return self.trusted(chosen.name).stage(chosen.number)
 
     def entry(
         self,

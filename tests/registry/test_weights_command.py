@@ -227,7 +227,7 @@ def test_a_history_that_was_cut_off_ends_with_6_and_a_next_step(gpurun, two):
         assert "digits/history/00000002.json, which digits/champion follows, is missing" in out
         assert "next: bring digits/history/00000002.json back" in out
         assert "2 versions are whole" in out
-    for arguments in (("weights", "promote", "digits@2"), ("weights", "list"), ("fetch-weights", "digits@champion")):
+    for arguments in (("weights", "promote", "digits@2"), ("weights", "list"), ("weights", "show", "digits@2")):
         status, _, err = gpurun(*arguments)
         assert (status, "the log was cut off at its end" in err) == (6, True)
     lost.write_bytes(entry)
