@@ -17,6 +17,16 @@ if [ -z "$root" ] && [ "$(id -u)" -ne 0 ]; then
 fi
 
 gone() { rm -rf -- "$@"; }
+# What is mounted is not this disk's, and no image has it.
+holds_mount() {
+    awk -v path="$1" '$5 == path || index($5, path "/") == 1 { held = 1 } END { exit !held }' /proc/self/mountinfo
+}
+gone_but_mounts() {
+    local path
+    for path in "$@"; do
+        holds_mount "$path" || gone "$path"
+    done
+}
 emptied() {
     local file
     for file in "$@"; do
@@ -44,7 +54,7 @@ gone "$root"/var/log/journal/*
 gone "$root"/var/lib/dhcp/* "$root"/var/lib/amazon/ssm/*
 emptied "$root"/var/log/{auth.log,syslog,kern.log,wtmp,btmp,lastlog,dpkg.log} "$root"/var/log/apt/*
 emptied "$root"/etc/machine-id
-gone "$root"/tmp/* "$root"/var/tmp/*
+gone_but_mounts "$root"/tmp/* "$root"/var/tmp/*
 gone "$root"/etc/ssh/ssh_host_*
 
 sync
