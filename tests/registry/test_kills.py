@@ -19,7 +19,10 @@ from tests.registry.conftest import NAME
 ROUNDS = 12
 
 
-def test_a_writer_to_a_bucket_that_is_killed_leaves_all_or_nothing(bucket, weights_file, sandbox_none):
+def test_a_writer_to_a_bucket_that_is_killed_leaves_all_or_nothing(
+    bucket, weights_file, sandbox_none, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # the killed leave theirs
     dice = random.Random(1)
     kill_again_and_again(bucket, sandbox_none.account, weights_file(1), dice, rounds=5)
 
