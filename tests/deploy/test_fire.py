@@ -255,15 +255,36 @@ def test_nothing_is_due_and_the_switch_cannot_be_set(machine, torment):
     assert not machine.begun.exists()
 
 
-def test_another_machine_has_it(machine):
+@pytest.fixture
+def other(aws) -> Iterator[str]:
+    """Another machine, which lives."""
+    image = aws.ec2.describe_images()["Images"][0]["ImageId"]
+    made = aws.ec2.run_instances(ImageId=image, InstanceType="t3.large", MinCount=1, MaxCount=1)
+    yield made["Instances"][0]["InstanceId"]
+    aws.ec2.terminate_instances(InstanceIds=[made["Instances"][0]["InstanceId"]])
+
+
+def test_another_machine_has_it(machine, other):
     now = datetime.now(UTC)
-    lease = machine.desk.take("i-other", "", now + timedelta(hours=1), now)
+    lease = machine.desk.take(other, "", now + timedelta(hours=1), now)
     before = machine.objects()
     status, said = machine.turn()
     assert status == 0
-    assert "i-other has the schedule until" in said
+    assert f"{other} has the schedule until" in said
     assert machine.objects() == before
     assert machine.desk.newest() == (lease, False)
+
+
+def test_a_machine_that_ec2_has_ended_has_nothing(machine, aws, other):
+    now = datetime.now(UTC)
+    lease = machine.desk.take(other, "", now + timedelta(hours=1), now)
+    aws.ec2.terminate_instances(InstanceIds=[other])
+    aws.ec2.get_waiter("instance_terminated").wait(InstanceIds=[other], WaiterConfig={"Delay": 1})
+    status, said = machine.turn()
+    assert status == 0
+    assert "has the schedule until" not in said
+    after, given_back = machine.desk.newest()
+    assert (after.number, given_back) == (lease.number + 1, True)
 
 
 def test_what_a_lost_machine_left_is_told(machine, tmp_path):
