@@ -177,11 +177,20 @@ def _unpack(root: Path, commit: str, names: AbstractSet[str], target: Path) -> N
         with tarfile.open(fileobj=archive.stdout, mode="r|") as packed:
             for member in packed:
                 if member.isfile() and member.name in names:
-                    packed.extract(member, target, filter="data")
+                    _put(packed, member, target / member.name)
         if archive.stdout is not None:
             archive.stdout.read()  # the padding behind the end, so that git does not meet a closed pipe
     if archive.returncode:
         raise _NoGit(f"git archive ended with {archive.returncode}")
+
+
+def _put(packed: tarfile.TarFile, member: tarfile.TarInfo, place: Path) -> None:
+    """Write one file of an archive: `extract` has no filter before Python 3.11.4."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    source = packed.extractfile(member)
+    if source is not None:
+        with source, place.open("xb") as copy:
+            shutil.copyfileobj(source, copy)
 
 
 def _git(folder: Path, *arguments: str, good: tuple[int, ...] = (0,)) -> bytes:
