@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -20,6 +19,7 @@ from launcher.registry.registry import Registry
 from launcher.registry.store import Store
 from launcher.registry.verify import verify
 from tests.registry.conftest import NAME
+from tests.registry.intruder import lay
 from tests.registry.test_history import following
 
 STATELESS = "gpurun history 1"
@@ -49,18 +49,7 @@ class Counting:
 
 def write(store: Store, sequence: int, data: bytes | None) -> None:
     """Put something in an entry's place, or remove it."""
-    where = key(NAME, sequence)
-    if hasattr(store, "_root"):
-        path = Path(store.uri) / where
-        path.unlink(missing_ok=True)
-        if data is not None:
-            path.write_bytes(data)
-        return
-    place = {"Bucket": store._place.bucket, "Key": store._prefix + where}
-    if data is None:
-        store._aws.s3.delete_object(**place)
-    else:
-        store._aws.s3.put_object(**place, Body=data)
+    lay(store, key(NAME, sequence), data)
 
 
 def altered(store: Store, place: int, **changes: object) -> None:

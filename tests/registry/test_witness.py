@@ -16,22 +16,8 @@ from launcher.registry.registry import Registry
 from launcher.registry.store import Store
 from launcher.registry.verify import verify
 from tests.registry.conftest import NAME
+from tests.registry.intruder import lay
 from tests.registry.test_log import altered, write
-
-
-def lay(store: Store, where: str, data: bytes | None) -> None:
-    """Put something under a key, or remove what is there, as only an intruder would."""
-    if hasattr(store, "_root"):
-        path = Path(store.uri) / where
-        path.unlink(missing_ok=True)
-        if data is not None:
-            path.write_bytes(data)
-        return
-    place = {"Bucket": store._place.bucket, "Key": store._prefix + where}
-    if data is None:
-        store._aws.s3.delete_object(**place)
-    else:
-        store._aws.s3.put_object(**place, Body=data)
 
 
 def said_at(store: Store) -> str:
