@@ -15,10 +15,12 @@ from launcher.deploy import names
 from launcher.deploy.deployment import folder_prefix
 from launcher.deploy.lease import Desk
 from launcher.deploy.stand import template_ids
-from launcher.errors import SpecError
+from launcher.errors import ProvisionError, SpecError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from types_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
     from launcher.aws.client import Aws
     from launcher.aws.durable.place import Place
@@ -109,6 +111,12 @@ def _empty(aws: Aws, bucket: str, prefix: str, *, everything: bool) -> int:
         keys = [each["Key"] for page in pages for each in page.get("Contents", [])]
         doomed = [key for key in keys if everything or key.removeprefix(prefix).startswith(ARCHIVES)]
         for first in range(0, len(doomed), _PAGE):
-            some = [{"Key": key} for key in doomed[first : first + _PAGE]]
-            aws.s3.delete_objects(Bucket=bucket, Delete={"Objects": some, "Quiet": True})  # type: ignore[typeddict-item] # alike
+            some: list[ObjectIdentifierTypeDef] = [{"Key": key} for key in doomed[first : first + _PAGE]]
+            # S3 answers well also where it keeps some: those stand in the answer.
+            answer = aws.s3.delete_objects(Bucket=bucket, Delete={"Objects": some, "Quiet": True})
+            if kept := answer.get("Errors"):
+                raise ProvisionError(
+                    f"{len(kept)} objects below s3://{bucket}/{prefix} were not removed: {kept[0].get('Message', '')}",
+                    hint="gpurun doctor --print-iam --outputs writes the policy for it; then undeploy again",
+                )
     return len(doomed)

@@ -14,7 +14,7 @@ from launcher.deploy import names, permits, raze, stand
 from launcher.deploy.deployment import UNKNOWN
 from launcher.deploy.lease import Desk, Held, Lease
 from launcher.domain import Limits
-from launcher.errors import SpecError
+from launcher.errors import ProvisionError, SpecError
 from launcher.schedule import deployed
 from tests.deploy.conftest import BEGIN, make, record, remove
 
@@ -221,3 +221,20 @@ def test_whoever_has_the_policy_may_do_it_all(bench, torment):
             resource = f"arn:aws:iam::123456789012:{name}"
         assert permitted(f"{each['service']}:{each['action']}", resource), each
     assert not permitted("iam:PutRolePolicy", "arn:aws:iam::123456789012:role/gpurun-scheduler")
+
+
+def test_objects_that_s3_keeps_are_told(bench):
+    make(bench, bench.plan())
+
+    def keep(parsed, **_) -> None:
+        parsed["Errors"] = [{"Key": "w/x", "Code": "AccessDenied", "Message": "Access Denied"}]
+
+    events = bench.aws.s3.meta.events
+    events.register("after-call.s3.DeleteObjects", keep)
+    try:
+        with pytest.raises(ProvisionError, match=r"1 objects below .* were not removed: Access Denied"):
+            remove(bench)
+    finally:
+        events.unregister("after-call.s3.DeleteObjects", keep)
+    remove(bench)
+    assert "object" not in {kind for kind, name in bench.standing() if name.endswith(".tar.gz")}
