@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from launcher.aws import tags as tagging
 from launcher.aws.faults import code_of
 from launcher.aws.killswitch import THROTTLED
 from launcher.aws.polling import until
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
         CreateScheduleInputTypeDef,
         GetScheduleOutputTypeDef,
         ScheduleSummaryTypeDef,
+        TagTypeDef,
     )
 
     from launcher.aws.client import Aws
@@ -64,7 +64,7 @@ def put_group(aws: Aws, group: str, tags: Mapping[str, str]) -> None:
     """Make a group; raises `SpecError` where one of that name is somebody else's."""
     with aws.errors(f"make the schedule group {group}"):
         try:
-            aws.scheduler.create_schedule_group(Name=group, Tags=tagging.to_list(tags))  # type: ignore[arg-type] # alike
+            _make_group(aws, group, tags)
         except ClientError as error:
             if code_of(error) != "ConflictException":
                 raise
@@ -92,6 +92,11 @@ def group_tags(aws: Aws, group: str) -> dict[str, str] | None:
     return {tag["Key"]: tag["Value"] for tag in found}
 
 
+def _make_group(aws: Aws, group: str, tags: Mapping[str, str]) -> None:
+    listed: list[TagTypeDef] = [{"Key": key, "Value": value} for key, value in tags.items()]
+    aws.scheduler.create_schedule_group(Name=group, Tags=listed)
+
+
 def _state(aws: Aws, group: str) -> str:
     try:
         return aws.scheduler.get_schedule_group(Name=group)["State"]
@@ -107,7 +112,7 @@ def _wait_and_make(aws: Aws, group: str, tags: Mapping[str, str]) -> None:
         raise ProvisionError(
             f"the schedule group {group} in {aws.region} is still being removed", hint="deploy again in a minute"
         )
-    aws.scheduler.create_schedule_group(Name=group, Tags=tagging.to_list(tags))  # type: ignore[arg-type] # alike
+    _make_group(aws, group, tags)
 
 
 def put(aws: Aws, wanted: Recurring) -> None:

@@ -167,8 +167,8 @@ def test_folders_that_hold_nothing(sent, bucket, tmp_path, key_of_ours):
     nothing.mkdir()
     done = fetch(tmp_path / "machine", sent(pack_all(tmp_path / "p", nothing, nothing)), bucket, key_of_ours)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "machine/data").is_dir()
-    assert (tmp_path / "machine/work/code").is_dir()
+    assert (tmp_path / "machine" / "data").is_dir()
+    assert (tmp_path / "machine" / "work" / "code").is_dir()
 
 
 def test_what_was_tampered_with_is_refused(sent, bucket, tmp_path, aws, key_of_ours):
